@@ -1,0 +1,43 @@
+"""Every error lakecube raises on purpose: a `LakecubeError` that is also the matching builtin.
+
+A message says what was seen, what is needed, and the call that fixes it.
+"""
+
+
+class LakecubeError(Exception):
+    """Base of all errors a user can cause or meet; the command line prints it without a traceback."""
+
+
+class InvalidInputError(LakecubeError, ValueError):
+    """An argument, a source or a Dataset is not what the call needs."""
+
+
+class EmptySearchError(InvalidInputError):
+    """The search found no item, or none that touches the requested place and time."""
+
+
+class MissingBandError(LakecubeError, KeyError):
+    """A band that a computation cannot do without is not in the cube."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class UnsafeHrefError(InvalidInputError):
+    """A catalogue asked us to read something that a catalogue may not point to."""
+
+
+class ReadError(LakecubeError, OSError):
+    """Imagery or metadata could not be read."""
+
+
+class StoreError(LakecubeError, OSError):
+    """A store is missing, torn, of another configuration, or cannot be written."""
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """The target of a write already exists."""
+
+
+class MissingDependencyError(LakecubeError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,65 @@
+"""What is known of an item before a pixel is read: plain frozen values that pickle, hash and tokenise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+QAKind = Literal["scl", "qa_pixel", "qa_radsat", "fmask", "hls_fmask", "cloud_mask"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGrid:
+    """Where a raster lies: CRS (any string pyproj takes), affine (a, b, c, d, e, f), shape (rows, columns)."""
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BandSource:
+    """One raster band of one item: where its numbers lie and how they become reflectance.
+
+    ``value = number * scale + offset`` wherever ``number != nodata``; `band` counts from 1.
+    `grid` is None where the metadata do not say; the file's header is then asked at `open`.
+    """
+
+    href: str
+    band: int = 1
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+    grid: SourceGrid | None = None
+    resolution: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """One item (scene) of a cube.
+
+    `bands` maps STAC common names to sources; `qa` maps the kind of a quality layer to its source.
+    `time` is the acquisition time in UTC (datetime64[ns]); `solar_day` the solar date (datetime64[D]).
+    `offset_source` tells where the radiometric offset came from ("metadata", "baseline", "flag", "user", …).
+    `identity` names the datatake and tile, equal for reprocessed copies of the same scene.
+    """
+
+    id: str
+    collection: str
+    sensor: str
+    time: np.datetime64
+    solar_day: np.datetime64
+    platform: str = ""
+    bands: Mapping[str, BandSource] = field(default_factory=dict)
+    qa: Mapping[QAKind, BandSource] = field(default_factory=dict)
+    baseline: str = ""
+    updated: str = ""
+    identity: str = ""
+    offset_source: str = ""
+    offset_confidence: float = 1.0
+    bbox: tuple[float, float, float, float] | None = None
+    local: bool = False  #: read from the user's own disk, so its hrefs may be local paths
+    dropped: Mapping[str, str] = field(default_factory=dict)  #: band name to why it is not in `bands`

@@ -1,0 +1,172 @@
+"""Every fixed name of lakecube: dims, bands, flag tables and one `VariableSpec` per output.
+
+This is the single source of CF attributes, fill values and STAC classes. Nothing here computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+TIME, Y, X, ITEM, INDEX, YEAR = "time", "y", "x", "item", "index", "year"
+SPATIAL_REF = "spatial_ref"
+
+#: STAC common names of the reflectance bands a cube may hold, in spectral order.
+BANDS = (
+    "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3",
+    "nir", "nir08", "nir09", "swir16", "swir22",
+)  # fmt: skip
+
+#: `observation`: one state per pixel. The order of `OBSERVATION_PRIORITY` settles conflicts.
+OBSERVATION = MappingProxyType({
+    "clear": 0,
+    "not_acquired": 1,
+    "read_failed": 2,
+    "saturated": 3,
+    "cloud": 4,
+    "cirrus": 5,
+    "cloud_shadow": 6,
+    "snow_ice": 7,
+    "terrain_shadow": 8,
+    "clear_cloud_unknown": 9,
+    "cloud_adjacent": 10,
+    "unclassified": 11,
+})  # fmt: skip
+
+#: From the state that wins over all others to the one that yields to all others.
+OBSERVATION_PRIORITY = (
+    "not_acquired", "read_failed", "saturated", "cloud", "cirrus", "cloud_shadow", "snow_ice",
+    "cloud_adjacent", "terrain_shadow", "unclassified", "clear_cloud_unknown", "clear",
+)  # fmt: skip
+
+#: States in which the ground was seen well enough to be judged land or water.
+JUDGED = frozenset({"clear", "clear_cloud_unknown", "terrain_shadow", "unclassified"})
+
+#: `water_mask`.
+LAND, WATER, UNKNOWN = 0, 1, 255
+WATER_MASK = MappingProxyType({"land": LAND, "water": WATER, "unknown": UNKNOWN})
+
+#: `rules_fired`: bit of every removal rule; a bit is set wherever its rule held, whatever was decided.
+RULE_BITS = MappingProxyType({
+    "ndvi": 0,
+    "ndbi": 1,
+    "ndrei": 2,
+    "nir": 3,
+    "nir09": 4,
+    "slope": 5,
+    "mndwi_below": 6,
+    "awei_sh_below": 7,
+    "bright": 8,
+    "dark_shadow": 9,
+    "neighbours": 10,
+})  # fmt: skip
+
+#: `reason`: 0 for water; 1-19 the observation state that made a pixel unknown; 20-39 why it is land.
+#: 254: judged by nobody because a band the method needs was invalid there; 255: never written.
+LAND_REASONS = MappingProxyType({
+    "index_below_threshold": 20,
+    "ndvi": 21,
+    "ndbi": 22,
+    "ndrei": 23,
+    "nir": 24,
+    "nir09": 25,
+    "slope": 26,
+    "bright": 27,
+    "dark_shadow": 28,
+    "neighbours": 29,
+    "weak_evidence": 30,
+    "model": 31,
+})  # fmt: skip
+NO_VALID_BANDS, NOT_PROCESSED = 254, 255
+REASON = MappingProxyType({
+    "water": 0,
+    **{name: code for name, code in OBSERVATION.items() if name not in JUDGED},
+    **LAND_REASONS,
+    "no_valid_bands": NO_VALID_BANDS,
+    "not_processed": NOT_PROCESSED,
+})  # fmt: skip
+
+#: `threshold_source`: what chose a threshold.
+THRESHOLD_SOURCE = MappingProxyType({
+    "fixed": 0, "otsu": 1, "bimodal_tiles": 2, "fallback_unimodal": 3, "fallback_class_share": 4,
+    "clipped_to_bounds": 5, "given": 6, "edges": 7, "no_data": 255,
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VariableSpec:
+    """One output variable: its dims, dtype, fill value and CF attributes.
+
+    Parameters
+    ----------
+    name, dims, dtype, long_name
+        As stored.
+    units : str or None
+        CF units; None for flags.
+    fill : number
+        Value of what was never written (Zarr ``fill_value``; never CF ``_FillValue``).
+    flags : mapping or None
+        Name to value (``flag_values``) or, with `masks`, name to bit (``flag_masks``).
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    long_name: str
+    units: str | None = None
+    fill: float = 0
+    flags: MappingProxyType[str, int] | None = None
+    masks: bool = False
+    extra: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """CF attributes, with flag tables as arrays of the variable's own dtype."""
+        attrs: dict[str, Any] = {"long_name": self.long_name, **self.extra}
+        if self.units is not None:
+            attrs["units"] = self.units
+        if self.flags is not None:
+            values = [1 << v for v in self.flags.values()] if self.masks else list(self.flags.values())
+            attrs["flag_masks" if self.masks else "flag_values"] = np.asarray(values, self.dtype)
+            attrs["flag_meanings"] = " ".join(self.flags)
+        if self.dims[-2:] == (Y, X):
+            attrs["grid_mapping"] = SPATIAL_REF
+        return attrs
+
+
+def _spec(*args: Any, extra: dict[str, str] | None = None, **kw: Any) -> VariableSpec:
+    return VariableSpec(*args, extra=MappingProxyType(extra or {}), **kw)
+
+
+_TYX, _YX, _TI = (TIME, Y, X), (Y, X), (TIME, INDEX)
+_MEAN = {"cell_methods": "time: mean", "ancillary_variables": "count_wet count_clear"}
+
+#: Every variable lakecube writes or returns, by name.
+VARIABLES = MappingProxyType({
+    spec.name: spec
+    for spec in (
+        _spec("observation", _TYX, "uint8", "state of the observation", fill=1, flags=OBSERVATION),
+        _spec("water_mask", _TYX, "uint8", "surface water", fill=UNKNOWN, flags=WATER_MASK,
+              extra={"ancillary_variables": "reason rules_fired"}),
+        _spec("reason", _TYX, "uint8", "why unknown, or the decisive ground for land",
+              fill=NOT_PROCESSED, flags=REASON),
+        _spec("rules_fired", _TYX, "uint16", "removal rules that fired", flags=RULE_BITS, masks=True),
+        _spec("water_probability", _TYX, "float32", "probability of water", "1", fill=float("nan")),
+        _spec("threshold", _TI, "float32", "threshold applied to the water index", "1", fill=float("nan")),
+        _spec("threshold_source", _TI, "uint8", "what chose the threshold", fill=255, flags=THRESHOLD_SOURCE),
+        _spec("count_wet", _YX, "uint32", "number of observed wet dates", "1"),
+        _spec("count_clear", _YX, "uint32", "number of observed clear dates", "1"),
+        _spec("water_frequency", _YX, "float32", "share of clear dates that are wet", "1",
+              fill=float("nan"), extra=_MEAN),
+        _spec("count_wet_year", (YEAR, Y, X), "uint16", "observed wet dates of the year", "1"),
+        _spec("count_clear_year", (YEAR, Y, X), "uint16", "observed clear dates of the year", "1"),
+        _spec("water_frequency_year", (YEAR, Y, X), "float32", "share of the year's clear dates that are wet",
+              "1", fill=float("nan")),
+        _spec("elevation", _YX, "float32", "elevation above the datum of the DEM", "m", fill=float("nan"),
+              extra={"standard_name": "surface_altitude"}),
+        _spec("slope", _YX, "float32", "slope of the terrain (Horn)", "degree", fill=float("nan")),
+    )
+})  # fmt: skip
