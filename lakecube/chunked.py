@@ -1,0 +1,209 @@
+"""The one door to Dask's chunked operations: typed blocks, halos, graph cuts, and the registry of laws.
+
+Every public array function declares its *law*, the promise about chunking that the property test checks:
+
+exact
+    bitwise the same for every chunking, worker count and task order;
+tile-defined
+    defined on anchored tiles with a stated margin, hence bitwise given its tiles;
+sum
+    floating-point sums, equal to a relative 1e-6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from lakecube.errors import InvalidInputError
+
+Grade = Literal["exact", "tile-defined", "sum"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """The promise of one public array function: its grade and its reach in pixels."""
+
+    name: str
+    function: Callable[..., Any]
+    grade: Grade
+    reach: int
+
+
+#: Public array functions by qualified name; the property test walks this registry.
+LAWS: dict[str, Law] = {}
+
+
+def law(grade: Grade, *, reach: int = 0) -> Callable[[F], F]:
+    """Register a public array function under its law (grade) and its reach in pixels."""
+
+    def register(function: F) -> F:
+        name = f"{function.__module__}.{function.__qualname__}"
+        LAWS[name] = Law(name, function, grade, reach)
+        return function
+
+    return register
+
+
+def blockwise(
+    function: Callable[..., np.ndarray],
+    out_index: str,
+    *pairs: Any,
+    dtype: Any,
+    name: str,
+    token: Any = None,
+    **kwargs: Any,
+) -> da.Array:
+    """`dask.array.blockwise` with an honest dtype, a typed meta and no silent rechunk.
+
+    Parameters
+    ----------
+    function : callable
+        Called with one NumPy block per array (contracted axes as nested lists of blocks).
+    out_index : str
+        Index letters of the output, one per dim.
+    *pairs
+        Arrays and their index letters, alternating.
+    dtype : dtype
+        Of the output blocks.
+    name : str
+        Prefix of the graph's key names; the rest is a token of the inputs.
+    """
+    return da.blockwise(
+        function,
+        out_index,
+        *pairs,
+        dtype=dtype,
+        meta=np.empty((0,) * len(out_index), dtype),
+        align_arrays=False,
+        concatenate=kwargs.pop("concatenate", None),
+        token=name if token is None else None,
+        name=None if token is None else f"{name}-{token}",
+        **kwargs,
+    )
+
+
+def with_halo(array: da.Array, reach: int) -> da.Array:
+    """Extend every block of the last two dims (y, x) by `reach` pixels of its neighbours.
+
+    Nothing is added at the true edge of the image, so that a kernel's own edge rule acts there and only there.
+
+    Raises
+    ------
+    InvalidInputError
+        If a chunk (but the only one) is smaller than the reach: Dask would rechunk behind our back.
+    """
+    if reach == 0:
+        return array
+    check_chunks(array, reach)
+    depth = dict.fromkeys(range(array.ndim), 0) | {array.ndim - 2: reach, array.ndim - 1: reach}
+    return da.overlap.overlap(array, depth=depth, boundary="none", allow_rechunk=False)
+
+
+def trim_halo(array: da.Array, reach: int) -> da.Array:
+    """Undo `with_halo`."""
+    if reach == 0:
+        return array
+    depth = dict.fromkeys(range(array.ndim), 0) | {array.ndim - 2: reach, array.ndim - 1: reach}
+    return da.overlap.trim_internal(array, depth, boundary="none")
+
+
+def check_chunks(array: da.Array, reach: int) -> None:
+    """Raise InvalidInputError if a chunk in y or x is smaller than `reach`."""
+    for axis in (-2, -1):
+        chunks = array.chunks[axis]
+        if len(chunks) > 1 and min(chunks) < reach:
+            dim = "yx"[axis]
+            raise InvalidInputError(
+                f"a chunk of {min(chunks)} px along {dim} is smaller than the reach of {reach} px; "
+                f"rechunk first, for example .chunk({{'{dim}': {max(reach, max(chunks))}}})"
+            )
+
+
+def enough_chunks(dataset: xr.Dataset, reach: int) -> xr.Dataset:
+    """Merge chunks along y and x so that none is smaller than `reach` (the data do not change)."""
+    merged = {}
+    for dim, sizes in dataset.chunksizes.items():
+        if dim in ("y", "x") and len(sizes) > 1 and min(sizes) < reach:
+            merged[dim] = _merge_small(sizes, reach)
+    return dataset.chunk(merged) if merged else dataset
+
+
+def _merge_small(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
+    out: list[int] = []
+    for size in sizes:
+        if out and out[-1] < least:
+            out[-1] += size
+        else:
+            out.append(size)
+    if len(out) > 1 and out[-1] < least:
+        last = out.pop()
+        out[-1] += last
+    return tuple(out)
+
+
+def field(structured: da.Array, name: str) -> da.Array:
+    """One field of a structured Dask array, as an array of its own dtype."""
+    dtype = structured.dtype[name]
+    return structured.map_blocks(_field, name, dtype=dtype, meta=np.empty((0,) * structured.ndim, dtype))
+
+
+def _field(block: np.ndarray, name: str) -> np.ndarray:
+    return np.ascontiguousarray(block[name])
+
+
+def freeze(dataset: xr.Dataset, values: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Cut the graph of a lazy Dataset at some of its variables: put known values in their place.
+
+    The returned Dataset holds the same numbers, but whatever depended on those variables now starts
+    from the values instead of computing them again. This is how the passes of `to_zarr` are kept apart.
+
+    Parameters
+    ----------
+    dataset : xr.Dataset
+    values : mapping
+        Variable name to its computed values, of the variable's shape and dtype.
+    """
+    layers = {}
+    for name, value in values.items():
+        array = dataset[name].data
+        if isinstance(array, da.Array):
+            layers[array.name] = _known_layer(array, np.asarray(value))
+    variables = {name: var for name, var in dataset.variables.items() if isinstance(var.data, da.Array)}
+    cut = {name: var.copy(data=_cut(var.data, layers)) for name, var in variables.items()}
+    return dataset.assign({n: v for n, v in cut.items() if n in dataset.data_vars}).assign_coords(
+        {n: v for n, v in cut.items() if n in dataset.coords}
+    )
+
+
+def _known_layer(array: da.Array, value: np.ndarray) -> MaterializedLayer:
+    if value.shape != array.shape or value.dtype != array.dtype:
+        raise InvalidInputError(
+            f"cannot freeze {array.name}: got {value.dtype}{value.shape}, need {array.dtype}{array.shape}"
+        )
+    known = da.from_array(value, chunks=array.chunks, name=array.name)
+    return MaterializedLayer({key: block for key, block in known.dask.items() if key[0] == array.name})
+
+
+def _cut(array: da.Array, known: Mapping[str, MaterializedLayer]) -> da.Array:
+    graph = array.dask
+    hit = known.keys() & graph.layers.keys()
+    if not hit:
+        return array
+    layers = {**graph.layers, **{name: known[name] for name in hit}}
+    dependencies = {**graph.dependencies, **{name: set() for name in hit}}
+    needed, stack = set(), [array.name]
+    while stack:
+        name = stack.pop()
+        if name not in needed:
+            needed.add(name)
+            stack.extend(dependencies[name])
+    graph = HighLevelGraph({n: layers[n] for n in needed}, {n: dependencies[n] for n in needed})
+    return da.Array(graph, array.name, array.chunks, meta=array._meta)
