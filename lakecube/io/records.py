@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-QAKind = Literal["scl", "qa_pixel", "qa_radsat", "fmask", "hls_fmask", "cloud_mask"]
+QAKind = Literal["scl", "qa_pixel", "qa_radsat", "fmask", "hls_fmask", "ga_fmask", "cloud_mask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class ItemRecord:
 
     `bands` maps STAC common names to sources; `qa` maps the kind of a quality layer to its source.
     `time` is the acquisition time in UTC (datetime64[ns]); `solar_day` the solar date (datetime64[D]).
-    `offset_source` tells where the radiometric offset came from ("metadata", "baseline", "flag", "user", …).
+    `offset_source` tells where the radiometric offset came from ("baseline",
+    "boa_offset_applied", "raster:bands", "sensor", "user", "unknown").
     `identity` names the datatake and tile, equal for reprocessed copies of the same scene.
     """
 
@@ -63,3 +64,4 @@ class ItemRecord:
     bbox: tuple[float, float, float, float] | None = None
     local: bool = False  #: read from the user's own disk, so its hrefs may be local paths
     dropped: Mapping[str, str] = field(default_factory=dict)  #: band name to why it is not in `bands`
+    datastrip: str = ""  #: start of the datastrip: two halves of one tile share an identity but not this

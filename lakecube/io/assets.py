@@ -1,0 +1,87 @@
+"""What an asset of a STAC item says of itself: its bands, their numbers, and the grid they lie on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pystac
+
+from lakecube.io.records import SourceGrid
+
+_NOT_IMAGERY = ("thumbnail", "overview", "visual", "preview", "rendered_preview", "tilejson", "browse")
+
+
+def is_imagery(key: str, asset: pystac.Asset) -> bool:
+    if key.endswith("-jp2") or any(key.lower().startswith(word) for word in _NOT_IMAGERY):
+        return False
+    if set(asset.roles or ()) & {"thumbnail", "overview", "metadata", "visual"}:
+        return False
+    media = asset.media_type or ""
+    return not media or media.startswith(("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff"))
+
+
+def band_fields(asset: pystac.Asset) -> list[dict[str, Any]]:
+    """Everything said of each band: `raster:bands`, `eo:bands` and the `bands` of STAC 1.1, merged by position."""
+    lists = [asset.extra_fields.get(key) or [] for key in ("raster:bands", "eo:bands", "bands")]
+    merged: list[dict[str, Any]] = [{} for _ in range(max(map(len, lists)))]
+    for fields in lists:
+        for one, extra in zip(merged, fields, strict=False):
+            if isinstance(extra, dict):  # eo:bands of STAC 1.0.0-beta are numbers
+                one.update(extra)
+    return merged
+
+
+def number_of(asset: pystac.Asset, index: int, name: str) -> float | None:
+    """A number of one band: on the band, else on the asset, with or without the prefix of the raster extension."""
+    fields = band_fields(asset)
+    places = [fields[index - 1]] if index <= len(fields) else []
+    for place in (*places, asset.extra_fields):
+        for key in (name, f"raster:{name}"):
+            if place.get(key) is not None:
+                try:
+                    return float(place[key])
+                except (TypeError, ValueError):
+                    return None
+    return None
+
+
+def grid_of(item: pystac.Item, asset: pystac.Asset) -> SourceGrid | None:
+    """Grid by the projection extension, None unless sound; shape and transform come from the same level."""
+    crs = _crs(asset.extra_fields) or _crs(item.properties)
+    own = any(asset.extra_fields.get(key) for key in ("proj:transform", "proj:shape"))
+    place = asset.extra_fields if own else item.properties
+    transform, shape = place.get("proj:transform"), place.get("proj:shape")
+    if crs is None or not transform or not shape or len(transform) not in (6, 9) or len(shape) != 2:
+        return None
+    a, b, c, d, e, f = (float(value) for value in transform[:6])
+    rows, columns = (int(size) for size in shape)
+    sound = all(map(math.isfinite, (a, b, c, d, e, f))) and rows > 0 and columns > 0 and a * e - b * d != 0
+    if not sound or (e == 0 and c == 0):  # GDAL's order of a geotransform instead of the affine one
+        return None
+    return SourceGrid(crs=crs, transform=(a, b, c, d, e, f), shape=(rows, columns))
+
+
+def _crs(fields: Mapping[str, Any]) -> str | None:
+    if code := fields.get("proj:code"):
+        return str(code)
+    if epsg := fields.get("proj:epsg"):
+        return f"EPSG:{int(epsg)}"
+    if wkt := fields.get("proj:wkt2"):
+        return str(wkt)
+    if projjson := fields.get("proj:projjson"):
+        return json.dumps(projjson, sort_keys=True)
+    return None
+
+
+def resolution_of(asset: pystac.Asset, index: int, grid: SourceGrid | None, native: float | None) -> float | None:
+    """Pixel size in units of the CRS where the grid is known, else in metres as declared, else the sensor's own."""
+    if grid is not None:
+        a, b, _, d, e, _ = grid.transform
+        return abs(a) if b == d == 0 else math.sqrt(abs(a * e - b * d))
+    declared = number_of(asset, index, "spatial_resolution")
+    if declared is None and isinstance(gsd := asset.extra_fields.get("gsd"), (int, float)):
+        declared = float(gsd)
+    return declared or native
