@@ -15,6 +15,7 @@ _NOT_IMAGERY = ("thumbnail", "overview", "visual", "preview", "rendered_preview"
 
 
 def is_imagery(key: str, asset: pystac.Asset) -> bool:
+    """Whether an asset may hold bands: neither metadata, a picture for the eye, nor a JPEG 2000 double."""
     if key.endswith("-jp2") or any(key.lower().startswith(word) for word in _NOT_IMAGERY):
         return False
     if set(asset.roles or ()) & {"thumbnail", "overview", "metadata", "visual"}:
