@@ -1,0 +1,63 @@
+"""What things look like: surface reflectance of twelve Sentinel-2 bands for land, snow, cloud and water.
+
+Means follow Sentinel-2 L2A scenes; the twelve columns are `lakecube.names.BANDS`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from lakecube.names import BANDS
+from lakecube.synthetic.noise import FloatArray
+
+#: Native pixel (m) of each band.
+RESOLUTION = MappingProxyType(dict(zip(BANDS, (60, 10, 10, 10, 20, 20, 20, 10, 20, 60, 20, 20), strict=True)))
+
+# coastal blue green red | rededge1-3 | nir nir08 nir09 | swir16 swir22
+LAND = MappingProxyType({
+    "green":   (.020, .033, .078, .036, .122, .360, .465, .480, .495, .490, .175, .078),
+    "conifer": (.010, .018, .036, .020, .064, .215, .290, .305, .318, .320, .140, .063),
+    "bare_trees": (.030, .042, .062, .068, .105, .165, .190, .205, .220, .225, .215, .130),
+    "dry":     (.050, .070, .105, .130, .175, .225, .255, .275, .295, .300, .330, .215),
+    "soil":    (.058, .082, .122, .168, .205, .232, .252, .270, .288, .290, .365, .300),
+    "dark_soil": (.040, .054, .074, .095, .120, .140, .155, .168, .178, .180, .240, .200),
+    "rock":    (.135, .165, .205, .235, .250, .262, .272, .282, .290, .292, .325, .285),
+    "roof":    (.190, .225, .260, .285, .295, .300, .305, .310, .315, .310, .330, .290),
+    "blue_roof": (.250, .310, .290, .225, .220, .232, .245, .255, .265, .255, .190, .140),
+    "asphalt": (.075, .086, .098, .105, .112, .118, .122, .128, .132, .130, .145, .125),
+    "sand":    (.130, .170, .225, .275, .300, .312, .322, .332, .340, .335, .385, .335),
+    "mud":     (.050, .066, .088, .104, .116, .122, .126, .128, .128, .125, .118, .082),
+})  # fmt: skip
+SNOW = np.float32((.80, .85, .86, .86, .86, .85, .84, .83, .82, .76, .115, .095))
+CLOUD = np.float32((.46, .50, .51, .52, .55, .57, .58, .59, .61, .82, .46, .38))
+HAZE = np.float32((.42, .40, .36, .33, .31, .29, .28, .27, .26, .25, .14, .09))
+#: Share of light that is skylight: what a shadow still gets.
+DIFFUSE = np.float32((.34, .28, .22, .17, .155, .145, .135, .125, .12, .11, .065, .05))
+
+DEEP = np.float32((.014, .018, .020, .009, .0085, .0065, .006, .0055, .005, .005, .0030, .0020))
+SEDIMENT = np.float32((.045, .068, .110, .125, .122, .082, .084, .064, .058, .045, .014, .007))
+#: Diffuse attenuation of clear water (1/m): the bottom shows through where depth times this is small.
+ATTENUATION = np.float32((.12, .10, .11, .38, .62, 2.4, 2.6, 4.0, 4.6, 9.0, 60., 90.))
+
+_SPECTRA = {name: np.float32(values) for name, values in LAND.items()}
+
+
+def mix_land(abundance: dict[str, FloatArray]) -> FloatArray:
+    """Linear mixture of land surfaces: abundances (y, x) that sum to 1 give reflectance (band, y, x)."""
+    names = list(abundance)
+    shares = np.stack([abundance[name] for name in names])
+    table = np.stack([_SPECTRA[name] for name in names], axis=1)
+    return np.tensordot(table, shares, axes=1)
+
+
+def water_reflectance(depth: FloatArray, sediment: FloatArray, glint: float) -> FloatArray:
+    """Optically simple water: deep colour, sediment, and a sandy bottom seen through `depth` (m) metres."""
+    bottom = _SPECTRA["sand"] * np.float32(0.55)
+    out = np.empty((len(BANDS), *depth.shape), np.float32)
+    for b in range(len(BANDS)):
+        column = DEEP[b] + SEDIMENT[b] * sediment / (1 + 0.6 * sediment)
+        seen = np.exp(-2 * ATTENUATION[b] * (1 + 8 * sediment) * depth)
+        out[b] = column + (bottom[b] - column) * seen + np.float32(glint)
+    return out
