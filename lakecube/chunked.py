@@ -20,6 +20,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.layers import ArrayValuesDep
 
 from lakecube.errors import InvalidInputError
 
@@ -207,3 +208,39 @@ def _cut(array: da.Array, known: Mapping[str, MaterializedLayer]) -> da.Array:
             stack.extend(dependencies[name])
     graph = HighLevelGraph({n: layers[n] for n in needed}, {n: dependencies[n] for n in needed})
     return da.Array(graph, array.name, array.chunks, meta=array._meta)
+
+
+def anchor_of(dataset: xr.Dataset | xr.DataArray) -> tuple[int, int]:
+    """Absolute (row, column) of the upper left pixel on the lattice of its CRS, resolution and phase.
+
+    Rows count southwards from y = 0, columns eastwards from x = 0, so that two requests on one lattice agree.
+    """
+    return _lattice_index(dataset, "y"), _lattice_index(dataset, "x")
+
+
+def _lattice_index(dataset: xr.Dataset | xr.DataArray, dim: str) -> int:
+    values = dataset[dim].values
+    if values.size > 1:
+        step = float(values[-1] - values[0]) / (values.size - 1)
+    else:
+        step = _step_of_transform(dataset, dim)
+    edge = float(values[0]) - step / 2
+    return int(np.floor(edge / step + 1e-3))
+
+
+def _step_of_transform(dataset: xr.Dataset | xr.DataArray, dim: str) -> float:
+    if "spatial_ref" not in dataset.coords:
+        return 1.0
+    transform = dataset["spatial_ref"].attrs.get("GeoTransform", "0 1 0 0 0 1").split()
+    return float(transform[1] if dim == "x" else transform[5])
+
+
+def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(start, stop) of each chunk of one dim."""
+    ends = np.cumsum(sizes)
+    return [(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]
+
+
+def per_chunk(sizes: tuple[int, ...], values: list[Any]) -> ArrayValuesDep:
+    """An argument of `blockwise` that hands chunk i of one dim ``values[i]``; each task carries only its own."""
+    return ArrayValuesDep((sizes,), {(i,): value for i, value in enumerate(values)})

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lakecube.kernels.jit import kernel
+from lakecube.kernels.jit import jit
 
 
-@kernel
+@jit
 def decode(numbers, scale, offset, nodata):
     """``numbers * scale + offset`` as float32; NaN where a number is NaN or equals `nodata` (NaN: none). O(n)."""
     rows, columns = numbers.shape
@@ -27,7 +27,7 @@ def decode(numbers, scale, offset, nodata):
     return out
 
 
-@kernel
+@jit
 def raise_bilinear(coarse, factor_y, factor_x, top, left, rows, columns):
     """Bilinear interpolation of `coarse` to pixels `factor` times smaller, edges shared.
 
@@ -72,7 +72,7 @@ def raise_bilinear(coarse, factor_y, factor_x, top, left, rows, columns):
     return out
 
 
-@kernel
+@jit
 def _bilinear_of_valid(a, b, c, d, wa, wb, wc, wd, own):
     """Weighted mean of the valid ones of four pixels; NaN where the pixel's own cell is invalid."""
     if own != own:
@@ -94,7 +94,7 @@ def _bilinear_of_valid(a, b, c, d, wa, wb, wc, wd, own):
     return total / weight
 
 
-@kernel
+@jit
 def raise_nearest(coarse, factor_y, factor_x, top, left, rows, columns):
     """Repeat every pixel of `coarse` `factor` times; placement as in `raise_bilinear`. O(rows * columns)."""
     height, width = coarse.shape
@@ -107,7 +107,7 @@ def raise_nearest(coarse, factor_y, factor_x, top, left, rows, columns):
     return out
 
 
-@kernel
+@jit
 def coarsen_mean(fine, factor_y, factor_x, top, left, rows, columns):
     """Mean of the valid ones of ``factor_y * factor_x`` pixels; NaN where fewer than half are valid.
 
@@ -129,7 +129,7 @@ def coarsen_mean(fine, factor_y, factor_x, top, left, rows, columns):
     return out
 
 
-@kernel
+@jit
 def coarsen_first(fine, rank, outside, factor_y, factor_x, top, left, rows, columns):
     """Of every group of uint8 codes the one of the lowest `rank` (256 values, by code); `outside` where empty."""
     height, width = fine.shape
@@ -148,7 +148,7 @@ def coarsen_first(fine, rank, outside, factor_y, factor_x, top, left, rows, colu
     return out
 
 
-@kernel
+@jit
 def sample_bilinear(source, y, x):
     """Bilinear interpolation of `source` at pixel coordinates; the centre of ``source[0, 0]`` is (0.5, 0.5).
 
@@ -178,7 +178,7 @@ def sample_bilinear(source, y, x):
     return out
 
 
-@kernel
+@jit
 def sample_nearest(source, y, x, outside):
     """The pixel of `source` that holds the coordinates (as in `sample_bilinear`); `outside` beyond it."""
     height, width = source.shape

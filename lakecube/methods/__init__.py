@@ -1,1 +1,53 @@
-"""Room of lakecube: see its modules."""
+"""The published systems, each one composition of the rooms below; `extract` finds one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import xarray as xr
+
+from lakecube.errors import InvalidInputError
+from lakecube.methods import fusion
+
+#: Method name to its function.
+METHODS: dict[str, Callable[..., xr.Dataset]] = {"fusion": fusion.extract}
+
+
+def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None = None, **parameters: Any) -> xr.Dataset:
+    """Extract water from a cube by one of the published systems, lazily.
+
+    Parameters
+    ----------
+    cube : xr.Dataset
+        From `lakecube.open`, or any Dataset in its form.
+    method : {"fusion"}
+        See `lakecube.methods.fusion.extract`.
+    composite : {None, "month"}
+        Judge every date, or monthly composites.
+    **parameters
+        Of the method.
+
+    Returns
+    -------
+    xr.Dataset
+        Dims (time, y, x): `water_mask`, `reason`, `rules_fired`; (time, index): `threshold`, `threshold_source`.
+
+    Raises
+    ------
+    InvalidInputError
+        An unknown method or parameter, or a Dataset that is no cube.
+    MissingBandError
+        A band that the method cannot do without.
+    """
+    if method not in METHODS:
+        raise InvalidInputError(f"unknown method {method!r}; this version has {', '.join(map(repr, METHODS))}")
+    missing = [dim for dim in ("time", "y", "x") if dim not in cube.dims]
+    if missing or "observation" not in cube:
+        raise InvalidInputError(
+            f"not a cube: {'dims ' + ', '.join(missing) if missing else 'observation'} missing; "
+            "lakecube.open(dataset) brings a Dataset into form"
+        )
+    if cube.sizes["time"] == 0 or 0 in (cube.sizes["y"], cube.sizes["x"]):
+        raise InvalidInputError(f"the cube is empty: {dict(cube.sizes)}; widen datetime= or bbox=")
+    return METHODS[method](cube, composite=composite, **parameters)

@@ -1,0 +1,33 @@
+"""lakecube: scalable lake and surface-water mapping. Satellite archives in, trustworthy water through time out."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+from lakecube import accessor as _accessor  # noqa: F401  registers `.water`
+from lakecube.errors import LakecubeError
+
+if TYPE_CHECKING:
+    from lakecube.io.cube import open as open
+    from lakecube.methods import extract as extract
+    from lakecube.store import open_store as open_store
+
+__version__ = _version("lakecube")
+
+#: Public names that are imported when they are first used: `import lakecube` stays light.
+_LAZY = {"open": "lakecube.io.cube", "extract": "lakecube.methods", "open_store": "lakecube.store"}
+
+__all__ = ["LakecubeError", "__version__", "extract", "open", "open_store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'lakecube' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_LAZY))

@@ -1,0 +1,272 @@
+"""`open`: any source of imagery to one lazy cube. Metadata are read here, pixels are not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
+from lakecube.io import arrays, rasters, sensors, stac, terrain
+from lakecube.io.grids import choose_grid
+from lakecube.io.lazy import BlockSource, build_cube, item_table
+from lakecube.io.reader import ReadSettings, with_header
+from lakecube.io.records import ItemRecord, SourceGrid
+from lakecube.names import BANDS
+
+#: Bands that `open` reads unless told otherwise: those `fusion` needs. `nir08` stands in where there is no `nir`.
+DEFAULT_BANDS = ("blue", "green", "red", "rededge1", "nir", "nir08", "nir09", "swir16", "swir22")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, as it is stored with the result."""
+
+    source: str
+    collections: tuple[str, ...] | None
+    bbox: tuple[float, float, float, float] | None
+    datetime: str | None
+
+
+def open(  # noqa: A001  the contract's name
+    source: Any,
+    *,
+    collections: str | Sequence[str] | None = None,
+    bbox: Sequence[float] | None = None,
+    intersects: Any = None,
+    datetime: Any = None,
+    query: Mapping[str, Any] | None = None,
+    sensor: str | None = None,
+    bands: Sequence[str] | Mapping[str, str] | None = None,
+    crs: Any = None,
+    resolution: float | None = None,
+    chunks: int | Mapping[str, int] | None = None,
+    groupby: str = "solar_day",
+    dem: Any = None,
+    offset: str | float | Mapping[str, float] = "metadata",
+    cloud_mask: bool = True,
+    cloud_buffer: float = 60.0,
+    sign: Callable[[str], str] | None = None,
+    retries: int = 3,
+) -> xr.Dataset:
+    """Open imagery as a lazy cube of surface reflectance.
+
+    Parameters
+    ----------
+    source
+        A STAC API URL; a path or URL of an Item, ItemCollection, static Catalog or Collection, or stac-geoparquet
+        file; pystac objects; GeoTIFF path(s); a Zarr or NetCDF path; an `xr.Dataset`.
+    collections, bbox, intersects, datetime, query
+        The search. `bbox` is west, south, east, north in degrees, also where the result is cut; `datetime` is a date,
+        an interval ``"2017/2021"`` or ``"../2020-06"``; `query` maps item properties to ``{"lt": 20}`` and the like.
+    sensor
+        Name in `lakecube.io.sensors.SENSORS`, where the metadata do not tell.
+    bands
+        STAC common names to read, or (for GeoTIFF and Datasets) a mapping from the names there to common names.
+    crs, resolution
+        Of the cube; by default the scenes' own grid (the majority's, where they lie in several zones).
+    chunks
+        Pixels per chunk along y and x, an int or ``{"y": …, "x": …}``; default 1024.
+    groupby
+        ``"solar_day"`` mosaics the items of one solar date; ``"time"`` keeps acquisition times apart.
+    dem
+        Elevation in metres: a raster path or URL, or a DataArray with a CRS. Adds `elevation` and `slope`.
+    offset
+        Radiometric offset: ``"metadata"`` (the collection's rule), ``"audit"`` (the rule, corrected where the data
+        contradict it strongly), a number for all items, or a mapping from item id to number.
+    cloud_mask
+        Decode the quality layers. Without, every valid pixel is ``clear_cloud_unknown``.
+    cloud_buffer
+        Metres around cloud, cirrus and cloud shadow that are taken as unknown (``cloud_adjacent``).
+    sign
+        Called with each remote href just before it is read; returns the href to read. It must pickle.
+    retries
+        Further tries after a failed read.
+
+    Returns
+    -------
+    xr.Dataset
+        Dims (time, y, x). One float32 variable per band (reflectance, 1; NaN where not observed), `observation`
+        (uint8 flags), with a DEM `elevation` (m) and `slope` (degree); CRS in `spatial_ref`; the items in coordinates
+        along `item`.
+
+    Raises
+    ------
+    EmptySearchError
+        If nothing matches; says what was searched and what there is.
+    InvalidInputError, MissingBandError, ReadError
+        For arguments that contradict each other, bands no item has, metadata that cannot be read.
+
+    Notes
+    -----
+    Chunks: (1, chunks, chunks), from the upper left corner. Law: exact. Lazy: reads metadata only.
+    One task reads all bands of a chunk of a date.
+
+    Examples
+    --------
+    >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
+    """
+    if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
+        return arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
+    records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
+    wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
+    records = [_only(record, wanted, sign, offset) for record in records]
+    box = _box(bbox, intersects)
+    grid, others = _grid(records, box, crs, resolution)
+    _warn_other_crs(grid, others, crs)
+    dates = _group(records, groupby)
+    settings = ReadSettings(
+        grid=grid,
+        bands=wanted,
+        cloud_mask=cloud_mask,
+        cloud_buffer=_buffer_pixels(cloud_buffer, grid),
+        retries=retries,
+        sign=sign,
+    )
+    block_source = BlockSource(settings, tuple(dates.values()), _chunks(chunks))
+    cube = build_cube(block_source, list(dates))
+    cube = cube.assign_coords(item_table(dates, wanted))
+    if dem is not None:
+        cube = terrain.add_terrain(cube, dem, grid)
+    cube.attrs.update(_describe(source, collections, box, datetime, records, settings, dem))
+    return cube
+
+
+def _records(
+    source: Any, collections: Any, bbox: Any, intersects: Any, datetime: Any, query: Any, sensor: Any, bands: Any,
+    offset: Any,
+) -> list[ItemRecord]:  # fmt: skip
+    """Item records of any source that is read file by file, newest of each datatake, oldest date first."""
+    if rasters.is_raster_source(source):
+        records = rasters.describe_rasters(source, bands=bands, datetime=datetime, sensor=sensor)
+    else:
+        if isinstance(bands, Mapping):
+            raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")
+        found = stac.load_items(
+            source, collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
+        )
+        records = [
+            sensors.describe_item(item, sensor=sensor, offset=offset, local=found.local) for item in found.items
+        ]
+    newest, _ = sensors.select_newest(records)
+    return sorted(newest, key=lambda r: (r.time, r.id))
+
+
+def _wanted_bands(records: list[ItemRecord], bands: Sequence[str] | None) -> tuple[str, ...]:
+    """The bands to read: those asked for, or the default ones that every item has."""
+    shared = set.intersection(*(set(r.bands) for r in records))
+    if bands is None:
+        wanted = tuple(b for b in DEFAULT_BANDS if b in shared and not (b == "nir08" and "nir" in shared))
+        if not wanted:
+            raise MissingBandError(f"the scenes share none of {', '.join(DEFAULT_BANDS)}; they have {_bands_of(records)}")
+        return wanted
+    if isinstance(bands, str):
+        bands = (bands,)
+    unknown = [b for b in bands if b not in shared]
+    if unknown:
+        raise MissingBandError(
+            f"no band {', '.join(map(repr, unknown))} in every scene; seen: {_bands_of(records)}. "
+            f"Bands go by STAC common names: {', '.join(BANDS)}"
+        )
+    return tuple(b for b in BANDS if b in bands)
+
+
+def _bands_of(records: list[ItemRecord]) -> str:
+    by_sensor: dict[str, set[str]] = {}
+    for record in records:
+        by_sensor.setdefault(record.sensor, set(record.bands)).intersection_update(record.bands)
+    return "; ".join(f"{s}: {', '.join(b for b in BANDS if b in names)}" for s, names in sorted(by_sensor.items()))
+
+
+def _only(record: ItemRecord, bands: tuple[str, ...], sign: Any, offset: Any) -> ItemRecord:
+    """The record with only the bands to read, and with every grid known."""
+    from dataclasses import replace
+
+    del offset
+    return with_header(replace(record, bands={b: record.bands[b] for b in bands}), sign)
+
+
+def _box(bbox: Any, intersects: Any) -> tuple[float, float, float, float] | None:
+    if bbox is not None:
+        return tuple(float(v) for v in bbox)  # type: ignore[return-value]
+    if intersects is not None:
+        return stac.bounds_of(intersects)
+    return None
+
+
+def _grid(
+    records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | None
+) -> tuple[SourceGrid, list[str]]:
+    if crs is not None:
+        import pyproj
+
+        crs = pyproj.CRS.from_user_input(crs).to_string()
+    if resolution is not None and not resolution > 0:
+        raise InvalidInputError(f"resolution={resolution}: a pixel size in units of the CRS is needed, above 0")
+    grids = [source.grid for record in records for source in record.bands.values()]
+    return choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+
+
+def _warn_other_crs(grid: SourceGrid, others: list[str], crs: Any) -> None:
+    if others and crs is None:
+        warnings.warn(
+            f"the scenes lie in several CRS ({', '.join([grid.crs, *others])}): the cube is in the majority's, "
+            f"{grid.crs}; pass crs= (and resolution=) to choose another",
+            stacklevel=3,
+        )
+
+
+def _group(records: Iterable[ItemRecord], groupby: str) -> dict[np.datetime64, tuple[ItemRecord, ...]]:
+    if groupby not in ("solar_day", "time"):
+        raise InvalidInputError(f"groupby={groupby!r}: use 'solar_day' or 'time'")
+    groups: dict[np.datetime64, list[ItemRecord]] = {}
+    for record in records:
+        key = record.solar_day if groupby == "solar_day" else record.time
+        groups.setdefault(np.datetime64(key, "ns"), []).append(record)
+    return {key: tuple(groups[key]) for key in sorted(groups)}
+
+
+def _buffer_pixels(metres: float, grid: SourceGrid) -> int:
+    import pyproj
+
+    if metres < 0:
+        raise InvalidInputError(f"cloud_buffer={metres}: metres are needed, 0 or more")
+    size = abs(grid.transform[0])
+    if pyproj.CRS.from_user_input(grid.crs).is_geographic:
+        size *= 111_320.0
+    return round(metres / size)
+
+
+def _chunks(chunks: int | Mapping[str, int] | None) -> tuple[int, int]:
+    if chunks is None:
+        return 1024, 1024
+    sizes = (chunks, chunks) if isinstance(chunks, int) else (chunks.get("y", 1024), chunks.get("x", 1024))
+    if min(sizes) < 1:
+        raise InvalidInputError(f"chunks={chunks!r}: pixels per chunk are needed, 1 or more")
+    return sizes
+
+
+def _describe(
+    source: Any, collections: Any, bbox: Any, datetime: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any
+) -> dict[str, Any]:  # fmt: skip
+    """Attributes: where the cube came from, and the token of everything its numbers depend on."""
+    from lakecube.io.hrefs import strip_signature
+
+    text = strip_signature(str(source)) if isinstance(source, str | Path) else type(source).__name__
+    return {
+        "title": f"lakecube cube of {', '.join(sorted({r.sensor for r in records}))}",
+        "source": text,
+        "collections": " ".join(sorted({r.collection for r in records if r.collection})),
+        "cloud_buffer_pixels": settings.cloud_buffer,
+        "input_token": dask.base.tokenize(records, settings.grid, settings.bands, settings.cloud_mask,
+                                          settings.cloud_buffer, str(dem)),
+    }  # fmt: skip
+
+
+__all__ = ["DEFAULT_BANDS", "EmptySearchError", "open"]

@@ -1,0 +1,235 @@
+"""Pixel grids: how a source lies under the cube's grid, and which grid a set of scenes shares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import pyproj
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from lakecube.errors import EmptySearchError, InvalidInputError
+from lakecube.io.records import SourceGrid
+
+#: Edges closer than this share of a pixel count as the same edge (metadata are rounded).
+EDGE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows ``y0:y1`` and columns ``x0:x1`` of a grid."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def pad(self, pixels: int) -> Window:
+        """The window with `pixels` more on every side."""
+        return Window(self.y0 - pixels, self.y1 + pixels, self.x0 - pixels, self.x1 + pixels)
+
+    def clip(self, shape: tuple[int, int]) -> Window:
+        """The part of the window inside a grid of `shape`."""
+        y0, x0 = min(max(self.y0, 0), shape[0]), min(max(self.x0, 0), shape[1])
+        return Window(y0, max(y0, min(self.y1, shape[0])), x0, max(x0, min(self.x1, shape[1])))
+
+    def within(self, outer: Window) -> tuple[slice, slice]:
+        """Slices that cut this window out of an array over `outer`."""
+        return slice(self.y0 - outer.y0, self.y1 - outer.y0), slice(self.x0 - outer.x0, self.x1 - outer.x0)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How a source's pixels lie under the cube's: ``raise`` and ``coarsen`` by whole factors with shared
+    edges (`top`, `left`: the cube's row and column of the source's corner, in the finer pixels), else ``warp``."""
+
+    kind: Literal["raise", "coarsen", "warp"]
+    factor: tuple[int, int] = (1, 1)
+    top: int = 0
+    left: int = 0
+
+
+@lru_cache(maxsize=4096)
+def place(source: SourceGrid, target: SourceGrid) -> Placement:
+    """The placement of `source` under `target`; needs north-up grids for anything but ``warp``."""
+    s, t = source.transform, target.transform
+    if not same_crs(source.crs, target.crs) or any(abs(v) > 1e-12 for v in (s[1], s[3], t[1], t[3])):
+        return Placement("warp")
+    ratio = s[4] / t[4], s[0] / t[0]
+    if min(ratio) <= 0:
+        return Placement("warp")
+    offset = (s[5] - t[5]) / t[4], (s[2] - t[2]) / t[0]
+    raised = tuple(round(r) for r in ratio)
+    if min(raised) >= 1 and _whole(ratio, raised, source.shape) and _whole(offset):
+        return Placement("raise", (raised[0], raised[1]), round(offset[0]), round(offset[1]))
+    lowered = tuple(round(1 / r) for r in ratio)
+    in_fine = offset[0] * lowered[0], offset[1] * lowered[1]
+    if min(lowered) >= 1 and _whole([1 / r for r in ratio], lowered, target.shape) and _whole(in_fine):
+        return Placement("coarsen", (lowered[0], lowered[1]), round(in_fine[0]), round(in_fine[1]))
+    return Placement("warp")
+
+
+def _whole(
+    values: Sequence[float], nearest: Sequence[int] | None = None, times: Sequence[int] = (1, 1)
+) -> bool:
+    nearest = [round(v) for v in values] if nearest is None else nearest
+    return all(abs(v - n) * k < EDGE_TOLERANCE for v, n, k in zip(values, nearest, times, strict=True))
+
+
+@lru_cache(maxsize=256)
+def same_crs(a: str, b: str) -> bool:
+    """True where two CRS strings mean the same system."""
+    return a == b or pyproj.CRS.from_user_input(a) == pyproj.CRS.from_user_input(b)
+
+
+@lru_cache(maxsize=8)
+def coordinates_in(source: SourceGrid, target: SourceGrid, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates (rows, columns) in `source` of the pixel centres of `window` of `target`.
+
+    Each is computed by itself (no interpolation between a few exact points, as warpers do), so a pixel's
+    coordinates do not depend on the window. Returns two read-only float64 arrays.
+    """
+    rows = np.arange(window.y0, window.y1) + 0.5
+    columns = np.arange(window.x0, window.x1) + 0.5
+    u, v = np.meshgrid(columns, rows)
+    x, y = Affine(*target.transform) * (u, v)
+    if not same_crs(source.crs, target.crs):
+        x, y = _transformer(target.crs, source.crs).transform(x, y)
+    u, v = ~Affine(*source.transform) * (x, y)
+    u.flags.writeable = v.flags.writeable = False
+    return v, u
+
+
+@lru_cache(maxsize=64)
+def _transformer(a: str, b: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(a, b, always_xy=True)
+
+
+def geobox(grid: SourceGrid) -> GeoBox:
+    """The grid as odc-geo's GeoBox."""
+    return GeoBox(grid.shape, Affine(*grid.transform), grid.crs)
+
+
+def choose_grid(
+    grids: Iterable[SourceGrid],
+    *,
+    bbox: tuple[float, float, float, float] | None,
+    crs: str | None,
+    resolution: float | None,
+    least: int = 1,
+) -> tuple[SourceGrid, list[str]]:
+    """The grid of a cube: the majority's CRS and phase, the finest resolution, cut to the request.
+
+    Parameters
+    ----------
+    grids
+        Of every band of every scene.
+    bbox
+        West, south, east, north in degrees; None for all that the scenes cover.
+    crs, resolution
+        Of the cube; None for the scenes' own.
+
+    Returns
+    -------
+    grid
+        North-up, its edges on the edges of the finest source pixels, or on multiples of `resolution`.
+    others : list of str
+        CRS that had to give way.
+    """
+    grids = list(grids)
+    votes = Counter(_crs_name(g.crs) for g in grids)
+    chosen = crs or max(sorted(votes), key=lambda name: votes[name])
+    native = [g for g in grids if same_crs(g.crs, chosen)]
+    a, d, phase = _lattice(native, chosen, resolution)
+    bounds = _bounds(grids, chosen)
+    if bbox is not None:
+        bounds = _intersect(bounds, _project(_densify(bbox), "EPSG:4326", chosen), bbox)
+    x0, x1 = (_snap(v, phase[0], a, up) for v, up in ((bounds[0], False), (bounds[2], True)))
+    y0, y1 = (_snap(v, phase[1], d, up) for v, up in ((bounds[1], False), (bounds[3], True)))
+    shape = max(round((y1 - y0) / d), least), max(round((x1 - x0) / a), least)
+    return SourceGrid(chosen, (a, 0.0, x0, 0.0, -d, y1), shape), sorted(set(votes) - {_crs_name(chosen)})
+
+
+@lru_cache(maxsize=256)
+def _crs_name(crs: str) -> str:
+    code = pyproj.CRS.from_user_input(crs).to_authority(min_confidence=90)
+    return ":".join(code) if code else crs
+
+
+def _lattice(
+    native: list[SourceGrid], crs: str, resolution: float | None
+) -> tuple[float, float, tuple[float, float]]:
+    """Pixel width, pixel height and phase (x, y of any corner) of the cube's lattice."""
+    if native:
+        finest = min(native, key=lambda g: (abs(g.transform[0]), g.crs, g.transform))
+        a, d = abs(finest.transform[0]), abs(finest.transform[4])
+        if resolution is None or (np.isclose(a, resolution) and np.isclose(d, resolution)):
+            return a, d, (finest.transform[2], finest.transform[5])
+    if resolution is None:
+        raise InvalidInputError(
+            f"no scene is in {crs}, so the pixel size is unknown: give resolution= in units of that CRS"
+        )
+    return resolution, resolution, (0.0, 0.0)
+
+
+def _bounds(grids: list[SourceGrid], crs: str) -> tuple[float, float, float, float]:
+    boxes = []
+    for grid in dict.fromkeys(grids):
+        rows, columns = grid.shape
+        corners = [Affine(*grid.transform) * p for p in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
+        x, y = np.transpose(corners)
+        box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
+        boxes.append(box if same_crs(grid.crs, crs) else _project(_densify(box), grid.crs, crs))
+    west, south, east, north = np.transpose(boxes)
+    return float(west.min()), float(south.min()), float(east.max()), float(north.max())
+
+
+def _densify(box: tuple[float, float, float, float], n: int = 21) -> tuple[np.ndarray, np.ndarray]:
+    west, south, east, north = box
+    if west > east:  # a bbox over the antimeridian
+        east += 360.0
+    t = np.linspace(0, 1, n)
+    x, y = west + t * (east - west), south + t * (north - south)
+    flat = np.full(n, 1.0)
+    return (
+        np.concatenate([x, x, flat * west, flat * east]),
+        np.concatenate([flat * south, flat * north, y, y]),
+    )
+
+
+def _project(points: tuple[np.ndarray, np.ndarray], source: str, target: str) -> tuple[float, float, float, float]:
+    x, y = points if same_crs(source, target) else _transformer(source, target).transform(*points)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InvalidInputError(f"the area cannot be expressed in {target}: choose a nearer crs=")
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def _intersect(
+    a: tuple[float, float, float, float], b: tuple[float, float, float, float], bbox: tuple[float, ...]
+) -> tuple[float, float, float, float]:
+    west, south, east, north = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+    if west >= east or south >= north:
+        raise EmptySearchError(
+            f"bbox {tuple(bbox)} (west, south, east, north in degrees) does not touch the scenes, "
+            f"which cover {tuple(round(v, 2) for v in a)} in the cube's CRS; check the order of bbox"
+        )
+    return west, south, east, north
+
+
+def _snap(value: float, phase: float, size: float, up: bool) -> float:
+    """The nearest lattice edge outside `value`, or the one it lies on (to `EDGE_TOLERANCE` of a pixel)."""
+    index = (value - phase) / size
+    nearest = round(index)
+    if abs(index - nearest) >= EDGE_TOLERANCE:
+        nearest = int(np.ceil(index) if up else np.floor(index))
+    return phase + nearest * size

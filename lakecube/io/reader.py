@@ -1,0 +1,386 @@
+"""The one reader of imagery: all bands and the state of every pixel of one block of one date, in one task.
+
+Reading is per source: scale and offset are applied *before* items are mosaicked, one validity mask serves all
+bands of an item, each band is read at its own resolution and raised to the grid here. What cannot be read
+is retried, then coded `read_failed` and logged; it is never silently dry or cloudy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import rasterio
+import rasterio.windows
+from rasterio.errors import RasterioError
+
+from lakecube.errors import ReadError, UnsafeHrefError
+from lakecube.io.grids import Placement, Window, coordinates_in, place
+from lakecube.io.hrefs import check_href, gdal_path, strip_signature
+from lakecube.io.records import BandSource, ItemRecord, SourceGrid
+from lakecube.kernels import qa, resample
+from lakecube.kernels.morphology import dilate_disk
+from lakecube.names import JUDGED, OBSERVATION, OBSERVATION_PRIORITY
+
+logger = logging.getLogger("lakecube.io")
+
+CLEAR, NOT_ACQUIRED = OBSERVATION["clear"], OBSERVATION["not_acquired"]
+
+#: Rank of a state by its code: 0 wins over all others when several sources tell of one pixel's quality.
+RANK = np.full(256, len(OBSERVATION_PRIORITY), np.uint8)
+for _rank, _name in enumerate(OBSERVATION_PRIORITY):
+    RANK[OBSERVATION[_name]] = _rank
+RANK.flags.writeable = False
+
+#: 1 where a state lets the ground be judged, by code.
+IS_JUDGED = np.zeros(256, np.bool_)
+IS_JUDGED[[OBSERVATION[name] for name in JUDGED]] = True
+IS_JUDGED.flags.writeable = False
+
+_CASTS_BUFFER = np.zeros(256, np.bool_)
+_CASTS_BUFFER[[OBSERVATION[name] for name in ("cloud", "cirrus", "cloud_shadow")]] = True
+
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MULTIRANGE": "YES",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "GDAL_HTTP_TIMEOUT": "60",
+    "VSI_CACHE": "TRUE",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "",
+    "GDAL_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How blocks are read.
+
+    Parameters
+    ----------
+    grid : SourceGrid
+        The cube's grid.
+    bands : tuple of str
+        STAC common names, in the cube's order.
+    cloud_mask : bool
+        Decode the quality layers; without, every valid pixel is ``clear_cloud_unknown``.
+    cloud_buffer : float
+        Distance around cloud, cirrus and their shadow that is ``cloud_adjacent``, in pixels of the grid.
+    retries : int
+        Further tries after a failed read, with exponential backoff from `backoff` seconds and jitter.
+    sign : callable or None
+        Called with a remote href just before it is read, returns the href to read.
+    """
+
+    grid: SourceGrid
+    bands: tuple[str, ...]
+    cloud_mask: bool = True
+    cloud_buffer: float = 0.0
+    retries: int = 3
+    backoff: float = 0.5
+    sign: Callable[[str], str] | None = None
+
+    @property
+    def validity_bands(self) -> tuple[str, ...]:
+        """Bands whose joint validity makes a pixel of an item valid: those of the water indices, else all."""
+        return tuple(b for b in ("blue", "green", "nir", "nir08", "swir16", "swir22") if b in self.bands) or self.bands
+
+
+def read_block(
+    records: tuple[ItemRecord, ...],
+    window: Window,
+    settings: ReadSettings,
+    bands: tuple[str, ...] | None = None,
+    skip_masked: bool = False,
+) -> dict[str, np.ndarray]:
+    """Read one block of one date.
+
+    Where items overlap, each pixel comes whole from the item that saw it best (the last in
+    `names.OBSERVATION_PRIORITY`), the first of equals. A pixel depends on the sources alone, not on the window.
+
+    Parameters
+    ----------
+    records
+        The items of the date.
+    window
+        In pixels of the cube's grid; may reach beyond it.
+    bands
+        To return, at least ``settings.validity_bands``; by default ``settings.bands``.
+    skip_masked
+        Do not read bands where the quality layers leave nothing to judge (they are NaN then).
+
+    Returns
+    -------
+    dict
+        Band name to float32 (rows, columns) reflectance, NaN where not observed, and ``"observation"``, uint8.
+    """
+    bands = settings.bands if bands is None else bands
+    out = {band: np.full(window.shape, np.nan, np.float32) for band in bands}
+    state = np.full(window.shape, NOT_ACQUIRED, np.uint8)
+    with rasterio.Env(**GDAL_OPTIONS):
+        for record in records:
+            _add_item(record, window, settings, bands, skip_masked, state, out)
+            if (state == CLEAR).all():
+                break
+    return out | {"observation": state}
+
+
+def _add_item(
+    record: ItemRecord,
+    window: Window,
+    settings: ReadSettings,
+    bands: tuple[str, ...],
+    skip_masked: bool,
+    state: np.ndarray,
+    out: dict[str, np.ndarray],
+) -> None:
+    """Let one item speak for the pixels it saw better than the items before it (in place)."""
+    if not _touches(record, window, settings.grid):
+        return
+    try:
+        seen = _quality(record, window, settings)
+        better = RANK[seen] > RANK[state]
+        if not better.any():
+            return
+        if skip_masked and not IS_JUDGED[seen[better]].any():
+            state[better] = seen[better]
+            return
+        values = {band: _read_band(record, record.bands[band], window, settings) for band in bands}
+    except (RasterioError, OSError) as error:
+        logger.warning("read failed: item %s: %s", record.id, error)
+        state[state == NOT_ACQUIRED] = OBSERVATION["read_failed"]
+        return
+    for band in settings.validity_bands:
+        better &= ~np.isnan(values[band])
+    if better.all():
+        state[:] = seen
+        out.update(values)
+        return
+    state[better] = seen[better]
+    for band, array in values.items():
+        np.copyto(out[band], array, where=better)
+
+
+def _touches(record: ItemRecord, window: Window, grid: SourceGrid) -> bool:
+    """False where the item's rasters surely lie outside the window."""
+    for source in record.bands.values():
+        if source.grid is not None:
+            placement = place(source.grid, grid)
+            if placement.kind == "warp":
+                return True
+            area = _source_window(placement, source.grid, window, margin=0)
+            return min(area.shape) > 0
+    return True
+
+
+def _quality(record: ItemRecord, window: Window, settings: ReadSettings) -> np.ndarray:
+    """The state of every pixel of one item by its quality layers, buffered; uint8."""
+    if not (settings.cloud_mask and record.qa):
+        return np.full(window.shape, OBSERVATION["clear_cloud_unknown"], np.uint8)
+    reach = int(np.ceil(settings.cloud_buffer))
+    padded = window.pad(reach)
+    states = np.full(padded.shape, CLEAR, np.uint8)
+    for kind, source in record.qa.items():
+        states = qa.worst(states, _read_states(record, kind, source, padded, settings))
+    if settings.cloud_buffer > 0:
+        near = dilate_disk(_CASTS_BUFFER[states], settings.cloud_buffer)
+        states[near & IS_JUDGED[states]] = OBSERVATION["cloud_adjacent"]
+    return np.ascontiguousarray(states[window.within(padded)])
+
+
+def _read_states(
+    record: ItemRecord, kind: str, source: BandSource, window: Window, settings: ReadSettings
+) -> np.ndarray:
+    grid, numbers, area, placement = _read_source(record, source, window, settings)
+    states = qa.decode(kind, numbers, record.sensor)
+    outside = np.uint8(NOT_ACQUIRED)
+    if placement.kind == "warp":
+        rows, columns = coordinates_in(grid, settings.grid, window)
+        return resample.sample_nearest(states, rows - area.y0, columns - area.x0, outside)
+    placed = _place_states(states, placement, window, area)
+    _blank_outside(placed, outside, grid, placement, window)
+    return placed
+
+
+def _place_states(states: np.ndarray, placement: Placement, window: Window, area: Window) -> np.ndarray:
+    if 0 in states.shape:
+        return np.full(window.shape, NOT_ACQUIRED, np.uint8)
+    (fy, fx), rows, columns = placement.factor, *window.shape
+    if placement.kind == "raise":
+        top, left = window.y0 - placement.top - area.y0 * fy, window.x0 - placement.left - area.x0 * fx
+        return resample.raise_nearest(states, fy, fx, top, left, rows, columns)
+    top = window.y0 * fy - placement.top - area.y0
+    left = window.x0 * fx - placement.left - area.x0
+    return resample.coarsen_first(states, RANK, NOT_ACQUIRED, fy, fx, top, left, rows, columns)
+
+
+def _read_band(record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings) -> np.ndarray:
+    """One band of one item on the cube's grid: reflectance, float32, NaN where the file has no number."""
+    grid, numbers, area, placement = _read_source(record, source, window, settings)
+    nodata = np.nan if source.nodata is None else float(source.nodata)
+    values = resample.decode(numbers, source.scale, source.offset, nodata)
+    if placement.kind == "warp":
+        rows, columns = coordinates_in(grid, settings.grid, window)
+        return resample.sample_bilinear(values, rows - area.y0, columns - area.x0)
+    if 0 in values.shape:
+        return np.full(window.shape, np.nan, np.float32)
+    (fy, fx), rows, columns = placement.factor, *window.shape
+    if placement.kind == "raise":
+        top, left = window.y0 - placement.top - area.y0 * fy, window.x0 - placement.left - area.x0 * fx
+        if (fy, fx) == (1, 1) and values.shape == window.shape:
+            return values
+        raised = resample.raise_bilinear(values, fy, fx, top, left, rows, columns)
+        _blank_outside(raised, np.nan, grid, placement, window)
+        return raised
+    top = window.y0 * fy - placement.top - area.y0
+    left = window.x0 * fx - placement.left - area.x0
+    return resample.coarsen_mean(values, fy, fx, top, left, rows, columns)
+
+
+def _blank_outside(
+    placed: np.ndarray, blank: float, grid: SourceGrid, placement: Placement, window: Window
+) -> None:
+    """Blank the pixels of a raised array that lie outside the source (in place)."""
+    if placement.kind != "raise":
+        return
+    (fy, fx), (height, width) = placement.factor, grid.shape
+    rows, columns = window.shape
+    first, last = placement.top - window.y0, placement.top + height * fy - window.y0
+    placed[: min(max(first, 0), rows)] = blank
+    placed[min(max(last, 0), rows) :] = blank
+    first, last = placement.left - window.x0, placement.left + width * fx - window.x0
+    placed[:, : min(max(first, 0), columns)] = blank
+    placed[:, min(max(last, 0), columns) :] = blank
+
+
+def _source_window(placement: Placement, grid: SourceGrid, window: Window, margin: int = 1) -> Window:
+    """The source pixels under a window of the cube, `margin` more on each side, inside the source."""
+    fy, fx = placement.factor
+    if placement.kind == "raise":
+        y0, y1 = (window.y0 - placement.top) // fy, -(-(window.y1 - placement.top) // fy)
+        x0, x1 = (window.x0 - placement.left) // fx, -(-(window.x1 - placement.left) // fx)
+        if (fy, fx) == (1, 1):
+            margin = 0
+    else:
+        y0, y1 = window.y0 * fy - placement.top, window.y1 * fy - placement.top
+        x0, x1 = window.x0 * fx - placement.left, window.x1 * fx - placement.left
+        margin = 0
+    return Window(y0 - margin, y1 + margin, x0 - margin, x1 + margin).clip(grid.shape)
+
+
+def warp_window(grid: SourceGrid, target: SourceGrid, window: Window) -> Window:
+    rows, columns = coordinates_in(grid, target, window)
+    finite = np.isfinite(rows) & np.isfinite(columns)
+    if not finite.any():
+        return Window(0, 0, 0, 0)
+    y0, y1 = np.floor(rows[finite].min()), np.ceil(rows[finite].max())
+    x0, x1 = np.floor(columns[finite].min()), np.ceil(columns[finite].max())
+    limit = 2**31
+    clipped = (int(np.clip(v, -limit, limit)) for v in (y0 - 1, y1 + 1, x0 - 1, x1 + 1))
+    return Window(*clipped).clip(grid.shape)
+
+
+def _read_source(
+    record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings
+) -> tuple[SourceGrid, np.ndarray, Window, Placement]:
+    """The raw numbers of a source under a window: its grid, the numbers, the source window, the placement."""
+    grid = source.grid
+    if grid is None:
+        raise ReadError(f"{record.id}: the grid of {strip_signature(source.href)} is unknown")
+    placement = place(grid, settings.grid)
+    if placement.kind == "warp":
+        area = warp_window(grid, settings.grid, window)
+    else:
+        area = _source_window(placement, grid, window)
+    if min(area.shape) == 0:
+        return grid, np.empty(area.shape, np.uint8), area, placement
+    numbers = _with_retries(lambda: _read_numbers(record, source, grid, area, settings), settings, source.href)
+    return grid, numbers, area, placement
+
+
+def _read_numbers(
+    record: ItemRecord, source: BandSource, grid: SourceGrid, area: Window, settings: ReadSettings
+) -> np.ndarray:
+    with open_source(source.href, local=record.local, sign=settings.sign) as file:
+        if file.shape != grid.shape:
+            raise ReadError(
+                f"{strip_signature(source.href)} is {file.shape} pixels, its metadata say {grid.shape}"
+            )
+        window = rasterio.windows.Window(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0)
+        return file.read(source.band, window=window)
+
+
+@contextlib.contextmanager
+def open_source(
+    href: str, *, local: bool, sign: Callable[[str], str] | None = None
+) -> Iterator[rasterio.DatasetReader]:
+    """Open a raster under the rules for hrefs, signed if need be.
+
+    Raises
+    ------
+    UnsafeHrefError
+        If a remote catalogue points to what it may not.
+    ReadError
+        If it cannot be opened.
+    """
+    check_href(href, local=local)
+    signed = sign(href) if sign is not None and "://" in href else href
+    try:
+        with rasterio.open(gdal_path(signed)) as file:
+            if file.driver == "VRT" and not local:
+                raise UnsafeHrefError(f"{strip_signature(href)} is a VRT, which a remote catalogue may not point to")
+            yield file
+    except RasterioError as error:
+        raise ReadError(f"{strip_signature(href)}: {_clean(str(error), signed, href)}") from error
+
+
+def _clean(message: str, signed: str, href: str) -> str:
+    for secret in (signed, gdal_path(signed)):
+        message = message.replace(secret, strip_signature(href))
+    return message
+
+
+def _with_retries(read: Callable[[], np.ndarray], settings: ReadSettings, href: str) -> np.ndarray:
+    for attempt in range(settings.retries + 1):
+        try:
+            return read()
+        except UnsafeHrefError:
+            raise
+        except (RasterioError, OSError) as error:
+            if attempt == settings.retries or _is_final(error):
+                raise
+            logger.info("retry %d of %s: %s", attempt + 1, strip_signature(href), error)
+            time.sleep(settings.backoff * 2**attempt * (0.5 + random.random()))
+    raise AssertionError("unreachable")
+
+
+def _is_final(error: Exception) -> bool:
+    """True for failures that another try cannot mend."""
+    text = str(error)
+    return any(phrase in text for phrase in ("No such file", "not recognized as being in a supported", "404", "403"))
+
+
+def with_header(record: ItemRecord, sign: Callable[[str], str] | None = None) -> ItemRecord:
+    """The record with the grids its metadata do not tell, asked from the files' headers."""
+    def known(source: BandSource) -> BandSource:
+        if source.grid is not None:
+            return source
+        with rasterio.Env(**GDAL_OPTIONS), open_source(source.href, local=record.local, sign=sign) as file:
+            if file.crs is None:
+                raise ReadError(f"{strip_signature(source.href)} has no CRS, and its item declares none")
+            grid = SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
+            nodata = source.nodata if source.nodata is not None else file.nodata
+        return replace(source, grid=grid, nodata=nodata)
+
+    if all(s.grid is not None for s in (*record.bands.values(), *record.qa.values())):
+        return record
+    return replace(
+        record,
+        bands={name: known(source) for name, source in record.bands.items()},
+        qa={kind: known(source) for kind, source in record.qa.items()},
+    )
