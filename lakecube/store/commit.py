@@ -1,0 +1,162 @@
+"""The commit: one atomic replacement of the root `zarr.json`, and the swap of a whole store.
+
+The root document names every array with its length (Zarr's consolidated metadata), so whatever lies beside it
+and is not named there, or lies past a named length, does not exist for a reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zarr.core.metadata.v3 import ArrayV3Metadata
+
+from lakecube.errors import StoreError, StoreExistsError
+from lakecube.store.files import PARTIAL, LocalFiles, sync_all
+from lakecube.store.layout import array_document, dumps, group_document, read_metadata
+
+ROOT = "zarr.json"
+#: Version of this layout; a store of another is refused rather than guessed at.
+LAYOUT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Visible:
+    """What a reader sees of a store: root attributes and the document of every array and group below."""
+
+    attrs: dict[str, Any]
+    documents: dict[str, dict[str, Any]]
+
+    def metadata(self, name: str) -> ArrayV3Metadata:
+        """Metadata of one array."""
+        return read_metadata(self.documents[name])
+
+    def arrays(self) -> list[str]:
+        """Names of the arrays of the root group."""
+        return [n for n, doc in self.documents.items() if doc["node_type"] == "array" and "/" not in n]
+
+    @property
+    def rows(self) -> int:
+        """Number of visible rows."""
+        return int(self.documents["time"]["shape"][0])
+
+
+def read_root(path: Path) -> Visible | None:
+    """What is visible at `path`; None if nothing is there yet or a first write did not finish.
+
+    Raises
+    ------
+    StoreExistsError
+        If something else lies there.
+    StoreError
+        If the root metadata are torn or of another layout.
+    """
+    if path.exists() and not path.is_dir():
+        raise StoreExistsError(f"{path} is a file: choose another path for the store")
+    try:
+        text = (path / ROOT).read_bytes()
+    except FileNotFoundError:
+        if path.exists() and any(path.iterdir()) and not (path / "_ledger").is_dir():
+            raise StoreExistsError(
+                f"{path} exists and is not a lakecube store; nothing in it was touched. Choose another path"
+            ) from None
+        return None
+    try:
+        root = json.loads(text)
+        layout = root["attributes"].get("lakecube_layout")
+        documents = root.get("consolidated_metadata", {}).get("metadata", {})
+    except (json.JSONDecodeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path / ROOT} cannot be read as metadata of a store: it is torn or was edited") from error
+    if layout is None:
+        raise StoreExistsError(f"{path} is a Zarr group that lakecube did not write; choose another path")
+    if layout != LAYOUT:
+        raise StoreError(f"{path} has layout {layout}; this lakecube writes layout {LAYOUT}: use the matching version")
+    return Visible(root["attributes"], documents)
+
+
+def commit(
+    files: LocalFiles,
+    attrs: Mapping[str, Any],
+    arrays: Mapping[str, ArrayV3Metadata],
+    groups: Mapping[str, Mapping[str, Any]],
+    kept: Mapping[str, dict[str, Any]],
+) -> None:
+    """Make `arrays` and `groups` visible, beside the documents `kept` from before.
+
+    Their own `zarr.json` files are written first, then all is put on disk, then the root is replaced.
+    """
+    documents = {name: group_document(group) for name, group in groups.items()}
+    documents |= {name: array_document(metadata) for name, metadata in arrays.items()}
+    for name, document in sorted(documents.items()):
+        data = dumps(document)
+        if not files.exists(f"{name}/{ROOT}") or files.read(f"{name}/{ROOT}") != data:
+            files.write(f"{name}/{ROOT}", data)
+    sync_all()
+    files.write(ROOT, dumps(group_document({**attrs, "lakecube_layout": LAYOUT}, {**kept, **documents})))
+
+
+def forget_unseen(files: LocalFiles, visible: Visible | None) -> None:
+    """Remove what an abandoned write left: rows past the end, revisions the root does not name, partial files."""
+    if visible is None:
+        for name in files.list(""):
+            if name != "_ledger":
+                files.delete(name)
+        return
+    for name in files.list(""):
+        if name in visible.documents or name in (ROOT, "_ledger", "_runs"):
+            continue
+        if name.endswith(PARTIAL) or files.exists(f"{name}/{ROOT}") or files.exists(f"{name}/c"):
+            files.delete(name)
+    for name in visible.arrays():
+        document = visible.documents[name]
+        if document.get("dimension_names", [])[:1] == ["time"] and len(document["shape"]) == 3:
+            for row in files.list(f"{name}/c"):
+                if not row.isdigit() or int(row) >= visible.rows:
+                    files.delete(f"{name}/c/{row}")
+    for number in files.list("revision"):
+        if number != ROOT and f"revision/{number}" not in visible.documents:
+            files.delete(f"revision/{number}")
+
+
+def sweep_partial(files: LocalFiles, names: list[str], base: int) -> None:
+    """Remove the temporary files a killed writer left: at the root, in the rows from `base` on, and below `names`."""
+    for partial in files.root.glob(f"*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
+    for name in names:
+        for part in files.list(f"{name}/c") or [""]:
+            if part.isdigit() and int(part) < base:
+                continue
+            for partial in (files.root / name / "c" / part).rglob(f"*{PARTIAL}"):
+                partial.unlink(missing_ok=True)
+        for partial in (files.root / name).glob(f"*{PARTIAL}"):
+            partial.unlink(missing_ok=True)
+
+
+def sibling(path: Path, what: str) -> Path:
+    """A hidden place beside `path`, on the same disk."""
+    return path.parent / f".{path.name}.{what}"
+
+
+def swap(new: Path, path: Path) -> None:
+    """Put the finished store `new` in the place of `path`; the old one is removed after the new one is there."""
+    old = sibling(path, "replaced")
+    LocalFiles(old.parent).delete(old.name)
+    path.rename(old)
+    new.rename(path)
+    with contextlib.suppress(OSError):
+        LocalFiles(old.parent).delete(old.name)
+
+
+def mend_swap(path: Path) -> None:
+    """Finish a swap that was interrupted between its two renames, or remove the old store it left over."""
+    new, old = sibling(path, "overwriting"), sibling(path, "replaced")
+    if not old.exists():
+        return
+    if not path.exists():
+        os.rename(new if (new / ROOT).exists() else old, path)
+    LocalFiles(old.parent).delete(old.name)

@@ -1,0 +1,116 @@
+"""The strings of the Zarr conventions `proj:` and `spatial:`; nothing else in lakecube spells them.
+
+Both are pilots that were renamed before, so a reader must match them by uuid and never by URL or name.
+See https://github.com/zarr-conventions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pyproj import CRS
+
+from lakecube.errors import StoreError
+from lakecube.names import SPATIAL_REF, X, Y
+
+PROJ_UUID = "f17cb550-5864-4468-aeb7-f3180cfb622f"
+SPATIAL_UUID = "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4"
+
+_CONVENTIONS: list[dict[str, Any]] = [
+    {
+        "uuid": PROJ_UUID,
+        "name": "proj:",
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v0.1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/proj/blob/v0.1/README.md",
+        "description": "Coordinate reference system information for geospatial data",
+    },
+    {
+        "uuid": SPATIAL_UUID,
+        "name": "spatial:",
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v0.1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v0.1/README.md",
+        "description": "Spatial coordinate information",
+    },
+]
+
+
+def spatial_attrs(water: xr.Dataset) -> dict[str, Any]:
+    """Attributes of a group whose direct children are on the grid of `water`: CRS, affine, bounding box, shape."""
+    crs, affine = crs_of(water), transform_of(water)
+    attrs: dict[str, Any] = {"spatial:dimensions": [Y, X], "spatial:shape": [water.sizes[Y], water.sizes[X]]}
+    used = [_CONVENTIONS[1]]
+    if affine is not None:
+        a, _, c, _, e, f = affine
+        ends = (c + a * water.sizes[X], f + e * water.sizes[Y])
+        attrs["spatial:transform"] = affine
+        attrs["spatial:bbox"] = [min(c, ends[0]), min(f, ends[1]), max(c, ends[0]), max(f, ends[1])]
+        attrs["spatial:registration"] = "pixel"
+    if crs is not None:
+        used = _CONVENTIONS
+        code = crs.to_authority()
+        attrs |= {"proj:code": ":".join(code)} if code else {"proj:wkt2": crs.to_wkt()}
+    return {"zarr_conventions": used, **attrs}
+
+
+def spatial_ref_attrs(water: xr.Dataset) -> dict[str, Any]:
+    """CF attributes of `spatial_ref`, with `crs_wkt` and GDAL's `GeoTransform`."""
+    attrs = dict(water[SPATIAL_REF].attrs) if SPATIAL_REF in water.variables else {}
+    crs, affine = crs_of(water), transform_of(water)
+    if crs is not None:
+        attrs = {**crs.to_cf(), "spatial_ref": attrs.get("spatial_ref", crs.to_wkt()), **attrs}
+    if affine is not None:
+        a, b, c, d, e, f = affine
+        attrs["GeoTransform"] = " ".join(repr(float(v)) for v in (c, a, b, f, d, e))
+    return attrs
+
+
+def axis_attrs(water: xr.Dataset, dim: str) -> dict[str, Any]:
+    """CF attributes of `y` or `x`: what the CRS says, under what the coordinate says itself."""
+    crs = crs_of(water)
+    of_crs: dict[str, Any] = {}
+    if crs is not None:
+        for axis in crs.cs_to_cf():
+            if axis.get("axis") == dim.upper():
+                of_crs = dict(axis)
+    return {**of_crs, **water[dim].attrs, "axis": dim.upper()}
+
+
+def crs_of(water: xr.Dataset) -> CRS | None:
+    """The CRS in `spatial_ref`, or None."""
+    if SPATIAL_REF not in water.variables:
+        return None
+    attrs = water[SPATIAL_REF].attrs
+    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    return CRS.from_wkt(wkt) if wkt else None
+
+
+def transform_of(water: xr.Dataset) -> list[float] | None:
+    """Affine (a, b, c, d, e, f) of the pixel corners; None for a grid of one pixel in y or x that does not say.
+
+    Raises
+    ------
+    StoreError
+        If `y` or `x` are not evenly spaced.
+    """
+    steps = {dim: _step(np.asarray(water[dim].values, np.float64), dim) for dim in (Y, X)}
+    given = water[SPATIAL_REF].attrs.get("GeoTransform") if SPATIAL_REF in water.variables else None
+    if given is not None:
+        c, a, b, f, d, e = (float(v) for v in str(given).split())
+        steps = {Y: steps[Y] or e, X: steps[X] or a}
+    else:
+        b = d = 0.0
+    if steps[X] is None or steps[Y] is None:
+        return None
+    a, e = float(steps[X]), float(steps[Y])
+    return [a, b, float(water[X].values[0]) - a / 2, d, e, float(water[Y].values[0]) - e / 2]
+
+
+def _step(values: np.ndarray, dim: str) -> float | None:
+    if values.size < 2:
+        return None
+    step = (values[-1] - values[0]) / (values.size - 1)
+    if step == 0 or np.abs(np.diff(values) - step).max() > abs(step) * 1e-3:
+        raise StoreError(f"the coordinate {dim} is not evenly spaced, so the store could not say where its pixels are")
+    return float(step)

@@ -1,0 +1,184 @@
+"""The few operations a store needs of the place it lies in, and how a local disk does them.
+
+Chunks are written through Zarr's own store classes; everything else (root metadata, ledger, lease, runs)
+goes through `Files`, so that an object store needs one more class here and nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from lakecube.errors import StoreError
+
+#: Suffix of files being written, the same as Zarr's; a rerun removes what a killed one left.
+PARTIAL = ".partial"
+
+
+class Files(Protocol):
+    """Named byte strings under one root; keys are relative, with forward slashes."""
+
+    def read(self, key: str) -> bytes:
+        """Bytes of `key`; FileNotFoundError if there is none."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put `data` under `key`, whole or not at all, and durably."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """As `write`, but FileExistsError if `key` exists: one of several racing callers wins."""
+
+    def list(self, key: str) -> list[str]:
+        """Sorted names directly under `key`; empty if there is no such key."""
+
+    def delete(self, key: str) -> None:
+        """Remove `key` and all under it, if it is there."""
+
+    def exists(self, key: str) -> bool:
+        """Whether `key` is there."""
+
+
+class LocalFiles:
+    """`Files` on a local disk: a temporary file, fsync, one atomic rename."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    def read(self, key: str) -> bytes:
+        """Bytes of `key`; FileNotFoundError if there is none."""
+        return (self.root / key).read_bytes()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put `data` under `key` by an atomic rename; the file and its directory are synced."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+        try:
+            with partial.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+
+    def create(self, key: str, data: bytes) -> None:
+        """Put `data` under a new `key`; FileExistsError if it exists."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+        partial.write_bytes(data)
+        try:
+            _link_new(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def list(self, key: str) -> list[str]:
+        """Sorted names directly under `key`."""
+        try:
+            return sorted(path.name for path in (self.root / key).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def delete(self, key: str) -> None:
+        """Remove `key` and all under it."""
+        path = self.root / key
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def exists(self, key: str) -> bool:
+        """Whether `key` is there."""
+        return (self.root / key).exists()
+
+    def touch(self, key: str) -> None:
+        """Refresh the modification time of `key`."""
+        os.utime(self.root / key)
+
+    def age(self, key: str) -> float:
+        """Seconds since `key` was last modified, by the clock of the file system that holds it."""
+        probe = self.root / f"{key}.{uuid.uuid4().hex}{PARTIAL}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime - (self.root / key).stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def _link_new(source: Path, target: Path) -> None:
+    """Give `source` a second name that must be new; O_EXCL where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        with target.open("xb") as stream:
+            stream.write(source.read_bytes())
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all() -> None:
+    """Ask the operating system to put every written chunk on disk; called once before each commit."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Raise StoreError if `path` (or its nearest existing parent) cannot be written or has too little room."""
+    parent = path
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise StoreError(f"{parent} is a file, so no store can be made at {path}: choose another path")
+    probe = parent / f".{uuid.uuid4().hex}{PARTIAL}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"cannot write in {parent}: {error.strerror}; choose a path you may write to") from error
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise StoreError(
+            f"{parent} has {free / 1e9:.2f} GB free, and this store needs at least {needed / 1e9:.2f} GB: "
+            "free some space or write to another disk"
+        )
+
+
+@contextlib.contextmanager
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a full or read-only disk met while writing into a StoreError; the work done so far stays resumable."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StoreError) or error.errno not in _DISK:
+            raise
+        raise StoreError(
+            f"writing {path} stopped: {_DISK[error.errno]}. Nothing half-written is visible; "
+            "mend that and make the same call again, it continues where it stopped"
+        ) from error
+
+
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EROFS: "the disk became read-only",
+    errno.EACCES: "permission was denied",
+    errno.EFBIG: "a file grew over the allowed size",
+}

@@ -1,0 +1,129 @@
+"""One writer at a time: a lease file under `_ledger/`, refreshed while its holder lives."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import socket
+import threading
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lakecube.errors import StoreError
+from lakecube.store.files import LocalFiles
+
+LEASE = "_ledger/lease.json"
+#: A lease of another host that was not refreshed for so long is taken to be dead.
+STALE_SECONDS = 900.0
+BEAT_SECONDS = 30.0
+
+
+class Lease:
+    """The right to write one store, held inside a ``with`` block.
+
+    A lease is stale if its process is gone (same host) or it was not refreshed for `STALE_SECONDS`
+    (another host); a stale lease is taken over. Two processes that both find it stale cannot both
+    take it: the claim carries the token of the dead lease, and creating a claim succeeds once.
+    """
+
+    def __init__(self, files: LocalFiles) -> None:
+        self.files = files
+        self.token = uuid.uuid4().hex
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Lease:
+        data = json.dumps(_holder(self.token)).encode()
+        try:
+            self.files.create(LEASE, data)
+        except FileExistsError:
+            self._take_over(data)
+        threading.Thread(target=self._beat, daemon=True, name="lakecube-lease").start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop.set()
+        if _read(self.files).get("token") == self.token:
+            self.files.delete(LEASE)
+
+    def moved(self, root: Path) -> None:
+        """The store, lease file included, now lies at `root`."""
+        self.files = LocalFiles(root)
+
+    def _take_over(self, data: bytes) -> None:
+        other = _read(self.files)
+        if not _is_stale(other, self.files):
+            raise StoreError(_refusal(other, self.files))
+        claim = f"{LEASE}.{other.get('token', 'torn')}"
+        try:
+            self.files.create(claim, data)
+        except FileExistsError as error:
+            raise StoreError(_refusal(other, self.files)) from error
+        try:
+            if _read(self.files) != other:
+                raise StoreError(_refusal(_read(self.files), self.files))
+            self.files.write(LEASE, data)
+        finally:
+            self.files.delete(claim)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            try:
+                self.files.touch(LEASE)
+            except OSError:
+                return
+
+
+def _holder(token: str) -> dict[str, Any]:
+    return {
+        "token": token,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": _process_start(os.getpid()),
+        "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _read(files: LocalFiles) -> dict[str, Any]:
+    try:
+        found = json.loads(files.read(LEASE))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_stale(holder: dict[str, Any], files: LocalFiles) -> bool:
+    if holder.get("host") == socket.gethostname():
+        started = _process_start(int(holder["pid"]))
+        return started is None or started != holder.get("started")
+    try:
+        return files.age(LEASE) > STALE_SECONDS
+    except FileNotFoundError:
+        return True
+
+
+def _process_start(pid: int) -> str | None:
+    """What tells a process from a later one of the same number; None if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return "alive"
+
+
+def _refusal(holder: dict[str, Any], files: LocalFiles) -> str:
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+    return (
+        f"{files.root} is being written by {who}. Wait for it; if you know that it is gone, "
+        f"delete {files.root / LEASE} and make the same call again"
+    )

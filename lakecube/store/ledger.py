@@ -1,0 +1,96 @@
+"""What was done: the rows that are committed, the work that is pending, and a report of every run.
+
+`_ledger/rows.json`
+    key of every row; rows past the length of the visible store are of a commit that did not happen.
+`_ledger/pending/plan.json`
+    the write under way, by its hash; beside it one small file per finished wave.
+`_runs/<n>.json`
+    what a run did and when.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lakecube.store.files import Files
+
+ROWS = "_ledger/rows.json"
+PENDING = "_ledger/pending"
+PLAN = f"{PENDING}/plan.json"
+RUNS = "_runs"
+
+
+class Ledger:
+    """The ledger of one store; every record is one whole file."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    def rows(self, length: int) -> list[dict[str, str]] | None:
+        """Date and key of the `length` visible rows; None if the ledger does not know them."""
+        found = self._read(ROWS)
+        rows = found.get("rows", []) if found else []
+        return rows[:length] if len(rows) >= length else None
+
+    def write_rows(self, rows: list[dict[str, str]]) -> None:
+        """Record date and key of every row."""
+        self._write(ROWS, {"rows": rows})
+
+    def pending(self) -> str | None:
+        """Hash of the write that was under way, or None."""
+        found = self._read(PLAN)
+        return found["plan"] if found else None
+
+    def begin(self, plan: str) -> None:
+        """Forget whatever was pending and start `plan`."""
+        self.files.delete(PENDING)
+        self._write(PLAN, {"plan": plan})
+
+    def finish(self) -> None:
+        """Nothing is pending any more."""
+        self.files.delete(PENDING)
+
+    def done(self, stage: str) -> list[dict[str, Any]]:
+        """Records of the finished waves of a pass."""
+        names = self.files.list(f"{PENDING}/{stage}")
+        found = [self._read(f"{PENDING}/{stage}/{name}") for name in names if name.endswith(".json")]
+        return [record for record in found if record]
+
+    def record(self, stage: str, name: str, record: Mapping[str, Any]) -> None:
+        """Record a finished wave of a pass."""
+        self._write(f"{PENDING}/{stage}/{name}.json", record)
+
+    def report(self, run: Mapping[str, Any]) -> str:
+        """Write the report of a run under the next free number; its key."""
+        number = len(self.files.list(RUNS))
+        while self.files.exists(f"{RUNS}/{number}.json"):
+            number += 1
+        self._write(f"{RUNS}/{number}.json", run)
+        return f"{RUNS}/{number}.json"
+
+    def _read(self, key: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self.files.read(key))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _write(self, key: str, document: Mapping[str, Any]) -> None:
+        self.files.write(key, json.dumps(document, indent=1).encode())
+
+
+def pack(values: np.ndarray) -> dict[str, Any]:
+    """An array as JSON, bit for bit."""
+    data = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+    return {"dtype": values.dtype.str, "shape": list(values.shape), "data": data}
+
+
+def unpack(packed: Mapping[str, Any]) -> np.ndarray:
+    """The inverse of `pack`."""
+    flat = np.frombuffer(base64.b64decode(packed["data"]), np.dtype(packed["dtype"]))
+    return flat.reshape(packed["shape"]).copy()

@@ -1,0 +1,250 @@
+"""The plan of one write: which dates become which rows, and the metadata of every array after it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.core.metadata.v3 import ArrayV3Metadata
+from zarr.storage import LocalStore
+
+from lakecube.errors import InvalidInputError, StoreError
+from lakecube.names import TIME, X, Y
+from lakecube.store.commit import Visible
+from lakecube.store.contents import FREE_ATTRS, ITEM_ROW, Contents, digest, grid_of, version
+from lakecube.store.layout import (
+    PIXEL_CHUNK,
+    Stored,
+    axes,
+    group_attrs,
+    open_array,
+    pixel_array,
+    resized,
+    row_array,
+    time_attrs,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One write.
+
+    Attributes
+    ----------
+    contents : what there is
+    base : rows visible before
+    positions : position in `time` of every new row, in the order of the rows
+    chunks : pixel chunk (y, x) of the store
+    pixels : metadata of the pixel arrays, at their length after the write
+    revision : number of the revision to be made
+    """
+
+    contents: Contents
+    base: int
+    positions: tuple[int, ...]
+    chunks: tuple[int, int]
+    pixels: dict[str, ArrayV3Metadata]
+    revision: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows after the write."""
+        return self.base + len(self.positions)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Number of store chunks along y and x."""
+        sizes = self.contents.water.sizes
+        return -(-sizes[Y] // self.chunks[0]), -(-sizes[X] // self.chunks[1])
+
+    @property
+    def hash(self) -> str:
+        """Equal for two plans that would write the same bytes in the same places."""
+        water, found = self.contents.water, self.contents
+        return digest({
+            "lakecube": version(),
+            "configuration": found.configuration,
+            "grid": grid_of(water),
+            "chunks": list(self.chunks),
+            "base": self.base,
+            "dates": [[str(found.dates[p]), found.keys[p]] for p in self.positions],
+            "variables": sorted([str(n), str(v.dtype), [str(d) for d in v.dims]] for n, v in water.variables.items()),
+        })  # fmt: skip
+
+
+def make_plan(
+    contents: Contents, visible: Visible | None, keys: list[dict[str, str]], mode: str, chunks: Any, pending: str | None
+) -> Plan:
+    """Decide what a write has to do; `keys` are date and key of the visible rows.
+
+    Raises
+    ------
+    StoreError
+        If the store is of another grid or configuration, or holds a date made from other items, or if there
+        are new dates and `mode` is "resume".
+    """
+    if visible is None:
+        size = _pixel_chunks(contents.water, chunks)
+        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, len(contents.order)), 0)
+    _check_same(contents, visible)
+    stored = {row["date"]: row["key"] for row in keys}
+    new = []
+    for position in contents.order:
+        date = str(contents.dates[position])
+        if date not in stored:
+            new.append(position)
+        elif stored[date] != contents.keys[position]:
+            raise StoreError(
+                f"the store holds {date[:10]} made from other items or other input than given now; replacing a single "
+                'date is not supported yet. Use mode="overwrite" to make the whole store anew'
+            )
+    size = tuple(visible.metadata("water_mask").chunks[1:])
+    if chunks is not None and _pixel_chunks(contents.water, chunks) != size:
+        raise StoreError(f"the store has chunks of {size}, fixed at creation: leave out chunks=")
+    base = visible.rows
+    pixels = {name: resized(visible.metadata(name), base + len(new)) for name in contents.pixels}
+    plan = Plan(contents, base, tuple(new), (size[0], size[1]), pixels, int(visible.attrs["revision"]) + 1)
+    if new and mode == "resume" and pending != plan.hash:
+        first = str(contents.dates[new[0]])[:10]
+        raise StoreError(
+            f"the store is finished and holds {base} dates, but {len(new)} given now are not among them "
+            f'(the first: {first}). Add them with mode="append", or choose another path'
+        )
+    return plan
+
+
+def _pixel_chunks(water: xr.Dataset, chunks: Any) -> tuple[int, int]:
+    if chunks is None:
+        chunks = PIXEL_CHUNK
+    if isinstance(chunks, dict):
+        unknown = sorted(str(key) for key in chunks if key not in (TIME, Y, X))
+        if unknown or chunks.get(TIME, 1) != 1:
+            raise InvalidInputError(f"chunks takes y and x (time is always 1); got {chunks}")
+        chunks = (chunks.get(Y, PIXEL_CHUNK), chunks.get(X, PIXEL_CHUNK))
+    pair = (chunks, chunks) if isinstance(chunks, int | np.integer) else tuple(chunks)
+    if len(pair) != 2 or not all(isinstance(c, int | np.integer) and c > 0 for c in pair):
+        raise InvalidInputError(f"chunks is a number of pixels or (y, x), for example 1024; got {chunks!r}")
+    return min(int(pair[0]), water.sizes[Y]), min(int(pair[1]), water.sizes[X])
+
+
+def _pixel_arrays(contents: Contents, chunks: tuple[int, int], length: int) -> dict[str, ArrayV3Metadata]:
+    water = contents.water
+    size = (water.sizes[Y], water.sizes[X])
+    arrays = {}
+    for name in contents.pixels:
+        var = water[name]
+        arrays[name] = pixel_array(name, var.dtype, (TIME, Y, X), (length, *size), chunks, var.attrs).metadata
+    for name in contents.fields:
+        var = water[name]
+        arrays[name] = pixel_array(name, var.dtype, (Y, X), size, chunks, var.attrs).metadata
+    return arrays
+
+
+def _check_same(contents: Contents, visible: Visible) -> None:
+    """Raise StoreError that says what differs between the store and what is to be written."""
+    advice = 'Use mode="overwrite" to replace the store, or choose another path'
+    grid, stored = grid_of(contents.water), visible.attrs["lakecube_grid"]
+    if grid != stored:
+        what = ", ".join(
+            f"{key} {stored[key]} in the store and {grid[key]} given"
+            if key in ("shape", "crs")
+            else f"{key} coordinates"
+            for key in grid
+            if grid[key] != stored[key]
+        )
+        raise StoreError(f"the store is on another grid: {what} differ. {advice}")
+    if contents.configuration != visible.attrs["configuration_hash"]:
+        raise StoreError(f"the store was made with another configuration: {_differences(contents, visible)}. {advice}")
+    names = {n for n in contents.pixels}
+    there = {n for n in visible.arrays() if visible.documents[n]["dimension_names"] == [TIME, Y, X]}
+    if names != there:
+        raise StoreError(f"the store holds {sorted(there)} per date, given are {sorted(names)}. {advice}")
+    for name in names:
+        if np.dtype(contents.water[name].dtype) != visible.metadata(name).data_type.to_native_dtype():
+            raise StoreError(f"{name} is {contents.water[name].dtype} and of another type in the store. {advice}")
+
+
+def _differences(contents: Contents, visible: Visible) -> str:
+    out = []
+    for name in ("method", "parameters", "configuration"):
+        given, stored = contents.water.attrs.get(name), visible.attrs.get(name)
+        if given != stored:
+            out.append(f"{name} is {_short(stored)} in the store and {_short(given)} now")
+    return "; ".join(out) or "they differ"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:197]}…"
+
+
+def root_attrs(plan: Plan, visible: Visible | None) -> dict[str, Any]:
+    """Attributes of the root group after the write."""
+    water = plan.contents.water
+    coords = [str(n) for n in water.coords if n not in water.dims]
+    mine = {
+        "lakecube_version": version(),
+        "configuration_hash": plan.contents.configuration,
+        "lakecube_grid": grid_of(water),
+        "coordinates": " ".join(sorted(coords)),
+    }
+    attrs = {**water.attrs, **group_attrs(water), **mine}
+    if visible is not None:
+        attrs = {**attrs, **{k: v for k, v in visible.attrs.items() if k not in FREE_ATTRS}}
+    return {**attrs, "revision": plan.revision}
+
+
+def small_arrays(
+    plan: Plan, known: dict[str, np.ndarray], store: LocalStore, visible: Visible | None
+) -> dict[str, Stored]:
+    """Every array that is not of pixels, whole: old rows as stored, then the new ones."""
+    water, positions = plan.contents.water, list(plan.positions)
+    out = dict(axes(water)) if visible is None else {}
+    if visible is None:
+        for name in plan.contents.fixed:
+            if name not in out:
+                out[name] = row_array(name, water[name].variable)
+    time = xr.Variable((TIME,), water[TIME].values[positions], time_attrs(water))
+    new = {TIME: time}
+    for name in plan.contents.rows:
+        variable = water[name].variable.transpose(TIME, ...)
+        values = known.get(name, variable.data)
+        new[name] = xr.Variable(variable.dims, np.asarray(values)[positions], variable.attrs)
+    chosen, rows = _new_items(plan)
+    for name in plan.contents.items:
+        variable = water[name].variable
+        values = rows if name == ITEM_ROW else np.asarray(known.get(name, variable.data))[chosen]
+        new[name] = xr.Variable(variable.dims, values, variable.attrs)
+    for name, variable in new.items():
+        out[name] = _joined(name, row_array(name, variable), store, visible)
+    return out
+
+
+def _new_items(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Which items belong to the new rows, and to which."""
+    water = plan.contents.water
+    if ITEM_ROW not in water.variables:
+        size = water.sizes.get("item", 0)
+        return np.arange(size), np.zeros(size, np.int32)
+    row_of = {position: plan.base + k for k, position in enumerate(plan.positions)}
+    given = np.asarray(water[ITEM_ROW].values)
+    chosen = np.flatnonzero([int(position) in row_of for position in given])
+    rows = np.asarray([row_of[int(given[i])] for i in chosen], given.dtype)
+    return chosen, rows
+
+
+def _joined(name: str, new: Stored, store: LocalStore, visible: Visible | None) -> Stored:
+    if visible is None:
+        return new
+    if name not in visible.documents:
+        raise StoreError(f'the store has no {name}, which is given now. Use mode="overwrite" or another path')
+    before = visible.metadata(name)
+    assert new.values is not None
+    if before.shape[1:] != new.metadata.shape[1:] or before.data_type != new.metadata.data_type:
+        raise StoreError(f'{name} has another shape or type in the store. Use mode="overwrite" or another path')
+    array: zarr.Array = open_array(store, name, before)
+    values = np.concatenate([np.asarray(array[...]), new.values])
+    return Stored(resized(before, len(values)), values)

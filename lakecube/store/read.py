@@ -1,0 +1,104 @@
+"""`open_store`: a store as one Dataset."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lakecube.errors import StoreError
+from lakecube.names import ITEM, TIME
+from lakecube.store.commit import mend_swap, read_root
+from lakecube.store.contents import ITEM_ROW
+
+#: Root attributes that are the store's own business.
+_INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions")
+
+
+def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Dataset:
+    """Open a store lazily: the observed layers joined with the current revision, dates in order.
+
+    Parameters
+    ----------
+    path : str or path
+        Directory of the store.
+    chunks : "auto", dict or None
+        As in `xarray.open_zarr`; "auto" and {} are the chunks of the store, None is without Dask.
+
+    Returns
+    -------
+    xr.Dataset
+        Observed variables (time, y, x) and (time, index), counts and frequency of the current revision
+        (y, x) and (year, y, x), the item table, and the CRS in `spatial_ref`. Types are as stored: masks uint8.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `path`, its first write is not finished, or it is torn.
+
+    Notes
+    -----
+    Chunks: as stored, one date each. Lazy: only metadata and small arrays are read. What is seen is the
+    state of one commit, also while somebody writes.
+    """
+    path = Path(path)
+    if path.parent.exists():
+        mend_swap(path)
+    visible = read_root(path)
+    if visible is None:
+        if path.exists():
+            raise StoreError(f"the first write of {path} is not finished: make the same to_zarr call again")
+        raise StoreError(f"there is no store at {path}")
+    revision = visible.attrs.get("revision")
+    if f"revision/{revision}" not in visible.documents:
+        raise StoreError(f"{path} names revision {revision}, which it does not hold: the store is torn")
+    chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
+    observed = xr.open_zarr(path, chunks=chunks, consolidated=True)
+    derived = xr.open_zarr(path, group=f"revision/{revision}", chunks=chunks, consolidated=False)
+    joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
+    joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
+    return _typed(_sorted(_decoded(joined)))
+
+
+def _sorted(store: xr.Dataset) -> xr.Dataset:
+    """Dates in order, and the item table pointing at their new places."""
+    order = np.argsort(store[TIME].values, kind="stable")
+    if (order == np.arange(order.size)).all():
+        return store
+    store = store.isel({TIME: order})
+    if ITEM_ROW in store.variables:
+        place = np.argsort(order, kind="stable")
+        rows = store[ITEM_ROW]
+        store[ITEM_ROW] = rows.copy(data=place[rows.values].astype(rows.dtype))
+    return store
+
+
+def _decoded(store: xr.Dataset) -> xr.Dataset:
+    """The item table and other text in memory, as ordinary NumPy text."""
+    for name, variable in store.variables.items():
+        if name in store.dims:
+            if variable.dtype.kind in "TO":
+                store = store.assign_coords({name: (variable.dims, _text(variable.values), variable.attrs)})
+        elif variable.dims[:1] == (ITEM,) or variable.dtype.kind in "TO":
+            values = variable.values
+            values = _text(values) if values.dtype.kind in "TO" else values
+            store[name] = store[name].copy(data=values)
+    return store
+
+
+def _text(values: np.ndarray) -> np.ndarray:
+    text = np.asarray([str(value) for value in values.ravel().tolist()] or [""], dtype=np.str_)
+    return text[: values.size].reshape(values.shape)
+
+
+def _typed(store: xr.Dataset) -> xr.Dataset:
+    """Flag tables in the type of their variable, and the attributes of the store itself set apart."""
+    for variable in store.variables.values():
+        for key in ("flag_values", "flag_masks"):
+            if key in variable.attrs and variable.dtype.kind in "ui":
+                variable.attrs[key] = np.asarray(variable.attrs[key], variable.dtype)
+    store.attrs = {k: v for k, v in store.attrs.items() if k not in _INTERNAL}
+    return store

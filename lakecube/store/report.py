@@ -1,0 +1,66 @@
+"""Progress for a person, and the numbers of a run for its report."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from lakecube.names import REASON
+
+
+class _Rate(ProgressColumn):
+    """Blocks per second."""
+
+    def render(self, task: Task) -> Text:
+        """Text of the column."""
+        return Text(f"{task.speed:.1f}/s" if task.speed else "–/s")
+
+
+class Run:
+    """One run of `to_zarr`: a progress bar (terminal or notebook only) and the facts for `_runs/`."""
+
+    def __init__(self, shown: bool) -> None:
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+            console=console, disable=not (shown and (console.is_terminal or console.is_jupyter)),
+        )  # fmt: skip
+        self.facts: dict[str, Any] = {"started": _now(), "passes": {}}
+        self.unknown = np.zeros(256, np.int64)
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """A pass over `total` units; yields the function that tells of finished ones."""
+        task = self.bar.add_task(f"{name} ({unit})", total=total)
+        begin = time.perf_counter()
+        yield lambda n: self.bar.advance(task, n)
+        self.facts["passes"][name] = {unit: total, "seconds": round(time.perf_counter() - begin, 3)}
+
+    def note(self, stage: str, **facts: Any) -> None:
+        """Add facts to a pass."""
+        self.facts["passes"].setdefault(stage, {}).update(facts)
+
+    def count(self, records: np.ndarray) -> None:
+        """Add the records of written blocks."""
+        self.unknown += records["unknown"].sum(axis=0, dtype=np.int64)
+        self.facts["bytes_written"] = self.facts.get("bytes_written", 0) + int(records["bytes"].sum())
+        self.facts["pixels"] = self.facts.get("pixels", 0) + int(records["pixels"].sum())
+
+    def finished(self, **facts: Any) -> dict[str, Any]:
+        """The report: passes, and the share of pixels left unknown by reason."""
+        names = {code: name for name, code in REASON.items()}
+        pixels = self.facts.get("pixels", 0)
+        shares = {names.get(int(c), str(c)): int(self.unknown[c]) / pixels for c in np.flatnonzero(self.unknown)}
+        return {**self.facts, **facts, "unknown_share": shares, "finished": _now()}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,146 @@
+"""Bounded waves of blocks: which blocks a wave holds, and how a small part of a large lazy graph is run.
+
+A graph of Dask layers is symbolic until it is asked for its tasks. `Runner` asks each layer for the tasks
+of one wave only, so time and memory of a wave depend on the wave, not on the area or the number of dates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask._task_spec import convert_legacy_graph, fuse_linear_task_spec
+from dask.array.optimization import optimize_blockwise
+from dask.base import get_scheduler
+from dask.callbacks import Callback
+from dask.highlevelgraph import HighLevelGraph
+
+#: Least number of block·dates in a wave.
+WAVE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box of blocks: half-open ranges of rows, block rows and block columns."""
+
+    rows: tuple[int, int]
+    y: tuple[int, int]
+    x: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """Name of the box in the ledger."""
+        return "_".join(f"{lo}-{hi}" for lo, hi in (self.rows, self.y, self.x))
+
+    @property
+    def index(self) -> tuple[slice, slice, slice]:
+        """The box as an index of an array of blocks."""
+        return slice(*self.rows), slice(*self.y), slice(*self.x)
+
+
+def boxes(shape: tuple[int, int, int], wave: int) -> Iterator[Box]:
+    """Cut (rows, block rows, block columns) into boxes of at most `wave` blocks, in order: whole dates if they fit."""
+    rows, ny, nx = shape
+    step_x = min(nx, wave)
+    step_y = max(1, min(ny, wave // nx)) if step_x == nx else 1
+    step_t = max(1, wave // (ny * nx)) if step_y == ny and step_x == nx else 1
+    for t in range(0, rows, step_t):
+        for y in range(0, ny, step_y):
+            for x in range(0, nx, step_x):
+                yield Box((t, min(t + step_t, rows)), (y, min(y + step_y, ny)), (x, min(x + step_x, nx)))
+
+
+class Runner:
+    """Runs chosen blocks of lazy arrays, a wave at a time, on the active Dask cluster or on threads."""
+
+    def __init__(self, arrays: Sequence[da.Array]) -> None:
+        self.names = [array.name for array in arrays]
+        merged = HighLevelGraph.merge(*(array.dask for array in arrays))
+        outputs = [(array.name,) + (0,) * array.ndim for array in arrays]
+        self.graph: HighLevelGraph = optimize_blockwise(merged, keys=outputs)
+        self.order = list(reversed(self.graph._toposort_layers()))
+        self.simple = not any(layer.has_legacy_tasks for layer in self.graph.layers.values())
+        self.tasks = 0
+
+    def run(self, keys: Sequence[tuple[Any, ...]], done: Callable[[int], None] | None = None) -> list[Any]:
+        """Values of `keys`; `done(n)` is called as each n of them is ready, or once at the end on a cluster."""
+        graph = self.part(set(keys))
+        self.tasks += len(graph)
+        get = get_scheduler(cls=da.Array)
+        if getattr(get, "__self__", None) is not None:  # a cluster's client
+            values = list(get(graph, list(keys)))
+            if done is not None:
+                done(len(values))
+            return values
+        with _Progress(set(keys), done) if done is not None else nullcontext():
+            return list(get(graph, list(keys)))
+
+    def part(self, keys: set[tuple[Any, ...]]) -> dict[Any, Any]:
+        """The tasks that `keys` need, and no others, with chains of them fused."""
+        tasks = self._part(keys) if self.simple else None
+        if tasks is None:
+            tasks = dict(self.graph.cull(keys))
+        tasks = convert_legacy_graph(tasks)
+        if dask.config.get("optimization.fuse.active") is not False:
+            tasks = fuse_linear_task_spec(tasks, keys=keys)
+        return tasks
+
+    def _part(self, keys: set[tuple[Any, ...]]) -> dict[Any, Any] | None:
+        """Cull layer by layer; None where a task cannot be told to be of a layer by its name.
+
+        `HighLevelGraph.cull` lists all keys of every layer, so each wave would cost time by the whole request.
+        """
+        needed: dict[str, set[Any]] = {}
+        _sort_in(needed, keys)
+        tasks: dict[Any, Any] = {}
+        for name in self.order:
+            wanted = needed.pop(name, None)
+            if wanted is None:
+                continue
+            layer, dependencies = self.graph.layers[name].cull(wanted, set())
+            tasks.update(layer)
+            for keys_of_task in dependencies.values():
+                _sort_in(needed, {key for key in keys_of_task if key not in tasks})
+        return None if needed else tasks
+
+
+def _sort_in(needed: dict[str, set[Any]], keys: set[Any]) -> None:
+    for key in keys:
+        needed.setdefault(key[0] if isinstance(key, tuple) else key, set()).add(key)
+
+
+class _Progress(Callback):
+    """Tells how many of the wanted keys are ready."""
+
+    def __init__(self, keys: set[Any], done: Callable[[int], None]) -> None:
+        def posttask(key: Any, value: Any, graph: Any, state: Any, worker: Any) -> None:
+            if key in keys:
+                done(1)
+
+        super().__init__(posttask=posttask)
+
+
+def threads() -> int:
+    """How many tasks may run at once: of the active cluster, or of this machine."""
+    get = get_scheduler(cls=da.Array)
+    client = getattr(get, "__self__", None)
+    if client is not None and hasattr(client, "ncores"):
+        return max(1, sum(client.ncores().values()))
+    return max(1, int(dask.config.get("num_workers", 0) or _cpus()))
+
+
+def _cpus() -> int:
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def chosen(done: np.ndarray, box: Box) -> list[tuple[int, int, int]]:
+    """Blocks of `box` that are not done, in order."""
+    t, y, x = np.nonzero(~done[box.index])
+    return [(int(a) + box.rows[0], int(b) + box.y[0], int(c) + box.x[0]) for a, b, c in zip(t, y, x, strict=True)]

@@ -1,0 +1,208 @@
+"""`to_zarr`: the front door of the one Zarr writer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from zarr.storage import LocalStore, MemoryStore
+
+from lakecube.chunked import freeze
+from lakecube.errors import InvalidInputError, StoreError
+from lakecube.names import TIME
+from lakecube.store.commit import (
+    Visible,
+    commit,
+    forget_unseen,
+    mend_swap,
+    read_root,
+    sibling,
+    swap,
+    sweep_partial,
+)
+from lakecube.store.contents import Contents, survey, version
+from lakecube.store.files import LocalFiles, check_room, explained
+from lakecube.store.layout import Stored, open_array
+from lakecube.store.lease import Lease
+from lakecube.store.ledger import Ledger
+from lakecube.store.passes import find_facts, write_observed
+from lakecube.store.plan import Plan, make_plan, root_attrs, small_arrays
+from lakecube.store.read import open_store
+from lakecube.store.report import Run
+from lakecube.store.revision import revision_arrays, revision_attrs, write_revision
+from lakecube.store.waves import WAVE, Runner, threads
+
+Mode = Literal["resume", "append", "overwrite"]
+#: Masks and reasons compress 20- to 100-fold; less room than this share of their raw size cannot be enough.
+_LEAST_SHARE = 1 / 200
+
+
+def to_zarr(
+    water: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    mode: Mode = "resume",
+    chunks: int | tuple[int, int] | dict[str, int] | None = None,
+    progress: bool = True,
+    wave: int | None = None,
+) -> xr.Dataset:
+    """Compute a lazy extract and store it: restartable, one writer at a time, visible all at once at the end.
+
+    Parameters
+    ----------
+    water : xr.Dataset
+        What `.water.extract()` returns: `water_mask`, `reason`, … (time, y, x), `threshold` (time, index).
+    path : str or path
+        Directory of the store.
+    mode : {"resume", "append", "overwrite"}
+        "resume": make the store, or finish a write that was killed; a finished store of the same
+        configuration is returned as it is. "append": add the dates the store does not hold as new rows and
+        make a new revision. "overwrite": write beside the store and put the new one in its place at the end.
+    chunks : int, (int, int) or dict, optional
+        Pixel chunk (y, x) of a new store; 1024, or the whole image if that is smaller.
+    progress : bool
+        Show a progress bar, if there is a terminal or a notebook to show it in.
+    wave : int, optional
+        Number of block·dates sent out at once; at least eight per thread of the cluster by default.
+
+    Returns
+    -------
+    xr.Dataset
+        `open_store(path)`.
+
+    Raises
+    ------
+    StoreExistsError
+        If something that is not a store lies at `path`.
+    StoreError
+        If the store is of another configuration or grid, is being written by somebody else, or the disk
+        is full or not writable.
+    InvalidInputError
+        If `water` cannot be stored (no date, a date twice, no `water_mask`).
+
+    Notes
+    -----
+    Chunks: any; chunks of one date and of the store's size avoid a rechunk. Law: exact. Not lazy: this is where
+    pixels are computed, on the active Dask cluster or on threads, in bounded waves: memory depends on the
+    block, not on the area or the number of dates.
+    """
+    if mode not in ("resume", "append", "overwrite"):
+        raise InvalidInputError(f'mode is "resume", "append" or "overwrite"; got {mode!r}')
+    if wave is not None and wave < 1:
+        raise InvalidInputError(f"wave is a number of blocks, at least 1; got {wave}")
+    contents, path = survey(water), Path(path)
+    wave = wave or max(WAVE, 8 * threads())
+    if path.parent.exists():
+        mend_swap(path)
+    visible = read_root(path)
+    if visible is None or mode == "append":
+        check_room(path, _least_room(contents))
+    with explained(path):
+        if mode == "overwrite" and visible is not None:
+            _overwrite(contents, path, chunks, progress, wave)
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            with Lease(LocalFiles(path)):
+                _write(contents, path, "resume" if mode == "overwrite" else mode, chunks, progress, wave)
+    return open_store(path)
+
+
+def _overwrite(contents: Contents, path: Path, chunks: Any, progress: bool, wave: int) -> None:
+    """Write beside `path`, then swap; a killed overwrite continues in the place beside."""
+    new = sibling(path, "overwriting")
+    check_room(new, _least_room(contents))
+    with Lease(LocalFiles(path)):
+        try:
+            _write_beside(contents, path, new, chunks, progress, wave)
+        except (StoreError, InvalidInputError) as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            LocalFiles(new.parent).delete(new.name)  # of another configuration: start anew
+            _write_beside(contents, path, new, chunks, progress, wave)
+
+
+def _write_beside(contents: Contents, path: Path, new: Path, chunks: Any, progress: bool, wave: int) -> None:
+    new.mkdir(parents=True, exist_ok=True)
+    with Lease(LocalFiles(new)) as lease:
+        _write(contents, new, "resume", chunks, progress, wave)
+        swap(new, path)
+        lease.moved(path)
+
+
+def _least_room(contents: Contents) -> int:
+    raw = sum(contents.water[name].nbytes for name in contents.pixels)
+    return int(raw * _LEAST_SHARE) + 16_000_000
+
+
+def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: bool, wave: int) -> None:
+    """Bring the store at `root` up to `contents`; the caller holds its lease."""
+    files, ledger, visible = LocalFiles(root), Ledger(LocalFiles(root)), read_root(root)
+    keys = ledger.rows(visible.rows) if visible is not None else []
+    if keys is None:
+        raise StoreError(f"the ledger of {root} is gone, so its rows cannot be told apart: use mode='overwrite'")
+    pending = ledger.pending()
+    plan = make_plan(contents, visible, keys, mode, chunks, pending)
+    if visible is not None and not plan.positions:
+        ledger.finish()
+        return
+    if pending != plan.hash:
+        forget_unseen(files, visible)
+        ledger.begin(plan.hash)
+    else:
+        sweep_partial(
+            files, [*plan.pixels, *(f"revision/{plan.revision}/{n}" for n in files.list(_group(plan)))], plan.base
+        )
+    run = Run(progress)
+    with run.bar:
+        _passes(plan, root, keys, visible, ledger, run, wave)
+    ledger.finish()
+    ledger.report(run.finished(mode=mode, rows=len(plan.positions), lakecube=version()))
+
+
+def _group(plan: Plan) -> str:
+    return f"revision/{plan.revision}"
+
+
+def _passes(
+    plan: Plan, root: Path, keys: list[dict[str, str]], visible: Visible | None, ledger: Ledger, run: Run, wave: int
+) -> None:
+    contents, files, store = plan.contents, LocalFiles(root), LocalStore(root)
+    facts = find_facts(plan, ledger, run, wave)
+    frozen = freeze(contents.water, facts) if facts else contents.water
+    write_observed(frozen, plan, root, ledger, run, wave)
+    small = small_arrays(plan, facts | _lazy_items(frozen, contents), store, visible)
+    dates = np.asarray(small[TIME].values).astype("datetime64[s]")
+    derived = revision_arrays(plan, dates)
+    write_revision(plan, dates, derived, root, ledger, run, wave)
+    arrays = {**small, **{f"{_group(plan)}/{name}": stored for name, stored in derived.items()}}
+    for name, stored in arrays.items():
+        if stored.values is not None:
+            _write_small(files, name, stored)
+    new = [{"date": str(contents.dates[p]), "key": contents.keys[p]} for p in plan.positions]
+    ledger.write_rows([*keys, *new])
+    metadata = {**plan.pixels, **{name: stored.metadata for name, stored in arrays.items()}}
+    groups = {"revision": {}, _group(plan): revision_attrs(plan)}
+    commit(files, root_attrs(plan, visible), metadata, groups, visible.documents if visible else {})
+
+
+def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
+    names = [n for n in (*contents.items, *contents.fixed) if hasattr(water[n].data, "dask")]
+    out = {}
+    for name in names:
+        data = water[name].data.rechunk(-1)
+        (out[name],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
+    return out
+
+
+def _write_small(files: LocalFiles, name: str, stored: Stored) -> None:
+    """Write a small array chunk by chunk, each whole and atomically; a reader of the old length sees no change."""
+    memory = MemoryStore()
+    open_array(memory, name, stored.metadata)[...] = stored.values
+    chunks = {key: buffer.to_bytes() for key, buffer in memory._store_dict.items()}
+    for key, data in chunks.items():
+        files.write(key, data)
+    if not chunks:
+        files.delete(f"{name}/c")
