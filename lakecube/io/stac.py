@@ -1,0 +1,151 @@
+"""From whatever a user calls a source to the STAC items that match a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pystac_client
+
+from lakecube.errors import EmptySearchError, InvalidInputError
+from lakecube.io.hrefs import is_remote, strip_signature
+from lakecube.io.search_place import bounds_of
+from lakecube.io.search_terms import SearchTerms, parse_terms
+from lakecube.io.stac_api import from_api
+from lakecube.io.stac_files import from_catalog, from_location
+from lakecube.io.stac_reading import absolute, quiet
+from lakecube.io.stac_seen import Found, Seen, explain_nothing
+
+__all__ = ["FoundItems", "bounds_of", "load_items"]
+
+
+@dataclass(frozen=True)
+class FoundItems:
+    """Items that matched a search, their asset hrefs absolute.
+
+    `locals` tells for each item whether it came from the user's own disk or Python, so that it may point to local
+    files; `local` is True only when all of them did.
+    """
+
+    items: list[pystac.Item]
+    locals: tuple[bool, ...]
+
+    @property
+    def local(self) -> bool:
+        """Whether every item is the user's own."""
+        return all(self.locals)
+
+    def __iter__(self) -> Iterator[tuple[pystac.Item, bool]]:
+        return iter(zip(self.items, self.locals, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def load_items(
+    source: Any,
+    *,
+    collections: Any = None,
+    bbox: Any = None,
+    intersects: Any = None,
+    datetime: Any = None,
+    query: Any = None,
+    limit: int | None = None,
+) -> FoundItems:
+    """Return the items of a source that match a search.
+
+    Parameters
+    ----------
+    source : str, Path, pystac or pystac_client object, or iterable of items
+        URL of a STAC API; path or URL of an Item, ItemCollection, static Catalog or Collection, or stac-geoparquet
+        file; a folder of these; pystac objects.
+    collections : str or sequence of str, optional
+    bbox : sequence of 4 numbers, optional
+        West, south, east, north in degrees; west above east crosses the antimeridian.
+    intersects : GeoJSON, shapely geometry or GeoDataFrame, optional
+    datetime : str, date or pair, optional
+        As STAC writes it: "2017/2021", "2020-06", "../2020".
+    query : mapping or sequence of str, optional
+        ``{"eo:cloud_cover": {"lt": 20}}`` or ``["eo:cloud_cover<20"]``.
+    limit : int, optional
+        Items per page of an API; never a limit on the answer.
+
+    Returns
+    -------
+    FoundItems
+
+    Raises
+    ------
+    EmptySearchError
+        Nothing matched; the message tells what the source holds.
+    InvalidInputError
+        A term or the source is not understood.
+    ReadError
+        The source could not be read in full. No item is ever left out silently.
+    UnsafeHrefError
+        A remote catalogue links to a local file.
+    MissingDependencyError
+        A stac-geoparquet file is given and pyarrow or stac-geoparquet is not installed.
+    """
+    terms = parse_terms(collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query)
+    seen = Seen()
+    with quiet():
+        found = _unique(_find(source, terms, seen, limit))
+    if not found:
+        raise EmptySearchError(explain_nothing(_name(source), terms, seen))
+    return FoundItems([item for item, _ in found], tuple(local for _, local in found))
+
+
+def _find(source: Any, terms: SearchTerms, seen: Seen, limit: int | None) -> Found:
+    if isinstance(source, (str, Path)):
+        yield from from_location(str(source), terms, seen, limit)
+    elif isinstance(source, pystac_client.Client):
+        yield from from_api(source, terms, seen, limit)
+    elif isinstance(source, pystac.Catalog):
+        yield from from_catalog(source, terms, seen, local=not is_remote(source.get_self_href() or ""))
+    elif isinstance(source, pystac.Item):
+        yield from _from_objects([source], terms, seen)
+    elif isinstance(source, Iterable):
+        yield from _from_objects(source, terms, seen)
+    else:
+        raise InvalidInputError(
+            f"source must be a URL, a path, a pystac object or a list of items, got {type(source).__name__}."
+        )
+
+
+def _from_objects(items: Iterable[Any], terms: SearchTerms, seen: Seen) -> Found:
+    for item in items:
+        if not isinstance(item, pystac.Item):
+            raise InvalidInputError(f"A list of items must hold pystac.Item only, got {type(item).__name__}.")
+        seen.add(item)
+        if terms.matches(item):
+            yield absolute(item.clone(), item.get_self_href()), _is_own(item)
+
+
+def _is_own(item: pystac.Item) -> bool:
+    """Whether an item in Python is the user's own: from disk, or made here. One that knows a server is not."""
+    if href := item.get_self_href():
+        return not is_remote(href)
+    root = item.get_root()
+    links = [root.get_self_href() if root is not None else None]
+    links += [link.href for link in item.links if link.rel in {"self", "root", "parent", "collection"}]
+    return not any(is_remote(str(link)) for link in links if link)
+
+
+def _unique(found: Found) -> list[tuple[pystac.Item, bool]]:
+    """Drop what a server sent twice: pages can overlap while it is written to."""
+    unique: dict[tuple[str, str], tuple[pystac.Item, bool]] = {}
+    for item, local in found:
+        unique.setdefault((item.collection_id or "", item.id), (item, local))
+    return list(unique.values())
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, (str, Path)):
+        return strip_signature(str(source))
+    if isinstance(source, pystac.STACObject):
+        return strip_signature(source.get_self_href() or f"{type(source).__name__} {source.id!r}")
+    return f"The given {type(source).__name__}"

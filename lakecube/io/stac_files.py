@@ -1,0 +1,144 @@
+"""Items of a path or URL: an Item, a collection of items, a static catalogue, stac-geoparquet, or an API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pystac
+
+from lakecube.errors import EmptySearchError, InvalidInputError, MissingDependencyError, ReadError
+from lakecube.io.hrefs import is_remote, resolve_href, strip_signature
+from lakecube.io.search_terms import SearchTerms
+from lakecube.io.stac_api import from_api, open_api
+from lakecube.io.stac_reading import TIMEOUT, absolute, api_io, reading
+from lakecube.io.stac_seen import Found, Seen
+from lakecube.io.stac_static import StaticIO, walk
+
+_PARQUET = (".parquet", ".geoparquet", ".pq")
+
+
+def from_location(location: str, terms: SearchTerms, seen: Seen, limit: int | None) -> Found:
+    """Yield the matching items of a path or URL, whatever lies there."""
+    if location.startswith("file://"):
+        location = location.removeprefix("file://")
+    remote = is_remote(location)
+    if remote and not location.lower().startswith(("http://", "https://")):
+        raise InvalidInputError(f"{strip_signature(location)}: catalogues are read over http(s) or from disk.")
+    if not remote and not Path(location).exists():
+        raise ReadError(f"{location} does not exist.")
+    if not remote and Path(location).is_dir():
+        yield from _from_folder(Path(location), terms, seen, limit)
+        return
+    io = StaticIO(api_io(), remote_only=remote)
+    if location.split("?")[0].lower().endswith(_PARQUET):
+        yield from _filter_dicts(_parquet_items(location, io), location, terms, seen)
+        return
+    with reading(location):
+        document = io.read_json(location)
+    yield from _from_document(document, location, io, terms, seen, limit)
+
+
+def _from_folder(folder: Path, terms: SearchTerms, seen: Seen, limit: int | None) -> Found:
+    for name in ("catalog.json", "collection.json"):
+        if (folder / name).exists():
+            yield from from_location(str(folder / name), terms, seen, limit)
+            return
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".json", ".geojson"})
+    if not paths:
+        raise InvalidInputError(f"{folder} is a folder without STAC: it holds no .json file.")
+    for path in paths:
+        yield from from_location(str(path), terms, seen, limit)
+
+
+def _from_document(
+    document: dict[str, Any], location: str, io: StaticIO, terms: SearchTerms, seen: Seen, limit: int | None
+) -> Found:
+    kind = document.get("type") if isinstance(document, dict) else None
+    links = {link.get("rel"): link.get("href") for link in document.get("links", ())} if kind else {}
+    remote = is_remote(location)
+    if remote and kind == "Catalog" and ("conformsTo" in document or "search" in links):
+        yield from from_api(open_api(location), terms, seen, limit)
+    elif remote and kind == "Collection" and "items" in links and "root" in links:
+        api = open_api(resolve_href(links["root"], location))
+        name = document.get("id", "")
+        yield from from_api(api, _narrowed(terms, name), seen, limit)
+    elif kind in {"Catalog", "Collection"} or ("stac_version" in document and "extent" in document):
+        with reading(location):
+            catalog = pystac.Catalog.from_file(location, stac_io=io)
+        yield from from_catalog(catalog, terms, seen, local=not remote)
+    elif kind == "FeatureCollection":
+        yield from _filter_dicts(_pages(document, location, io), location, terms, seen)
+    elif kind == "Feature":
+        yield from _filter_dicts([document], location, terms, seen)
+    else:
+        raise InvalidInputError(
+            f"{strip_signature(location)} is not STAC: its type is {kind!r}, where Feature, FeatureCollection, Catalog "
+            "or Collection is needed."
+        )
+
+
+def _narrowed(terms: SearchTerms, name: str) -> SearchTerms:
+    if terms.collections and name not in terms.collections:
+        raise EmptySearchError(f"The source is the collection {name!r}; collections {terms.collections} are not in it.")
+    return replace(terms, collections=(name,))
+
+
+def _pages(page: dict[str, Any], location: str, io: StaticIO) -> Iterator[dict[str, Any]]:
+    """Every feature of a collection of features, and of the pages that follow it on a server."""
+    visited = set()
+    while True:
+        yield from page.get("features") or ()
+        following = next((link for link in page.get("links") or () if link.get("rel") == "next"), None)
+        if following is None or not is_remote(location):
+            return
+        request = json.dumps(following, sort_keys=True)
+        if request in visited:
+            raise ReadError(f"{strip_signature(location)} pages in a circle.")
+        visited.add(request)
+        with reading(location):
+            page = io.api.read_json(pystac.Link.from_dict(following))
+
+
+def _filter_dicts(items: Iterable[dict[str, Any]], location: str, terms: SearchTerms, seen: Seen) -> Found:
+    for fields in items:
+        with reading(f"item {fields.get('id')!r} of {strip_signature(location)}"):
+            item = pystac.Item.from_dict(fields)
+        seen.add(item)
+        if terms.matches(item):
+            yield absolute(item, location), not is_remote(location)
+
+
+def from_catalog(catalog: pystac.Catalog, terms: SearchTerms, seen: Seen, *, local: bool) -> Found:
+    """Yield the matching items below a static catalogue; the catalogue itself stays as it is."""
+    with reading(catalog.get_self_href() or f"catalogue {catalog.id!r}"):
+        for item in walk(catalog, terms, seen):
+            if terms.matches(item):
+                yield absolute(item.clone(), item.get_self_href()), local
+
+
+def _parquet_items(location: str, io: StaticIO) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        from stac_geoparquet.arrow import stac_table_to_items
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Reading {strip_signature(location)} needs stac-geoparquet and pyarrow: "
+            'pip install "lakecube[geoparquet]".'
+        ) from error
+    with reading(location):
+        where: Any = location
+        if is_remote(location):
+            answer = io.api.session.get(location, timeout=TIMEOUT)
+            answer.raise_for_status()
+            where = BytesIO(answer.content)
+        try:
+            table = pq.read_table(where)
+        except pa.ArrowException as error:
+            raise ReadError(f"{strip_signature(location)} is not a Parquet file: {error}.") from error
+        yield from stac_table_to_items(table)

@@ -1,0 +1,99 @@
+"""Static STAC catalogues: files that link to each other, read link by link."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pystac
+from pystac.stac_io import DefaultStacIO
+from pystac_client.stac_api_io import StacApiIO
+
+from lakecube.errors import UnsafeHrefError
+from lakecube.io.hrefs import strip_signature
+from lakecube.io.search_terms import SearchTerms
+
+
+class StaticIO(DefaultStacIO):
+    """Reads local files and, with the retries of an API, remote ones; from a remote catalogue never a local file."""
+
+    def __init__(self, api: StacApiIO, *, remote_only: bool):
+        super().__init__()
+        self.api = api
+        self.remote_only = remote_only
+
+    def read_text_from_href(self, href: str) -> str:
+        """Return the text of a file or an address; raise `UnsafeHrefError` where a server points to this machine."""
+        if href.lower().startswith(("http://", "https://")):
+            return self.api.request(href)
+        if self.remote_only:
+            raise UnsafeHrefError(
+                f"A remote catalogue links to {strip_signature(href)[:200]!r}; it may link to http(s):// only."
+            )
+        return Path(href.removeprefix("file://")).read_text(encoding="utf-8")
+
+
+class Tally(Protocol):
+    """What counts the items and extents met on the way."""
+
+    collections: set[str]
+
+    def add(self, item: pystac.Item) -> None:
+        """Count an item."""
+
+    def add_extent(self, interval: Any, box: Any) -> None:
+        """Count an extent that was not entered."""
+
+
+def walk(catalog: pystac.Catalog, terms: SearchTerms, tally: Tally) -> Iterator[pystac.Item]:
+    """Yield the items below a catalogue in the order of its links, without entering what cannot match.
+
+    A collection whose extent meets neither the place nor the time is cut with all that is below it; one of another
+    name is searched for child collections only. Each file is read at most once.
+    """
+    yield from _walk(catalog, terms, tally, set())
+
+
+def _walk(catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, visited: set[str]) -> Iterator[pystac.Item]:
+    href = catalog.get_self_href() or f"#{id(catalog)}"
+    if href in visited:
+        return
+    visited.add(href)
+    wanted = True
+    if isinstance(catalog, pystac.Collection):
+        tally.collections.add(catalog.id)
+        if not _may_match(catalog, terms):
+            _tally_extent(catalog, tally)
+            return
+        wanted = not terms.collections or catalog.id in terms.collections
+    if wanted:
+        for item in catalog.get_items():
+            tally.add(item)
+            yield item
+    for child in catalog.get_children():
+        yield from _walk(child, terms, tally, visited)
+
+
+def _may_match(collection: pystac.Collection, terms: SearchTerms) -> bool:
+    extent = collection.extent
+    if extent is None:
+        return True
+    intervals = extent.temporal.intervals if extent.temporal else []
+    boxes = [box for box in (extent.spatial.bboxes if extent.spatial else []) if len(box) in (4, 6)]
+    in_time = not intervals or any(
+        terms.meets_time((_aware(interval[0]), _aware(interval[1]))) for interval in intervals if len(interval) == 2
+    )
+    return in_time and (not boxes or terms.meets_boxes(boxes))
+
+
+def _aware(moment: Any) -> Any:
+    return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _tally_extent(collection: pystac.Collection, tally: Tally) -> None:
+    for interval in collection.extent.temporal.intervals[:1]:
+        tally.add_extent((_aware(interval[0]), _aware(interval[1])), None)
+    for box in collection.extent.spatial.bboxes[:1]:
+        tally.add_extent((None, None), list(box))
