@@ -1,0 +1,452 @@
+"""Land or water on one date: two indices, the removal rules, and what the neighbours say.
+
+`classify` is one fused pass over the bands and one over its own scores. Three ways to use the rules:
+
+``"evidence"`` (the default)
+    Every index and every rule contributes log-odds by how far it is past its limit; the eight neighbours'
+    probabilities are added; positive is water.
+``"paper"``
+    Xue et al. (2025): a pixel that any rule holds for is land.
+``"none"``
+    The indices alone.
+
+Contrasts of two bands are measured as ((a − b) − limit · (a + b)) / (a + b + `noise`): the distance of the
+normalised difference from its limit, damped where both bands are as dark as their own error, so that deep
+shadow says little.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from lakecube.kernels.jit import jit, jit_inline
+from lakecube.names import JUDGED, LAND, LAND_REASONS, NO_VALID_BANDS, OBSERVATION, RULE_BITS, UNKNOWN, WATER
+
+#: Pixels around its own that a decision depends on.
+REACH = 1
+RULES = ("evidence", "paper", "none")
+COMBINE = ("sum", "intersection", "union", "mndwi", "awei_sh")
+#: Bands `classify` uses where present; `nir08` stands in for `nir`.
+BANDS = ("blue", "green", "red", "rededge1", "nir", "nir08", "nir09", "swir16", "swir22")
+
+_JUDGED = np.array([code in {OBSERVATION[name] for name in JUDGED} for code in range(256)])
+# Log-odds in steps of 1/8 to probabilities in steps of 1/255: whole numbers add the same in any order.
+_STEPS, _HALF = np.float32(8), 128
+_LEVEL = np.rint(255 / (1 + np.exp(-(np.arange(2 * _HALF) - _HALF) / _STEPS))).astype(np.uint8)
+_BELOW, _WEAK, _DARK = (LAND_REASONS[k] for k in ("index_below_threshold", "weak_evidence", "dark_shadow"))
+_NEIGHBOURS = LAND_REASONS["neighbours"]
+_RULES = ("ndvi", "ndbi", "ndrei", "nir", "nir09", "slope")
+_LAND_NDVI, _LAND_NDBI, _LAND_NDREI, _LAND_NIR, _LAND_NIR09, _LAND_SLOPE = (LAND_REASONS[k] for k in _RULES)
+_BIT_NDVI, _BIT_NDBI, _BIT_NDREI, _BIT_NIR, _BIT_NIR09, _BIT_SLOPE = (np.uint16(1 << RULE_BITS[k]) for k in _RULES)
+_REASONS = np.array([LAND_REASONS[k] for k in _RULES], np.uint8)
+_BITS = np.array([1 << RULE_BITS[k] for k in _RULES], np.uint16)
+_ODDS = (1 / (1 + np.exp(-np.arange(-_HALF, _HALF + 1) / float(_STEPS)))).astype(np.float32)
+_BIT_MNDWI, _BIT_AWEI, _BIT_DARK, _BIT_NEIGHBOURS = (
+    np.uint16(1 << RULE_BITS[k]) for k in ("mndwi_below", "awei_sh_below", "dark_shadow", "neighbours")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleParams:
+    """How `classify` decides. Reflectance and indices are of unit 1, slope is in degrees, weights in log-odds.
+
+    Parameters
+    ----------
+    rules : {"evidence", "paper", "none"}
+        See the module.
+    combine : {"sum", "intersection", "union", "mndwi", "awei_sh"}
+        How the two indices make one: the sum of their evidence, the weaker, the stronger, or one of them.
+        Hard rules with ``"sum"`` take the sign of the sum. Where AWEIsh cannot be computed: ``"mndwi"``.
+    ndvi_max, ndbi_max, ndrei_max, nir_max, nir09_max, slope_max : float
+        The limits of the removal rules (Xue et al. 2025): a rule holds above its limit. They set
+        `rules_fired` in every mode, and decide alone in ``"paper"``.
+    mndwi_weight, awei_sh_weight : float
+        Log-odds per unit of MNDWI, and at the full `awei_sh_span`, beyond their thresholds.
+    awei_sh_span : float
+        AWEIsh counts no further than this from its threshold.
+    ndwi_weight, ndwi_min : float
+        Log-odds per unit of NDWI beyond `ndwi_min`: shaded land keeps its NIR above its green, water does not.
+    contrast_weight : float
+        Log-odds against water per unit of NDVI, NDBI or NDREI beyond the point where evidence starts.
+    ndvi_start, nir_start : float
+        Where the evidence of NDVI and of both NIR bands starts; the other rules' starts at their limit.
+    nir_weight : float
+        Log-odds against water per unit of reflectance of NIR.
+    slope_weight : float
+        Log-odds against water per degree beyond `slope_max`.
+    noise : float
+        Reflectance below which a contrast of two bands says little.
+    neighbour_weight, neighbour_mean : float
+        Log-odds per unit of the neighbours' mean probability, and the mean that is neutral.
+    """
+
+    rules: str = "evidence"
+    combine: str = "sum"
+    ndvi_max: float = 0.2
+    ndbi_max: float = -0.05
+    ndrei_max: float = 0.1
+    nir_max: float = 0.18
+    nir09_max: float = 0.15
+    slope_max: float = 15.0
+    mndwi_weight: float = 12.0
+    awei_sh_weight: float = 0.25
+    awei_sh_span: float = 0.05
+    ndwi_weight: float = 4.0
+    ndwi_min: float = -0.05
+    contrast_weight: float = 12.0
+    ndvi_start: float = 0.1
+    nir_start: float = 0.15
+    nir_weight: float = 60.0
+    slope_weight: float = 0.2
+    noise: float = 0.02
+    neighbour_weight: float = 8.0
+    neighbour_mean: float = 0.45
+
+    def __post_init__(self) -> None:
+        if self.rules not in RULES:
+            raise ValueError(f"rules must be one of {RULES}, got {self.rules!r}")
+        if self.combine not in COMBINE:
+            raise ValueError(f"combine must be one of {COMBINE}, got {self.combine!r}")
+        for name, value in asdict(self).items():
+            if name in ("rules", "combine"):
+                continue
+            if not np.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value!r}")
+            if value < 0 and (name.endswith(("_weight", "_span")) or name == "noise"):
+                raise ValueError(f"{name} must not be negative, got {value!r}")
+        if self.awei_sh_span == 0 or self.noise == 0:
+            raise ValueError("awei_sh_span and noise must be positive")
+        if not 0 <= self.neighbour_mean <= 1:
+            raise ValueError(f"neighbour_mean must lie in [0, 1], got {self.neighbour_mean!r}")
+
+    @classmethod
+    def paper(cls) -> RuleParams:
+        """Preset of Xue et al. (2025): both indices above their thresholds, and no rule holds.
+
+        Its text combines the two indices without saying how; its code (Appendix A) takes the intersection.
+        """
+        return cls(rules="paper", combine="intersection")
+
+
+_NUMBERS = tuple(f for f in RuleParams.__dataclass_fields__ if f not in ("rules", "combine"))
+_Numbers = namedtuple("_Numbers", _NUMBERS)
+_Has = namedtuple("_Has", ("awei_sh", "nir", "red", "rededge1", "nir09", "slope"))
+
+
+@jit_inline
+def _beyond(a, b, limit, noise):  # type: ignore[no-untyped-def]
+    """How far (a − b) / (a + b) is past `limit`, damped where a + b is not well above `noise`."""
+    total = a + b
+    return ((a - b) - limit * total) / (max(total, np.float32(0)) + noise)
+
+
+@jit_inline
+def _above(a, b, limit):  # type: ignore[no-untyped-def]
+    return (a - b) / (a + b) > limit  # NaN of 0 / 0 is above nothing
+
+
+@jit_inline
+def _combined(first, second, combine):  # type: ignore[no-untyped-def]
+    if combine == 0:
+        return first + second
+    if combine == 1:
+        return min(first, second)
+    if combine == 2:
+        return max(first, second)
+    return first if combine == 3 else second
+
+
+@jit_inline
+def _awei_sh(b, g, n, s1, s2):  # type: ignore[no-untyped-def]
+    """AWEIsh with the same order of operations as `lakecube.kernels.indices.awei_sh`."""
+    value = b + np.float32(2.5) * g
+    value = value + np.float32(-1.5) * n
+    value = value + np.float32(-1.5) * s1
+    return value + np.float32(-0.25) * s2
+
+
+@jit_inline
+def _wet(mndwi, awei, evidence, t_m, t_a, combine):  # type: ignore[no-untyped-def]
+    """Tell whether the indices alone, by their thresholds, say water."""
+    if combine == 0:
+        return evidence > np.float32(0)
+    if combine == 1:
+        return mndwi > t_m and awei > t_a
+    if combine == 2:
+        return mndwi > t_m or awei > t_a
+    return mndwi > t_m if combine == 3 else awei > t_a
+
+
+@jit_inline
+def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):  # type: ignore[no-untyped-def]
+    """Return log-odds, the decisive ground against water, and the rules fired, of one valid pixel."""
+    zero, one = np.float32(0), np.float32(1)
+    fired = np.uint16(0)
+    mndwi, awei = (g - s1) / (g + s1), zero
+    evidence = p.mndwi_weight * _beyond(g, s1, t_m, p.noise)
+    if not mndwi > t_m:
+        fired |= _BIT_MNDWI
+    if has.awei_sh:
+        awei = _awei_sh(b, g, n, s1, s2)
+        if not awei > t_a:
+            fired |= _BIT_AWEI
+        second = p.awei_sh_weight * min(max((awei - t_a) / p.awei_sh_span, -one), one)
+        evidence = _combined(evidence, second, combine)
+    against = worst = shade = zero
+    ground = _WEAK
+    if has.nir:
+        shade = p.ndwi_weight * _beyond(g, n, p.ndwi_min, p.noise)
+        if shade < zero and mndwi > t_m:
+            fired |= _BIT_DARK
+    if has.red:
+        if _above(n, r, p.ndvi_max):
+            fired |= _BIT_NDVI
+        penalty = p.contrast_weight * _beyond(n, r, p.ndvi_start, p.noise)
+        if penalty > zero:
+            against += penalty
+        if penalty > worst:
+            worst, ground = penalty, _LAND_NDVI
+    if has.nir:
+        if _above(s1, n, p.ndbi_max):
+            fired |= _BIT_NDBI
+        penalty = p.contrast_weight * _beyond(s1, n, p.ndbi_max, p.noise)
+        if penalty > zero:
+            against += penalty
+        if penalty > worst:
+            worst, ground = penalty, _LAND_NDBI
+    if has.rededge1 and np.isfinite(re):
+        if _above(n, re, p.ndrei_max):
+            fired |= _BIT_NDREI
+        penalty = p.contrast_weight * _beyond(n, re, p.ndrei_max, p.noise)
+        if penalty > zero:
+            against += penalty
+        if penalty > worst:
+            worst, ground = penalty, _LAND_NDREI
+    if has.nir:
+        if n > p.nir_max:
+            fired |= _BIT_NIR
+        penalty = p.nir_weight * (n - p.nir_start)
+        if penalty > zero:
+            against += penalty
+        if penalty > worst:
+            worst, ground = penalty, _LAND_NIR
+    if has.nir09 and np.isfinite(n9):
+        if n9 > p.nir09_max:
+            fired |= _BIT_NIR09
+        penalty = p.nir_weight * (n9 - p.nir09_max)
+        if penalty > zero:
+            against += penalty
+        if penalty > worst:
+            worst, ground = penalty, _LAND_NIR09
+    if has.slope and np.isfinite(tilt):
+        if tilt > p.slope_max:
+            fired |= _BIT_SLOPE
+        penalty = p.slope_weight * (tilt - p.slope_max)
+        if penalty > zero:
+            against += penalty
+        if penalty > worst:
+            worst, ground = penalty, _LAND_SLOPE
+    if hard:
+        wet = _wet(mndwi, awei, evidence, t_m, t_a, combine)
+        return (one if wet else -one), _BELOW, fired
+    if evidence <= zero:
+        ground = _BELOW
+    elif evidence > worst:
+        ground = _DARK if evidence + shade <= zero else _WEAK
+    return evidence + shade - against, ground, fired
+
+
+@jit
+def _score_all(blue, green, red, rededge1, nir, nir09, swir16, swir22, slope, observation, judged, t_m, t_a,
+               has, p, combine, hard, level, score, ground, fired, near, seen):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Fill `score`, `ground` and `fired`, and `near` and `seen`, which have a border of one pixel."""
+    for i in range(green.shape[0]):
+        for j in range(green.shape[1]):
+            if not judged[observation[i, j]]:
+                continue
+            b, g, r, re, n = blue[i, j], green[i, j], red[i, j], rededge1[i, j], nir[i, j]
+            n9, s1, s2 = nir09[i, j], swir16[i, j], swir22[i, j]
+            needed = g + s1
+            if has.nir:
+                needed += n
+            if has.red:
+                needed += r
+            if has.awei_sh:
+                needed += b + s2
+            if not np.isfinite(needed):
+                ground[i, j] = NO_VALID_BANDS
+                continue
+            value, ground[i, j], fired[i, j] = _score(
+                g, n, r, re, n9, s1, s2, b, slope[i, j], t_m, t_a, has, p, combine, hard
+            )
+            score[i, j] = value
+            step = np.int64(min(max(value, np.float32(-15)), np.float32(15)) * _STEPS) + _HALF
+            near[i + 1, j + 1], seen[i + 1, j + 1] = level[step], 1
+
+
+@jit
+def _decide(score, ground, near, seen, p, odds, mask, reason, fired, probability):  # type: ignore[no-untyped-def]
+    """Add the neighbours' evidence to `score`, decide, and turn the sum into a probability."""
+    zero = np.float32(0)
+    for i in range(score.shape[0]):
+        for j in range(score.shape[1]):
+            if seen[i + 1, j + 1] == 0:
+                continue
+            value = score[i, j]
+            total, count = -np.int32(near[i + 1, j + 1]), np.int32(-1)
+            for u in range(i, i + 3):
+                total += np.int32(near[u, j]) + np.int32(near[u, j + 1]) + np.int32(near[u, j + 2])
+                count += np.int32(seen[u, j]) + np.int32(seen[u, j + 1]) + np.int32(seen[u, j + 2])
+            if count > 0:
+                mean = np.float32(total) / np.float32(count * 255)
+                value += p.neighbour_weight * (mean - p.neighbour_mean)
+            if value > zero:
+                mask[i, j], reason[i, j] = WATER, 0
+            else:
+                mask[i, j] = LAND
+                if score[i, j] > zero:
+                    reason[i, j] = _NEIGHBOURS
+                    fired[i, j] |= _BIT_NEIGHBOURS
+                else:
+                    reason[i, j] = ground[i, j]
+            place = (min(max(value, np.float32(-15)), np.float32(15)) + np.float32(16)) * _STEPS
+            k = np.int64(place)
+            probability[i, j] = odds[k] + (odds[k + 1] - odds[k]) * (place - np.float32(k))
+
+
+@jit
+def _decide_hard(score, seen, any_rule, mask, reason, fired, reasons, bits):  # type: ignore[no-untyped-def]
+    """Decide by the sign of `score` (the indices alone) and, with `any_rule`, by the first rule that holds."""
+    for i in range(score.shape[0]):
+        for j in range(score.shape[1]):
+            if seen[i + 1, j + 1] == 0:
+                continue
+            mask[i, j], reason[i, j] = WATER, 0
+            if not score[i, j] > np.float32(0):
+                mask[i, j], reason[i, j] = LAND, _BELOW
+            elif any_rule:
+                for k in range(6):
+                    if fired[i, j] & bits[k]:
+                        mask[i, j], reason[i, j] = LAND, reasons[k]
+                        break
+
+
+def _band(bands: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    if name not in bands:
+        return None
+    band = np.asarray(bands[name])
+    if band.shape != shape or band.ndim != 2:
+        raise ValueError(f"band {name!r} must be 2-D of shape {shape}, got {band.shape}")
+    return np.ascontiguousarray(band, np.float32)
+
+
+def _gather(bands: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[str, np.ndarray | None]:
+    for name in ("green", "swir16"):
+        if name not in bands:
+            raise ValueError(f"MNDWI needs the bands 'green' and 'swir16'; missing: {name!r}, given: {sorted(bands)}")
+    found = {name: _band(bands, name, shape) for name in BANDS}
+    if found["nir"] is None:
+        found["nir"] = found["nir08"]
+    return found
+
+
+def can_awei_sh(bands: Mapping[str, np.ndarray]) -> bool:
+    """Tell whether `bands` allow AWEIsh; where not, `classify` goes by MNDWI alone."""
+    return {"blue", "green", "swir16", "swir22"} <= set(bands) and bool({"nir", "nir08"} & set(bands))
+
+
+def classify(
+    bands: Mapping[str, np.ndarray],
+    observation: np.ndarray,
+    slope: np.ndarray | None = None,
+    thresholds: np.ndarray | tuple[float, float] = (0.12, 0.0),
+    params: RuleParams | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Judge every pixel of one date land, water or unknown, and say why.
+
+    Parameters
+    ----------
+    bands : mapping of str to numpy.ndarray
+        float32 reflectance (unit 1), shape (y, x), by STAC common name. ``green`` and ``swir16`` must be there;
+        a rule or index whose band is not there is left out. ``nir08`` stands in for ``nir``.
+    observation : numpy.ndarray
+        uint8, shape (y, x), codes of `lakecube.names.OBSERVATION`. Only states in `lakecube.names.JUDGED` are
+        judged; what the bands hold elsewhere has no influence.
+    slope : numpy.ndarray, optional
+        float32, shape (y, x), degrees; NaN where unknown.
+    thresholds : array_like
+        MNDWI and AWEIsh, compared in float32.
+    params : RuleParams, optional
+        The default weighs evidence; `RuleParams.paper` is the paper's preset.
+
+    Returns
+    -------
+    water_mask : numpy.ndarray
+        uint8, shape (y, x): 0 land, 1 water, 255 unknown.
+    reason : numpy.ndarray
+        uint8, codes of `lakecube.names.REASON`. ``no_valid_bands`` where green, swir16, or another given one of
+        red, nir and AWEIsh's bands is NaN or infinite; NaN in rededge1, nir09 or slope only silences its rule.
+    rules_fired : numpy.ndarray
+        uint16 flags of `lakecube.names.RULE_BITS`; 0 where unknown.
+    water_probability : numpy.ndarray or None
+        float32, logistic of the evidence, NaN where unknown; above 0.5 is water. None with hard rules.
+
+    Raises
+    ------
+    ValueError
+        A band without which MNDWI cannot be computed is missing, or shapes differ.
+
+    Notes
+    -----
+    Reach: `REACH` with ``rules="evidence"``, else 0. Law: exact, bitwise, for any cut with that halo. At the true
+    edge, and beside unknown pixels, the mean is over the neighbours that were judged; with none the neighbours are
+    neutral. O(pixels), two passes, 7 bytes a pixel of scratch. Inputs are never written.
+
+    References
+    ----------
+    Xue et al. (2025), Applied Sciences 15, 11490 (rules and limits). Xu (2006),
+    https://doi.org/10.1080/01431160600589179. Feyisa et al. (2014), https://doi.org/10.1016/j.rse.2013.08.029.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> water, soil = np.full((2, 2), 0.02, np.float32), np.full((2, 2), 0.3, np.float32)
+    >>> bands = {"green": 3 * water, "swir16": np.hstack([water, soil])[:, 1:3]}
+    >>> classify(bands, np.zeros((2, 2), np.uint8))[0]
+    array([[1, 0],
+           [1, 0]], dtype=uint8)
+    """
+    p = params or RuleParams()
+    observation = np.ascontiguousarray(observation, np.uint8)
+    shape = observation.shape
+    found = _gather(bands, shape)
+    stand_in = found["green"]
+    tilt = None if slope is None else _band({"slope": slope}, "slope", shape)
+    awei = can_awei_sh(bands) and p.combine != "mndwi"
+    if not awei and p.combine == "awei_sh":
+        raise ValueError(f"AWEIsh needs blue, green, nir, swir16 and swir22; given: {sorted(bands)}")
+    names = ("blue", "green", "red", "rededge1", "nir", "nir09", "swir16", "swir22")
+    arrays = [stand_in if found[name] is None else found[name] for name in names]
+    has = _Has(awei, *(found[k] is not None for k in ("nir", "red", "rededge1", "nir09")), tilt is not None)
+    numbers = _Numbers(*(np.float32(getattr(p, name)) for name in _NUMBERS))
+    t_m, t_a = np.asarray(thresholds, np.float32)
+    hard = p.rules != "evidence"
+    combine = COMBINE.index(p.combine) if awei else COMBINE.index("mndwi")
+
+    score, ground, fired = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint16)
+    padded = (shape[0] + 2 * REACH, shape[1] + 2 * REACH)
+    near, seen = np.zeros(padded, np.uint8), np.zeros(padded, np.uint8)
+    _score_all(*arrays, stand_in if tilt is None else tilt, observation, _JUDGED, t_m, t_a, has, numbers, combine,
+               hard, _LEVEL, score, ground, fired, near, seen)  # fmt: skip
+    mask = np.full(shape, UNKNOWN, np.uint8)
+    reason = np.where(_JUDGED[observation], ground, observation)
+    if hard:
+        _decide_hard(score, seen, p.rules == "paper", mask, reason, fired, _REASONS, _BITS)
+        return mask, reason, fired, None
+    probability = np.full(shape, np.nan, np.float32)
+    _decide(score, ground, near, seen, numbers, _ODDS, mask, reason, fired, probability)
+    return mask, reason, fired, probability
