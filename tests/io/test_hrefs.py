@@ -1,0 +1,165 @@
+"""A remote catalogue can point to web servers and object stores, and to nothing else."""
+
+import pytest
+
+from lakecube.errors import InvalidInputError, UnsafeHrefError
+from lakecube.io.hrefs import check_href, gdal_path, is_remote, redact, resolve_href, strip_signature
+
+GOOD = [
+    "https://example.com/a/B04.tif",
+    "http://127.0.0.1:8000/B04.tif",
+    "https://x.blob.core.windows.net/c/B04.tif?st=2020&sig=a%2Bb",
+    "s3://bucket/key/B04.jp2",
+    "gs://bucket/key.tif",
+    "az://container/key.tif",
+    "abfs://container@account.dfs.core.windows.net/key.tif",
+    "abfss://container@account.dfs.core.windows.net/key.tif",
+    "HTTPS://EXAMPLE.COM/B04.TIF",
+]
+HOSTILE = [
+    "",
+    " https://example.com/a.tif",
+    "https://example.com/a.tif\n",
+    "https://example.com/a\x00.tif",
+    "file:///etc/passwd",
+    "FILE:///etc/passwd",
+    "file://localhost/etc/passwd",
+    "/etc/passwd",
+    "//server/share/a.tif",
+    "etc/passwd",
+    "../../etc/passwd",
+    "./B04.tif",
+    "~/secret.tif",
+    "C:\\Windows\\win.ini",
+    "c:/Windows/win.ini",
+    "\\\\server\\share\\a.tif",
+    "/vsicurl/https://example.com/a.tif",
+    "/vsizip//etc/a.zip/a.tif",
+    "/VSIMEM/a.tif",
+    "/vsistdin/",
+    "/vsisubfile/0_100,/etc/passwd",
+    "\\vsizip\\a.zip",
+    "<VRTDataset rasterXSize='1' rasterYSize='1'></VRTDataset>",
+    " <VRTDataset/>",
+    "vrt:///etc/passwd",
+    "vrt://https://example.com/a.tif",
+    "zip:///etc/a.zip!a.tif",
+    "zip+https://example.com/a.zip!a.tif",
+    "zip+file:///etc/a.zip!a.tif",
+    "tar://a.tar!a.tif",
+    "https+file://example.com/a.tif",
+    "GTIFF_DIR:1:/etc/a.tif",
+    "NETCDF:/etc/a.nc:x",
+    'HDF5:"/etc/a.h5"://x',
+    "WMS:https://example.com",
+    "PG:dbname=postgres",
+    "MEM:::DATAPOINTER=1,PIXELS=1,LINES=1",
+    "ftp://example.com/a.tif",
+    "data:image/tiff;base64,AAAA",
+    "javascript:alert(1)",
+    "| cat /etc/passwd",
+    "cat /etc/passwd |",
+    '{"type": "gdal"}',
+    "https://example.com/a.vrt",
+    "https://example.com/a.VRT?sig=x",
+    "https://example.com/a%2Evrt",
+    "https://example.com/a.vrt/",
+    "s3://bucket/a.vrt",
+    "s3://bucket/../../etc/a.tif",
+    "s3://bucket/%2e%2e/a.tif",
+    "https://example.com/a.zip",
+    "https://example.com/wms.xml",
+    "https://user:secret@example.com/a.tif",
+    "https://token@example.com/a.tif",
+    "s3://key:secret@bucket/a.tif",
+    "https:///etc/passwd",
+    "https:etc/passwd",
+    "s3:///etc/passwd",
+    "https://exa mple.com/a.tif",
+    "https://[::1/a.tif",
+    "https://example.com\\@evil/a.tif",
+]
+
+
+@pytest.mark.parametrize("href", GOOD)
+@pytest.mark.parametrize("local", [True, False])
+def test_remote_hrefs_pass(href, local):
+    assert check_href(href, local=local) == href
+    assert is_remote(href)
+
+
+@pytest.mark.parametrize("href", HOSTILE)
+def test_hostile_hrefs_of_a_remote_catalogue_are_refused(href):
+    with pytest.raises(UnsafeHrefError, match=r"Item 'scene-7' points to .*may point to http\(s\)://") as caught:
+        check_href(href, local=False, item="scene-7")
+    assert isinstance(caught.value, InvalidInputError)
+    assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "href", ["/data/B04.tif", "data/B04.tif", "../B04.tif", "C:\\data\\B04.tif", "file:///data/B04.tif", "/data/a.vrt"]
+)
+def test_a_local_catalogue_may_point_to_local_files(href):
+    assert check_href(href, local=True) == href
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["/vsizip/a.zip/a.tif", "<VRTDataset/>", "vrt://a.tif", "zip://a.zip!a.tif", "| cat", "file://host/a.tif",
+     "file:///vsizip/a.zip", "", "https://user:secret@example.com/a.tif"],
+)  # fmt: skip
+def test_even_a_local_catalogue_may_not_point_to_what_is_interpreted(href):
+    with pytest.raises(UnsafeHrefError, match="and local files only"):
+        check_href(href, local=True)
+
+
+@pytest.mark.parametrize(
+    ("href", "base", "expected"),
+    [
+        ("./B04.tif", "/data/items/scene.json", "/data/items/B04.tif"),
+        ("../B04.tif", "/data/items/scene.json", "/data/B04.tif"),
+        ("/elsewhere/B04.tif", "/data/scene.json", "/elsewhere/B04.tif"),
+        ("B04.tif", "file:///data/my%20items/scene.json", "/data/my items/B04.tif"),
+        ("B04.tif", "https://example.com/items/scene.json?sig=x", "https://example.com/items/B04.tif"),
+        ("/B04.tif", "https://example.com/items/scene.json", "https://example.com/B04.tif"),
+        ("../B04.tif", "s3://bucket/items/scene.json", "s3://bucket/B04.tif"),
+        ("s3://other/B04.tif", "https://example.com/scene.json", "s3://other/B04.tif"),
+        ("file:///etc/passwd", "https://example.com/scene.json", "file:///etc/passwd"),
+        ("/etc/passwd", "s3://bucket/scene.json", "/etc/passwd"),
+        ("B04.tif", None, "B04.tif"),
+    ],
+)
+def test_resolve(href, base, expected):
+    assert resolve_href(href, base) == expected
+
+
+def test_a_relative_href_of_a_remote_item_never_becomes_local():
+    for href in ("../../../../etc/passwd", "/etc/passwd", "//evil.example/a.tif"):
+        assert resolve_href(href, "https://example.com/i/scene.json").startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("href", "expected"),
+    [
+        ("https://example.com/a.tif?sig=x", "/vsicurl/https://example.com/a.tif?sig=x"),
+        ("s3://bucket/k/a.tif", "/vsis3/bucket/k/a.tif"),
+        ("gs://bucket/a.tif", "/vsigs/bucket/a.tif"),
+        ("az://container/a.tif", "/vsiaz/container/a.tif"),
+        ("abfs://container@account.dfs.core.windows.net/a.tif", "/vsiadls/container/a.tif"),
+        ("/data/a.tif", "/data/a.tif"),
+        ("file:///data/my%20a.tif", "/data/my a.tif"),
+    ],
+)
+def test_gdal_path(href, expected):
+    assert gdal_path(href) == expected
+
+
+def test_signatures_never_stay():
+    signed = "https://u:p@x.blob.core.windows.net/c/B04.tif?st=1&sig=SECRET#frag"
+    assert strip_signature(signed) == "https://x.blob.core.windows.net/c/B04.tif"
+    assert strip_signature("s3://bucket/a.tif?versionId=1") == "s3://bucket/a.tif"
+    assert strip_signature("abfs://c@a.dfs.core.windows.net/k?sig=S") == "abfs://c@a.dfs.core.windows.net/k"
+    assert strip_signature("/data/what?.tif") == "/data/what?.tif"
+    text = redact(f"cannot open '{signed}': 403, nor https://y.example/z.tif?token=SECRET")
+    assert "SECRET" not in text and "u:p" not in text
+    assert "https://x.blob.core.windows.net/c/B04.tif'" in text and text.endswith("https://y.example/z.tif")
