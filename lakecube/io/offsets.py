@@ -123,6 +123,7 @@ def user_offset(offset: str | float | Mapping[str, float], item_id: str) -> floa
 
 #: Bands in which water, shadow and dense forest are dark, the darkest first.
 _DARK_BANDS = ("swir22", "swir16", "nir08", "nir", "nir09", "rededge1", "red")
+_NIR, _SWIR = {"nir", "nir08"}, {"swir16", "swir22"}
 _MIN_SAMPLE = 500  # valid numbers without which nothing is concluded
 _NOISE = 100  # digital numbers by which a stored value may lie under the added 1000: over-corrected dark pixels
 _STRAY_SHARE = 0.001  # share of numbers under the floor that noise and defects explain
@@ -133,9 +134,9 @@ def audit_offset(dn_sample_by_band: Mapping[str, np.ndarray], record: ItemRecord
     """Judge from a sample of raw digital numbers whether the 1000 of baseline 04.00 is still in them.
 
     Numbers that carry it hardly ever lie below ``1000 - noise``: dark water and shadow stand on a floor there.
-    Many numbers far below prove that it is not in them. A floor at 1000 with nothing below it, in the darkest
-    bands, suggests that it is; only dark ground seen (a mode close above the floor) makes that strong, since a
-    scene of cloud, snow or sand has no dark number either way.
+    Many numbers far below prove that it is not in them. That it is in them is harder to prove, since a scene of
+    cloud, snow or sand has no dark number either way: it takes a cluster that stands at 1000, and nothing below, in
+    the near *and* the short-wave infrared, as only water and shadow make.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ def audit_offset(dn_sample_by_band: Mapping[str, np.ndarray], record: ItemRecord
     Pure and deterministic: the answer depends on the sample alone.
     """
     bands = [band for band in _DARK_BANDS if band in dn_sample_by_band and band in record.bands]
-    current = record.bands[bands[0]].offset if bands else 0.0
+    current = next((record.bands[band].offset for band in (*bands, *record.bands)), 0.0)
     if not record.sensor.startswith("sentinel-2"):
         return OffsetAudit(current, 0.0, "no audit is defined for this sensor", False)
     samples = {band: _valid(dn_sample_by_band[band], record.bands[band].nodata) for band in bands}
@@ -177,7 +178,7 @@ def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
 
 
 def _floor(samples: Mapping[str, np.ndarray]) -> tuple[float | None, float, str]:
-    """Offset, confidence and evidence from the band with most numbers under the floor, else from the darkest band."""
+    """Offset, confidence and evidence: from numbers under the floor if there are any, else from what stands on it."""
     floor = round(-BASELINE_4_OFFSET * 10_000) - _NOISE
     shares = {band: float(np.mean(values < floor)) for band, values in samples.items()}
     band = max(shares, key=lambda name: shares[name])
@@ -186,11 +187,19 @@ def _floor(samples: Mapping[str, np.ndarray]) -> tuple[float | None, float, str]
         return 0.0, 0.99 if shares[band] >= 5 * _STRONG_SHARE else 0.9, seen
     if shares[band] > _STRAY_SHARE:
         return None, 0.0, f"{seen}: too many for a floor at 1000, too few for one at 0"
-    darkest = min(samples, key=lambda name: float(np.percentile(samples[name], 1)))
-    low = float(np.percentile(samples[darkest], 1))
-    near = float(np.mean(np.abs(samples[darkest] - 1000) <= 2 * _NOISE))
-    if low < 1300 and near >= 5 * _STRONG_SHARE:
-        return BASELINE_4_OFFSET, 0.95, f"{seen}, while {near:.1%} of {darkest} stand within {2 * _NOISE} of 1000"
-    if low < 1300:
-        return BASELINE_4_OFFSET, 0.6, f"{seen}, and the first percentile of {darkest} is {low:.0f}"
-    return None, 0.0, f"{seen}, and nothing dark is in view (first percentile of {darkest} is {low:.0f})"
+    cluster = {band: _stands_on(values, floor) for band, values in samples.items()}
+    on_floor = [name for name, stands in cluster.items() if stands]
+    low = {name: float(np.percentile(values, 1)) for name, values in samples.items()}
+    darkest = min(low, key=lambda name: low[name])
+    if set(on_floor) & _NIR and set(on_floor) & _SWIR:
+        return BASELINE_4_OFFSET, 0.95, f"{seen}, while dark ground stands at 1000 in {' and '.join(on_floor)}"
+    if on_floor or low[darkest] < 1200:
+        return BASELINE_4_OFFSET, 0.6, f"{seen}, and the first percentile of {darkest} is {low[darkest]:.0f}"
+    return None, 0.0, f"{seen}, and nothing dark is in view (first percentile of {darkest} is {low[darkest]:.0f})"
+
+
+def _stands_on(values: np.ndarray, floor: int) -> bool:
+    """Whether a cluster sits on the floor: thinner above, as over dark water; a tail of land grows denser instead."""
+    here = float(np.mean((values >= floor) & (values < floor + 3 * _NOISE)))
+    above = float(np.mean((values >= floor + 3 * _NOISE) & (values < floor + 6 * _NOISE)))
+    return here >= _STRONG_SHARE and here > above
