@@ -48,7 +48,7 @@ class Archive:
 
     `items_path` is the ItemCollection to open, `dem_path` the elevation model (None without), `truth_path`
     the Zarr store of `truth`, `items` the ids in order of time, `landscape` what any further date can be
-    rendered from.
+    rendered from. Say ``truth["water"]``: ``truth.water`` is the accessor.
     """
 
     path: Path
@@ -168,7 +168,7 @@ def make_archive(
     >>> archive = make_archive(tempfile.mkdtemp(), shape=(48, 48), dates=["2022-07-09"], bands=["green", "swir16"])
     >>> archive.items
     ('S2A_48RWQ_20220709_0_L2A',)
-    >>> archive.truth.water.shape
+    >>> archive.truth["water"].shape
     (1, 48, 48)
     """
     chosen = named_style(style)
@@ -351,7 +351,7 @@ def _write_dem(landscape: Landscape, path: Path) -> Path:
     terrain = landscape.terrain
     levels = levels_on(terrain, np.datetime64("2011-12-20"))
     water = flood(terrain, levels)
-    surface = np.append(np.float32(-np.inf), np.float32(levels))[water.lake]
+    surface = np.append(np.float32(-np.inf), np.array(levels, np.float32))[water.lake]
     ground = ndimage.gaussian_filter(terrain.elevation, 1.0)
     noise = 0.5 * generator(landscape.seed, 2, 1).standard_normal(ground.shape, dtype=np.float32)
     height = block_mean(np.where(water.lake > 0, surface, ground + noise).astype(np.float32), 3)

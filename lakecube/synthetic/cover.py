@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from lakecube.synthetic.noise import FloatArray, fractal, generator, smoothstep
+from lakecube.synthetic.noise import FloatArray, fractal, generator, offsets, smoothstep
 from lakecube.synthetic.terrain import Terrain, slope_degrees
 
 
@@ -32,7 +32,7 @@ class Cover:
         """Shares of the surfaces of `spectra.LAND` on `date`; they sum to 1."""
         year = float((date - date.astype("datetime64[Y]")) / np.timedelta64(1, "D")) / 365.25
         summer = 0.5 - 0.5 * np.cos(2 * np.pi * (year - 0.04))
-        leaves = float(smoothstep(0.18, 0.55, np.float32(summer)))
+        leaves = float(smoothstep(0.18, 0.55, float(summer)))
         growth = np.clip(1.25 * np.cos(2 * np.pi * (year - self.phase)), 0, 1) * self.vigour
         stubble = np.clip(self.vigour - growth, 0, 1) * 0.45
         lush = 0.25 + 0.55 * leaves
@@ -57,12 +57,12 @@ def make_cover(terrain: Terrain, seed: int) -> Cover:
     slope = ndimage.gaussian_filter(slope_degrees(z), 1)
     patches = fractal(shape, generator(seed, 1, 1), beta=2.8, largest=0.25 * size)
     grain = fractal(shape, generator(seed, 1, 2), beta=1.4, largest=30)
-    rock = smoothstep(31, 42, slope + 3 * grain) * 0.85
+    rock = smoothstep(33, 44, slope + 3 * grain) * 0.85
     town, roof, blue, asphalt = _town(shape, slope, seed)
     rock, roof, blue, asphalt = rock * (1 - town), roof * town, blue * town, asphalt * town
     road = 0.6 * _roads(shape, slope, seed) * (1 - town)
     free = 1 - rock - town - road
-    wooded = smoothstep(-0.5, 0.5, patches + (slope - 9) / 5 + 0.35 * grain)
+    wooded = smoothstep(-0.4, 0.4, 0.8 * patches + (slope - 9) / 5 + 0.3 * grain)
     clearing = smoothstep(1.2, 1.5, fractal(shape, generator(seed, 1, 3), beta=2.2, largest=0.1 * size))
     forest = free * wooded * (1 - 0.9 * clearing)
     farmed = smoothstep(0.3, -0.3, (slope - 7) / 4 + 0.3 * patches)
@@ -91,14 +91,14 @@ def _parcels(shape: tuple[int, int], seed: int) -> tuple[FloatArray, FloatArray,
     count = len(points)
     phase = rng.choice([0.30, 0.47, 0.55, 0.63], count) + rng.normal(0, 0.02, count)
     vigour, tone = rng.beta(5, 1.6, count), rng.standard_normal(count)
-    return tuple(a[parcel].reshape(shape).astype(np.float32) for a in (phase, vigour, tone))  # type: ignore[return-value]
+    return tuple(a[parcel].reshape(shape).astype(np.float32) for a in (phase, vigour, tone))
 
 
 def _town(shape: tuple[int, int], slope: FloatArray, seed: int) -> tuple[FloatArray, ...]:
     """A town on flat ground: its share of each pixel, and within it roofs, blue metal roofs and streets."""
     rng = generator(seed, 1, 6)
     size = min(shape)
-    dy, dx = (np.indices(shape, dtype=np.float32).T - np.float32([0.70 * shape[0], 0.42 * shape[1]])).T
+    dy, dx = offsets(shape, (0.70 * shape[0], 0.42 * shape[1]))
     distance = np.hypot(dy, 0.7 * dx) / (0.075 * size)
     edge = 0.35 * fractal(shape, rng, beta=2.6, largest=0.1 * size)
     town = 0.9 * smoothstep(1.15, 0.75, distance + edge) * (slope < 12)
@@ -107,7 +107,7 @@ def _town(shape: tuple[int, int], slope: FloatArray, seed: int) -> tuple[FloatAr
     streets = ((np.arange(shape[0]) % 12 < 1)[:, None] | (np.arange(shape[1]) % 16 < 1)[None, :]) | (kind < 0.25)
     blue = (kind > 0.86) & ~streets
     roof = ~streets & ~blue
-    return town, *(a.astype(np.float32) for a in (roof, blue, streets))  # type: ignore[return-value]
+    return town, *(a.astype(np.float32) for a in (roof, blue, streets))
 
 
 def _roads(shape: tuple[int, int], slope: FloatArray, seed: int) -> FloatArray:
@@ -133,8 +133,8 @@ def snow_share(z: FloatArray, cover: Cover, date: np.datetime64, key: tuple[int,
     cold = float(np.cos(2 * np.pi * (year - 0.05)))
     if cold < 0.35:
         return np.zeros(z.shape, np.float32)
-    low, high = np.percentile(z, [45, 99])
-    line = low + (high - low) * (1.0 - cold) * 1.3
+    low, high = np.percentile(z, [62, 99.5])
+    line = low + (high - low) * (0.12 + (1.0 - cold) * 1.3)
     patchy = fractal(z.shape, generator(*key, 21), beta=2.0, largest=40)
     cover_share = smoothstep(-0.15, 0.15, (z - line) / (high - low) + 0.04 * patchy)
     return cover_share * (1 - 0.45 * (cover.conifer + 0.5 * cover.leafy))

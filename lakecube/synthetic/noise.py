@@ -27,10 +27,10 @@ def fractal(shape: tuple[int, int], rng: np.random.Generator, *, beta: float, la
     return ((field - field.mean()) / field.std()).astype(np.float32)
 
 
-def smoothstep(low: float, high: float, value: FloatArray) -> FloatArray:
+def smoothstep(low: float, high: float, value: FloatArray | float) -> FloatArray:
     """Rise smoothly from 0 at `low` to 1 at `high` (Perlin's cubic)."""
     t = np.clip((value - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def block_mean(values: FloatArray, factor: int) -> FloatArray:
@@ -40,3 +40,9 @@ def block_mean(values: FloatArray, factor: int) -> FloatArray:
     *lead, rows, cols = values.shape
     blocks = values.reshape(*lead, rows // factor, factor, cols // factor, factor)
     return blocks.mean(axis=(-3, -1), dtype=np.float32)
+
+
+def offsets(shape: tuple[int, int], centre: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Rows and columns (float32 arrays of `shape`) counted from `centre`."""
+    rows, cols = np.indices(shape, dtype=np.float32)
+    return rows - np.float32(centre[0]), cols - np.float32(centre[1])

@@ -18,7 +18,7 @@ def _speckle(shape: tuple[int, int], key: tuple[int, ...], share: float) -> np.n
     """True on small patches that cover about `share` of an array of `shape`."""
     if share <= 0:
         return np.zeros(shape, bool)
-    field = fractal(shape, generator(*key), beta=1.8, largest=25)
+    field = fractal(shape, generator(*key), beta=2.7, largest=30)
     return field > np.quantile(field, 1 - share)
 
 
@@ -61,7 +61,7 @@ def scene_classification(scene: Scene, errors: float = 1.0) -> np.ndarray:
     """
     masks, ndvi = _masks(scene, 2, errors), _ndvi(scene, 2)
     scl = np.where(ndvi > 0.4, 4, 5).astype(np.uint8)
-    scl[(ndvi > 0.28) & (ndvi <= 0.32)] = 7
+    scl[(ndvi > 0.29) & (ndvi <= 0.31)] = 7
     scl[masks["water"]] = 6
     scl[masks["dark"]] = 2
     scl[masks["snow"]] = 11

@@ -38,7 +38,7 @@ class Landscape:
     @property
     def canvas(self) -> tuple[int, int]:
         """Rows and columns of every array."""
-        return self.terrain.elevation.shape  # type: ignore[return-value]
+        return self.terrain.elevation.shape
 
 
 def make_landscape(
@@ -144,7 +144,7 @@ def render(
     -------
     Scene
     """
-    day = np.datetime64(day, "D")
+    day = day.astype("datetime64[D]")
     key = (landscape.seed, int(day.astype("int64")) + 2**20)
     terrain, cover = landscape.terrain, landscape.cover
     time = overpass(day, landscape.lonlat[0])
@@ -173,11 +173,11 @@ def _ground(landscape: Landscape, day: np.datetime64, water: Flood, snow: FloatA
     height = np.zeros(landscape.canvas, np.float32)
     left = np.zeros(landscape.canvas, bool)
     for basin, level in zip(terrain.basins, water.levels, strict=True):
-        exposed = basin.domain & (terrain.elevation < basin.rim)
+        exposed = basin.domain & (terrain.elevation < basin.high_water)
         left |= exposed
         height = np.where(exposed, terrain.elevation - np.float32(level), height)
     bank = ndimage.gaussian_filter(np.minimum(terrain.river * 1.5, 1), 0.8)
-    shares = {name: share * (1 - 0.75 * left) * (1 - 0.8 * bank) for name, share in shares.items()}
+    shares = {name: share * (1 - np.float32(0.75) * left) * (1 - 0.8 * bank) for name, share in shares.items()}
     exposed_shares = shore(terrain, height, left)
     shares["mud"] = exposed_shares["mud"] * 0.75 + 0.4 * bank
     shares["sand"] = exposed_shares["sand"] + 0.4 * bank

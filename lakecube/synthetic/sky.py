@@ -79,8 +79,8 @@ def make_sky(
 ) -> Sky:
     """Clouds over a share `cover` of the scene, their shadows where the sun puts them, some cirrus, and `haze`."""
     shape = elevation.shape
-    zero = np.zeros(shape, np.float32)
-    veil = zero
+    zero: FloatArray = np.zeros(shape, np.float32)
+    veil: FloatArray = zero
     if haze > 0:
         veil = haze * (1 + 0.35 * fractal(shape, generator(*key, 11), beta=3.5, largest=max(shape))).clip(0.3, 2)
     if cover <= 0:
@@ -90,10 +90,10 @@ def make_sky(
     margin = int(np.ceil(min(reach, 2 * max(shape)))) + 2
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
     inner = (slice(margin, margin + shape[0]), slice(margin, margin + shape[1]))
-    field = fractal(wide, generator(*key, 12), beta=3.0, largest=0.35 * min(shape))
+    field = fractal(wide, generator(*key, 12), beta=3.3, largest=0.35 * min(shape))
     cut = np.quantile(field[inner], 1 - cover)
-    thickness = np.maximum(field - cut + 0.04, 0)
-    opacity = 1 - np.exp(-6.0 * thickness**1.2)
+    thickness = np.maximum(field - cut + 0.12, 0)
+    opacity = 1 - np.exp(-4.0 * thickness**1.5)
     shift = np.maximum(base - elevation, 0) / np.tan(np.radians(sun[1])) / PIXEL
     dr, dc = sunward(sun[0])
     rows, cols = np.indices(shape, dtype=np.float32)
