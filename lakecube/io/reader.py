@@ -10,24 +10,41 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
 import rasterio.windows
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError, UnsafeHrefError
 from lakecube.io.grids import Placement, Window, coordinates_in, place
-from lakecube.io.hrefs import check_href, gdal_path, strip_signature
+from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, strip_signature
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 from lakecube.kernels import qa, resample
 from lakecube.kernels.morphology import dilate_disk
 from lakecube.names import JUDGED, OBSERVATION, OBSERVATION_PRIORITY
 
 logger = logging.getLogger("lakecube.io")
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes the query, where signatures are, off every address that GDAL logs through rasterio."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "?" in message:
+            record.msg, record.args = re.sub(r"\?[^\s'\"]+", "", message), ()
+        return True
+
+
+for _name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io"):
+    logging.getLogger(_name).addFilter(_WithoutQueries())
 
 CLEAR, NOT_ACQUIRED = OBSERVATION["clear"], OBSERVATION["not_acquired"]
 
@@ -52,9 +69,12 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "GDAL_HTTP_TIMEOUT": "60",
     "VSI_CACHE": "TRUE",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "",
     "GDAL_NUM_THREADS": "1",
 }
+
+
+#: Messages of failures that another try cannot mend.
+_FINAL = re.compile(r"No such file|not recognized as being in a supported|HTTP response code: (40[0-5]|410)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +294,7 @@ def _source_window(placement: Placement, grid: SourceGrid, window: Window, margi
 
 
 def warp_window(grid: SourceGrid, target: SourceGrid, window: Window) -> Window:
+    """The source pixels under a window of a grid that shares no lattice with the source, one more on each side."""
     rows, columns = coordinates_in(grid, target, window)
     finite = np.isfinite(rows) & np.isfinite(columns)
     if not finite.any():
@@ -318,7 +339,7 @@ def _read_numbers(
 @contextlib.contextmanager
 def open_source(
     href: str, *, local: bool, sign: Callable[[str], str] | None = None
-) -> Iterator[rasterio.DatasetReader]:
+) -> Iterator[DatasetReader]:
     """Open a raster under the rules for hrefs, signed if need be.
 
     Raises
@@ -330,19 +351,39 @@ def open_source(
     """
     check_href(href, local=local)
     signed = sign(href) if sign is not None and "://" in href else href
+    remote = is_remote(signed)
     try:
-        with rasterio.open(gdal_path(signed)) as file:
-            if file.driver == "VRT" and not local:
-                raise UnsafeHrefError(f"{strip_signature(href)} is a VRT, which a remote catalogue may not point to")
+        # `rasterio.open` takes one driver only; what a server calls .tif may be a VRT that names local files
+        with (
+            DatasetReader(gdal_path(signed), driver=list(REMOTE_DRIVERS)) if remote else rasterio.open(gdal_path(href))
+        ) as file:
             yield file
     except RasterioError as error:
-        raise ReadError(f"{strip_signature(href)}: {_clean(str(error), signed, href)}") from error
+        if remote:
+            _forget(gdal_path(signed))
+        cause = None if urlsplit(signed).query else error  # its text holds the signature
+        raise ReadError(f"{strip_signature(href)}: {_clean(str(error), signed, href)}") from cause
+
+
+def _forget(path: str) -> None:
+    """Drop what GDAL remembers of a remote file: it keeps failures and half answers as long as the process lives.
+
+    A handle opened under ``CPL_VSIL_CURL_NON_CACHED`` takes all of it along when it is closed.
+    """
+    with (
+        rasterio.Env(**GDAL_OPTIONS, CPL_VSIL_CURL_NON_CACHED="/vsi"),
+        contextlib.suppress(RasterioError),
+        rasterio.open(path),
+    ):
+        pass
 
 
 def _clean(message: str, signed: str, href: str) -> str:
-    for secret in (signed, gdal_path(signed)):
+    """A message of GDAL without signatures: it names files by their path, or by the end of it."""
+    for secret in (gdal_path(signed), signed):
         message = message.replace(secret, strip_signature(href))
-    return message
+    query = urlsplit(signed).query
+    return message.replace(f"?{query}", "") if query else message
 
 
 def _with_retries(read: Callable[[], np.ndarray], settings: ReadSettings, href: str) -> np.ndarray:
@@ -361,8 +402,7 @@ def _with_retries(read: Callable[[], np.ndarray], settings: ReadSettings, href: 
 
 def _is_final(error: Exception) -> bool:
     """True for failures that another try cannot mend."""
-    text = str(error)
-    return any(phrase in text for phrase in ("No such file", "not recognized as being in a supported", "404", "403"))
+    return _FINAL.search(str(error)) is not None
 
 
 def with_header(record: ItemRecord, sign: Callable[[str], str] | None = None) -> ItemRecord:
