@@ -233,7 +233,7 @@ def _default_weather(day: np.datetime64) -> tuple[float, float, float]:
     """Cloud cover, haze and missing share of a date: evenly spread sequences of the day number."""
     overpass = int(day.astype("int64")) // 5
     cloudy, hazy, cut = (overpass * step % 1.0 for step in (0.6180339887, 0.7548776662, 0.5698402910))
-    cover = 0.0 if cloudy < 0.33 else 0.85 * ((cloudy - 0.33) / 0.67) ** 1.6
+    cover = 0.0 if cloudy < 0.36 else 0.8 * ((cloudy - 0.36) / 0.64) ** 1.7
     return cover, 0.13 if hazy < 0.1 else 0.0, 0.28 if cut < 0.15 else 0.0
 
 

@@ -90,7 +90,7 @@ def make_sky(
     margin = int(np.ceil(min(reach, 2 * max(shape)))) + 2
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
     inner = (slice(margin, margin + shape[0]), slice(margin, margin + shape[1]))
-    field = fractal(wide, generator(*key, 12), beta=3.3, largest=0.35 * min(shape))
+    field = fractal(wide, generator(*key, 12), beta=4.0, largest=0.42 * min(shape))
     cut = np.quantile(field[inner], 1 - cover)
     thickness = np.maximum(field - cut + 0.12, 0)
     opacity = 1 - np.exp(-4.0 * thickness**1.5)
