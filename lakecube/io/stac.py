@@ -129,10 +129,9 @@ def _is_own(item: pystac.Item) -> bool:
     """Whether an item in Python is the user's own: from disk, or made here. One that knows a server is not."""
     if href := item.get_self_href():
         return not is_remote(href)
-    root = item.get_root()
-    links = [root.get_self_href() if root is not None else None]
-    links += [link.href for link in item.links if link.rel in {"self", "root", "parent", "collection"}]
-    return not any(is_remote(str(link)) for link in links if link)
+    # `get_root` would follow the link over the network; the target of a link is known without that.
+    links = [link.get_target_str() for link in item.links if link.rel in {"self", "root", "parent", "collection"}]
+    return not any(is_remote(target) for target in links if target)
 
 
 def _unique(found: Found) -> list[tuple[pystac.Item, bool]]:

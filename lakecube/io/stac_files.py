@@ -69,7 +69,8 @@ def _from_document(
         yield from from_api(api, _narrowed(terms, name), seen, limit)
     elif kind in {"Catalog", "Collection"} or ("stac_version" in document and "extent" in document):
         with reading(location):
-            catalog = pystac.Catalog.from_file(location, stac_io=io)
+            kind_of = pystac.Collection if "extent" in document else pystac.Catalog
+            catalog = kind_of.from_file(location, stac_io=io)
         yield from from_catalog(catalog, terms, seen, local=not remote)
     elif kind == "FeatureCollection":
         yield from _filter_dicts(_pages(document, location, io), location, terms, seen)
