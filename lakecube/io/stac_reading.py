@@ -16,9 +16,10 @@ from urllib3 import Retry
 from lakecube.errors import LakecubeError, ReadError
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
 
-#: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken.
+#: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken;
+#: one that cannot be reached at all is given up sooner.
 RETRY = Retry(
-    total=5, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "POST"),
+    total=5, connect=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "POST"),
     respect_retry_after_header=True,
 )  # fmt: skip
 
