@@ -24,12 +24,15 @@ from lakecube.io.lazy import source_of, window_of
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord
 from lakecube.kernels import histogram, indices
+from lakecube.kernels.rules import REACH
 from lakecube.names import INDEX, OBSERVATION, THRESHOLD_SOURCE, TIME, VARIABLES
 
 #: Water indices with a threshold, in the order of `index`.
 INDICES = histogram.INDICES
 #: Tiles of a date that are counted, about: more are thinned out by `stride_of`.
 SAMPLE_TILES = 64
+#: Below this stride a block is read whole: small windows across the files' own tiles would decode more, not less.
+READ_WHOLE_BELOW = 9
 
 _RESULT = np.dtype([("threshold", "f4"), ("threshold_source", "u1")])
 _AWEI_BANDS = ("blue", "green", "nir", "swir16", "swir22")
@@ -165,20 +168,23 @@ def _count_read(
     records: tuple[ItemRecord, ...], rows: tuple[int, int], columns: tuple[int, int], *, settings: ReadSettings,
     served: Mapping[str, str], anchor: tuple[int, int], stride: int,
 ) -> BlockCounts:  # fmt: skip
-    """Count the sampled tiles of one block, reading only those and only the bands the indices need."""
+    """Count the sampled tiles of one block, reading only the bands the indices need."""
     bands = tuple(dict.fromkeys([*served.values(), *settings.validity_bands]))
+    window = window_of(rows, columns)
+    if stride < READ_WHOLE_BELOW:  # the very window that `judge` will read: its raw numbers are kept for it
+        padded = window.pad(REACH).clip(settings.grid.shape)
+        block = read_block(records, padded, settings, bands, skip_masked=True)
+        block = {name: np.ascontiguousarray(array[window.within(padded)]) for name, array in block.items()}
+        return BlockCounts([[_count_sampled(block, served, window, anchor, stride)]])
     parts = []
-    for tile in _sampled_windows(window_of(rows, columns), anchor, stride):
+    for tile in _sampled_windows(window, anchor, stride):
         block = read_block(records, tile, settings, bands, skip_masked=True)
         parts.append(_count(block, served, (tile.y0 + anchor[0], tile.x0 + anchor[1])))
     return BlockCounts([parts])
 
 
 def _sampled_windows(window: Window, anchor: tuple[int, int], stride: int) -> Iterator[Window]:
-    """The counted tiles' parts inside a window; the whole window at once where every tile is counted."""
-    if stride == 1:
-        yield window
-        return
+    """The counted tiles' parts inside a window."""
     side = histogram.TILE
     for ty in range((window.y0 + anchor[0]) // side, -(-(window.y1 + anchor[0]) // side)):
         for tx in range((window.x0 + anchor[1]) // side, -(-(window.x1 + anchor[1]) // side)):
@@ -189,21 +195,30 @@ def _sampled_windows(window: Window, anchor: tuple[int, int], stride: int) -> It
                 )
 
 
+def _count_sampled(
+    block: dict[str, np.ndarray], served: Mapping[str, str], window: Window, anchor: tuple[int, int], stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count a whole block, its pixels in other tiles than the sampled ones left out."""
+    row, column = window.y0 + anchor[0], window.x0 + anchor[1]
+    if stride > 1:
+        ty, tx = (np.arange(a, a + n) // histogram.TILE for a, n in zip((row, column), window.shape, strict=True))
+        counted = is_sampled(ty[:, None], tx[None, :], stride)
+        block = block | {"observation": np.where(counted, block["observation"], _NOT_COUNTED)}
+    return _count(block, served, (row, column))
+
+
 def _count_arrays(
     rows: tuple[int, int], columns: tuple[int, int], *blocks: np.ndarray, served: Mapping[str, str],
     anchor: tuple[int, int], stride: int,
 ) -> BlockCounts:  # fmt: skip
     """Count the sampled tiles of blocks that are there already; any number of dates per block."""
     names = (*dict.fromkeys(served.values()), "observation")
-    row, column = rows[0] + anchor[0], columns[0] + anchor[1]
-    ty, tx = (np.arange(a, a + n) // histogram.TILE for a, n in ((row, blocks[0].shape[1]), (column, blocks[0].shape[2])))
-    counted = is_sampled(ty[:, None], tx[None, :], stride)
-    parts = []
+    window = window_of(rows, columns)
+    dates = []
     for i in range(blocks[0].shape[0]):
         block = {name: np.ascontiguousarray(array[i]) for name, array in zip(names, blocks, strict=True)}
-        block["observation"] = np.where(counted, block["observation"], _NOT_COUNTED)
-        parts.append([_count(block, served, (row, column))])
-    return BlockCounts(parts)
+        dates.append([_count_sampled(block, served, window, anchor, stride)])
+    return BlockCounts(dates)
 
 
 def _count(block: Mapping[str, np.ndarray], served: Mapping[str, str], origin: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,23 +8,28 @@ is retried, then coded `read_failed` and logged; it is never silently dry or clo
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import os
 import random
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
 import rasterio.windows
+from affine import Affine
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError, UnsafeHrefError
 from lakecube.io.grids import Placement, Window, coordinates_in, place
 from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, strip_signature
+from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 from lakecube.kernels import qa, resample
 from lakecube.kernels.morphology import dilate_disk
@@ -173,10 +178,10 @@ def _add_item(
         values = {band: _read_band(record, record.bands[band], window, settings) for band in bands}
     except (RasterioError, OSError) as error:
         logger.warning("read failed: item %s: %s", record.id, error)
-        state[state == NOT_ACQUIRED] = OBSERVATION["read_failed"]
+        state[_covered(record, window, settings.grid) & (state == NOT_ACQUIRED)] = OBSERVATION["read_failed"]
         return
-    for band in settings.validity_bands:
-        better &= ~np.isnan(values[band])
+    for band in settings.validity_bands:  # what the quality layers rule out needs no valid band, read or not
+        better &= ~np.isnan(values[band]) | ~IS_JUDGED[seen]
     if better.all():
         state[:] = seen
         out.update(values)
@@ -198,15 +203,23 @@ def _touches(record: ItemRecord, window: Window, grid: SourceGrid) -> bool:
     return True
 
 
+def _covered(record: ItemRecord, window: Window, grid: SourceGrid) -> np.ndarray:
+    """True for the pixels of a window that lie on the item's raster; bool."""
+    known = next((s.grid for s in record.bands.values() if s.grid is not None), None)
+    if known is None:
+        return np.ones(window.shape, np.bool_)
+    rows, columns = coordinates_in(known, grid, window)
+    return (rows >= 0) & (rows < known.shape[0]) & (columns >= 0) & (columns < known.shape[1])
+
+
 def _quality(record: ItemRecord, window: Window, settings: ReadSettings) -> np.ndarray:
     """The state of every pixel of one item by its quality layers, buffered; uint8."""
     if not (settings.cloud_mask and record.qa):
         return np.full(window.shape, OBSERVATION["clear_cloud_unknown"], np.uint8)
     reach = int(np.ceil(settings.cloud_buffer))
     padded = window.pad(reach)
-    states = np.full(padded.shape, CLEAR, np.uint8)
-    for kind, source in record.qa.items():
-        states = qa.worst(states, _read_states(record, kind, source, padded, settings))
+    layers = [_read_states(record, kind, source, padded, settings) for kind, source in record.qa.items()]
+    states = functools.reduce(qa.worst, layers)
     if settings.cloud_buffer > 0:
         near = dilate_disk(_CASTS_BUFFER[states], settings.cloud_buffer)
         states[near & IS_JUDGED[states]] = OBSERVATION["cloud_adjacent"]
@@ -320,20 +333,48 @@ def _read_source(
         area = _source_window(placement, grid, window)
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement
-    numbers = _with_retries(lambda: _read_numbers(record, source, grid, area, settings), settings, source.href)
+    numbers = RAW.get(
+        (source.href, source.band, area, _state_of(source.href, record)),
+        lambda: _with_retries(lambda: _read_numbers(record, source, grid, area, settings), settings, source.href),
+    )
     return grid, numbers, area, placement
+
+
+def _state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
+    """What tells a changed file from the one whose numbers are held."""
+    if is_remote(href):
+        return record.id, record.updated
+    try:
+        status = os.stat(href)
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _read_numbers(
     record: ItemRecord, source: BandSource, grid: SourceGrid, area: Window, settings: ReadSettings
 ) -> np.ndarray:
     with open_source(source.href, local=record.local, sign=settings.sign) as file:
-        if file.shape != grid.shape:
-            raise ReadError(
-                f"{strip_signature(source.href)} is {file.shape} pixels, its metadata say {grid.shape}"
-            )
+        _check_header(file, source, grid)
         window = rasterio.windows.Window(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0)
         return file.read(source.band, window=window)
+
+
+def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> None:
+    """Raise ReadError if a file is not what the metadata say: another shape, another place, fewer bands."""
+    if file.shape != grid.shape or source.band > file.count:
+        seen, said = f"{file.count} × {file.shape} pixels", f"band {source.band} of {grid.shape}"
+    elif file.crs is not None and _shift(file.transform, Affine(*grid.transform), grid.shape) > 0.25:
+        seen, said = f"at {tuple(file.transform)[:6]}", f"{grid.transform}"
+    else:
+        return
+    raise ReadError(f"{strip_signature(source.href)} is {seen}, its metadata say {said}")
+
+
+def _shift(found: Affine, said: Affine, shape: tuple[int, int]) -> float:
+    """How far two placements of a raster lie apart at its corners, in pixels."""
+    corners = ((0, 0), (shape[1], 0), (0, shape[0]), shape[::-1])
+    return max(abs(a - b) for corner in corners for a, b in zip(~said * (found * corner), corner, strict=True))
 
 
 @contextlib.contextmanager
