@@ -102,12 +102,18 @@ def coordinates_in(source: SourceGrid, target: SourceGrid, window: Window) -> tu
     rows = np.arange(window.y0, window.y1) + 0.5
     columns = np.arange(window.x0, window.x1) + 0.5
     u, v = np.meshgrid(columns, rows)
-    x, y = Affine(*target.transform) * (u, v)
+    x, y = apply_affine(target.transform, u, v)
     if not same_crs(source.crs, target.crs):
         x, y = _transformer(target.crs, source.crs).transform(x, y)
-    u, v = ~Affine(*source.transform) * (x, y)
+    u, v = apply_affine(~Affine(*source.transform), x, y)
     u.flags.writeable = v.flags.writeable = False
     return v, u
+
+
+def apply_affine(transform: Sequence[float], u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x, y) of columns `u` and rows `v`; affine's own operator for it changed its name between versions."""
+    a, b, c, d, e, f = transform[:6]
+    return u * a + v * b + c, u * d + v * e + f
 
 
 @lru_cache(maxsize=64)
@@ -186,8 +192,7 @@ def _bounds(grids: list[SourceGrid], crs: str) -> tuple[float, float, float, flo
     boxes = []
     for grid in dict.fromkeys(grids):
         rows, columns = grid.shape
-        corners = [Affine(*grid.transform) * p for p in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
-        x, y = np.transpose(corners)
+        x, y = apply_affine(grid.transform, *np.array([(0, 0), (columns, 0), (0, rows), (columns, rows)]).T)
         box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
         boxes.append(box if same_crs(grid.crs, crs) else _project(_densify(box), grid.crs, crs))
     west, south, east, north = np.transpose(boxes)
