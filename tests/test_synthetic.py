@@ -173,6 +173,11 @@ def test_two_tiles_of_one_day_agree_where_they_overlap(tmp_path, overlap):
         np.testing.assert_array_equal(a[:, a.shape[1] - shared :], b[:, :shared] - 1000)
 
 
+def test_a_tile_that_the_swath_misses_has_no_item(tmp_path):
+    archive = make_archive(tmp_path, shape=(40, 120), dates=[SUMMER], tiles=2, overlap=0, missing=0.7, bands=["green"])
+    assert len(archive.items) == 1
+
+
 def test_landsat_style(tmp_path):
     weather = {"clouds": 0.25, "missing": 0.2}
     archive = make_archive(tmp_path, shape=(120, 100), dates=[SUMMER, WINTER], style="landsat-c2", **weather)
