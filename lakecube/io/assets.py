@@ -35,18 +35,19 @@ def band_fields(asset: pystac.Asset) -> list[dict[str, Any]]:
     return merged
 
 
-def number_of(asset: pystac.Asset, index: int, name: str) -> float | None:
-    """A number of one band: on the band, else on the asset, with or without the prefix of the raster extension."""
+def band_of(asset: pystac.Asset, index: int) -> dict[str, Any]:
+    """Everything said of one band, counted from 1; what the band does not say, the asset does."""
     fields = band_fields(asset)
-    places = [fields[index - 1]] if index <= len(fields) else []
-    for place in (*places, asset.extra_fields):
-        for key in (name, f"raster:{name}"):
-            if place.get(key) is not None:
-                try:
-                    return float(place[key])
-                except (TypeError, ValueError):
-                    return None
-    return None
+    return {**asset.extra_fields, **fields[index - 1]} if index <= len(fields) else asset.extra_fields
+
+
+def number_of(fields: Mapping[str, Any], name: str) -> float | None:
+    """Return a number said of a band, with or without the prefix of the raster extension; None if it is none."""
+    value = fields.get(name, fields.get(f"raster:{name}"))
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def grid_of(item: pystac.Item, asset: pystac.Asset) -> SourceGrid | None:
@@ -57,8 +58,11 @@ def grid_of(item: pystac.Item, asset: pystac.Asset) -> SourceGrid | None:
     transform, shape = place.get("proj:transform"), place.get("proj:shape")
     if crs is None or not transform or not shape or len(transform) not in (6, 9) or len(shape) != 2:
         return None
-    a, b, c, d, e, f = (float(value) for value in transform[:6])
-    rows, columns = (int(size) for size in shape)
+    try:
+        a, b, c, d, e, f = (float(value) for value in transform[:6])
+        rows, columns = (int(size) for size in shape)
+    except (TypeError, ValueError):
+        return None
     sound = all(map(math.isfinite, (a, b, c, d, e, f))) and rows > 0 and columns > 0 and a * e - b * d != 0
     if not sound or (e == 0 and c == 0):  # GDAL's order of a geotransform instead of the affine one
         return None
@@ -69,7 +73,7 @@ def _crs(fields: Mapping[str, Any]) -> str | None:
     if code := fields.get("proj:code"):
         return str(code)
     if epsg := fields.get("proj:epsg"):
-        return f"EPSG:{int(epsg)}"
+        return f"EPSG:{str(epsg).removeprefix('EPSG:')}"
     if wkt := fields.get("proj:wkt2"):
         return str(wkt)
     if projjson := fields.get("proj:projjson"):
@@ -77,12 +81,9 @@ def _crs(fields: Mapping[str, Any]) -> str | None:
     return None
 
 
-def resolution_of(asset: pystac.Asset, index: int, grid: SourceGrid | None, native: float | None) -> float | None:
+def resolution_of(fields: Mapping[str, Any], grid: SourceGrid | None, native: float | None) -> float | None:
     """Pixel size in units of the CRS where the grid is known, else in metres as declared, else the sensor's own."""
     if grid is not None:
         a, b, _, d, e, _ = grid.transform
         return abs(a) if b == d == 0 else math.sqrt(abs(a * e - b * d))
-    declared = number_of(asset, index, "spatial_resolution")
-    if declared is None and isinstance(gsd := asset.extra_fields.get("gsd"), (int, float)):
-        declared = float(gsd)
-    return declared or native
+    return number_of(fields, "spatial_resolution") or number_of(fields, "gsd") or native

@@ -12,7 +12,7 @@ import pystac
 import shapely
 
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.assets import band_fields, grid_of, is_imagery, number_of, resolution_of
+from lakecube.io.assets import band_fields, band_of, grid_of, is_imagery, number_of, resolution_of
 from lakecube.io.hrefs import resolve_href
 from lakecube.io.identity import baseline_of, datastrip_of, identity_of, select_newest, updated_of
 from lakecube.io.offsets import OffsetChoice, audit_offset, sentinel2_offset, user_offset
@@ -148,12 +148,14 @@ def _find_bands(
     """Map each band to its asset key and band number, and each band that is not there to the reason."""
     if spec.name == "generic":
         return _find_generic(item, (sensor or "").lower()), {}
-    natives = _native_names(item)
+    natives: dict[str, str] | None = None
     found: dict[str, tuple[str, int]] = {}
     missing: dict[str, str] = {}
     for band, keys in spec.keys.items():
         key = next((key for key in keys if key in item.assets), None)
-        key = key or next((natives[key] for key in keys[1:] or keys if key in natives), None)
+        if key is None:
+            natives = _native_names(item) if natives is None else natives
+            key = next((natives[key] for key in keys[1:] or keys if key in natives), None)
         if key is None:
             missing[band] = f"no asset of the item is it (looked for {', '.join(keys)})"
         else:
@@ -238,8 +240,8 @@ def _band_source(
     item: pystac.Item, spec: Sensor, band: str, key: str, index: int, user: float | None, base: str | None
 ) -> tuple[BandSource, OffsetChoice]:
     asset = item.assets[key]
-    scale, declared = number_of(asset, index, "scale"), number_of(asset, index, "offset")
-    nodata = number_of(asset, index, "nodata")
+    fields = band_of(asset, index)
+    scale, declared, nodata = (number_of(fields, name) for name in ("scale", "offset", "nodata"))
     choice = _offset(item, spec, scale, declared)
     # A scale of 1 on integers that stand for reflectance is a placeholder, not a statement.
     plausible = scale is not None and math.isfinite(scale) and (0 < scale < 1 or (spec.name == "generic" and scale > 0))
@@ -253,7 +255,7 @@ def _band_source(
         offset=choice.offset,
         nodata=spec.nodata if nodata is None else nodata,
         grid=grid,
-        resolution=resolution_of(asset, index, grid, spec.resolution.get(band)),
+        resolution=resolution_of(fields, grid, spec.resolution.get(band)),
     )
     return source, choice
 
@@ -281,6 +283,6 @@ def _qa_sources(item: pystac.Item, spec: Sensor, base: str | None) -> dict[QAKin
                 href=resolve_href(asset.href, base),
                 nodata=QA_NODATA[kind],
                 grid=grid,
-                resolution=resolution_of(asset, 1, grid, native),
+                resolution=resolution_of(band_of(asset, 1), grid, native),
             )
     return found

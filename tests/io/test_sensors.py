@@ -329,6 +329,8 @@ GRID = {"proj:shape": [100, 200], "proj:transform": [10, 0, 6e5, 0, -10, 5e6]}
         ({}, GRID, None),
         ({"proj:code": "EPSG:32631", **GRID}, {"proj:shape": [50, 100]}, None),  # no transform of that shape
         ({"proj:code": "EPSG:32631"}, {**GRID, "proj:transform": [6e5, 10, 0, 5e6, 0, -10]}, None),  # GDAL's order
+        ({"proj:epsg": "EPSG:32631"}, GRID, "EPSG:32631"),
+        ({"proj:code": "EPSG:32631"}, {**GRID, "proj:shape": [None, None]}, None),
         ({"proj:code": "EPSG:32631"}, {**GRID, "proj:transform": [0, 0, 6e5, 0, 0, 5e6]}, None),
     ],
 )
