@@ -27,7 +27,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError, UnsafeHrefError
-from lakecube.io.grids import Placement, Window, coordinates_in, place
+from lakecube.io.grids import Placement, Window, apply_affine, coordinates_in, place
 from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, strip_signature
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
@@ -100,6 +100,8 @@ class ReadSettings:
         Further tries after a failed read, with exponential backoff from `backoff` seconds and jitter.
     sign : callable or None
         Called with a remote href just before it is read, returns the href to read.
+    offset_audit : bool
+        Decode with the offset that the data say, where they contradict the metadata strongly.
     """
 
     grid: SourceGrid
@@ -109,6 +111,7 @@ class ReadSettings:
     retries: int = 3
     backoff: float = 0.5
     sign: Callable[[str], str] | None = None
+    offset_audit: bool = False
 
     @property
     def validity_bands(self) -> tuple[str, ...]:
@@ -373,8 +376,9 @@ def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> 
 
 def _shift(found: Affine, said: Affine, shape: tuple[int, int]) -> float:
     """How far two placements of a raster lie apart at its corners, in pixels."""
-    corners = ((0, 0), (shape[1], 0), (0, shape[0]), shape[::-1])
-    return max(abs(a - b) for corner in corners for a, b in zip(~said * (found * corner), corner, strict=True))
+    u, v = np.array([(0, 0), (shape[1], 0), (0, shape[0]), shape[::-1]]).T
+    rows, columns = apply_affine(~said, *apply_affine(found, u, v))[::-1]
+    return float(max(np.abs(columns - u).max(), np.abs(rows - v).max()))
 
 
 @contextlib.contextmanager
