@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,7 @@ def iou(water: np.ndarray, scene: Scene) -> float:
 
 def unmasked(scene: Scene) -> Scene:
     """The same scene with every pixel declared clear."""
-    clear = np.zeros_like(scene.observation)
-    return Scene(scene.group, scene.name, scene.bands, clear, scene.reference, scene.slope, scene.pixel_area, scene.extra)
+    return replace(scene, observation=np.zeros_like(scene.observation))
 
 
 def largest_area(water: np.ndarray, pixel_area: float) -> float:
@@ -134,7 +134,7 @@ def _places(water: Method) -> dict[str, float]:
 def _barbellino(water: Method) -> dict[str, float]:
     out = {}
     for scene in real.barbellino():
-        product = Scene(*(getattr(scene, k) for k in ("group", "name", "bands", "observation")), scene.extra["scl"] == 6)
+        product = replace(scene, reference=scene.extra["scl"] == 6)
         out[f"barbellino {scene.name} IoU with SCL 6"] = iou(water(product), product)
     return out
 
