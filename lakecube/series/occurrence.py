@@ -10,7 +10,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from lakecube.chunked import blockwise, law
@@ -139,7 +138,8 @@ def count_by_year(water_mask: xr.DataArray) -> xr.Dataset:
         if positions.size > np.iinfo(np.uint16).max:
             raise InvalidInputError(f"{positions.size} dates in {year}: at most 65,535 can be counted")
         parts.append(count(mask.isel({TIME: positions})))
-    joined = xr.concat(parts, dim=pd.Index(np.unique(years), name=YEAR), coords="minimal", compat="override")
+    axis = xr.DataArray(np.unique(years), dims=YEAR, name=YEAR)
+    joined = xr.concat(parts, dim=axis, coords="minimal", compat="override")
     return xr.Dataset(
         {f"{name}_year": _named(f"{name}_year", joined[name].data) for name in ("count_wet", "count_clear")},
         coords=joined.coords,

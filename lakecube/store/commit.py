@@ -6,10 +6,11 @@ and is not named there, or lies past a named length, does not exist for a reader
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from lakecube.errors import StoreError, StoreExistsError
 from lakecube.store.files import PARTIAL, LocalFiles, sync_all
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
+from lakecube.store.lease import Lease
 
 ROOT = "zarr.json"
 #: Version of this layout; a store of another is refused rather than guessed at.
@@ -143,20 +145,41 @@ def sibling(path: Path, what: str) -> Path:
 
 
 def swap(new: Path, path: Path) -> None:
-    """Put the finished store `new` in the place of `path`; the old one is removed after the new one is there."""
-    old = sibling(path, "replaced")
-    LocalFiles(old.parent).delete(old.name)
-    path.rename(old)
-    new.rename(path)
-    with contextlib.suppress(OSError):
+    """Put the finished store `new` in the place of `path` and remove the old one.
+
+    Linux exchanges the two names in one step, so that there is no moment without a store. Elsewhere the
+    old store steps aside first; `mend_swap` finishes what is interrupted between the two renames.
+    """
+    old = new
+    if not _exchange(new, path):
+        old = sibling(path, "replaced")
         LocalFiles(old.parent).delete(old.name)
+        path.rename(old)
+        new.rename(path)
+    LocalFiles(old.parent).delete(old.name)
 
 
 def mend_swap(path: Path) -> None:
-    """Finish a swap that was interrupted between its two renames, or remove the old store it left over."""
+    """Finish a swap that was interrupted between its two renames."""
     new, old = sibling(path, "overwriting"), sibling(path, "replaced")
-    if not old.exists():
+    if path.exists() or not old.exists():
         return
-    if not path.exists():
-        os.rename(new if (new / ROOT).exists() else old, path)
-    LocalFiles(old.parent).delete(old.name)
+    if not (new / ROOT).exists():
+        old.rename(path)
+        return
+    with Lease(LocalFiles(new)) as lease:  # refused while the one who swaps is alive
+        new.rename(path)
+        lease.moved(path)
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two directories atomically; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0

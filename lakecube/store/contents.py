@@ -82,11 +82,16 @@ def survey(water: xr.Dataset) -> Contents:
         {n: v for n, v in laid.items() if n in water.coords}
     )
     configuration = _hash({name: water.attrs.get(name) for name in ("method", "parameters", "configuration")})
+    rows, items, fixed = (
+        tuple(sorted(str(n) for n, r in roles.items() if r == role)) for role in ("rows", "items", "fixed")
+    )
     return Contents(
         water,
         pixels,
         fields,
-        *(tuple(sorted(str(n) for n, r in roles.items() if r == role)) for role in ("rows", "items", "fixed")),
+        rows,
+        items,
+        fixed,
         order=tuple(int(i) for i in np.argsort(water[TIME].values, kind="stable")),
         keys=_keys(water, pixels, configuration),
         configuration=configuration,
@@ -122,6 +127,12 @@ def _check(water: xr.Dataset) -> None:
     missing = [name for name in ("water_mask", "reason") if name not in water.data_vars]
     if missing:
         raise InvalidInputError(f"nothing to store: {' and '.join(missing)} missing. Make them with .water.extract()")
+    for name, dtype in (("water_mask", "uint8"), ("reason", "uint8")):
+        if water[name].dtype != dtype:
+            raise InvalidInputError(f"{name} must be {dtype}, as .water.extract() returns it; got {water[name].dtype}")
+    plain(water.attrs)
+    for variable in water.variables.values():
+        plain(variable.attrs)
     for dim in (TIME, Y, X):
         if dim not in water.coords:
             raise InvalidInputError(f"the Dataset has no coordinate {dim}, so its pixels have no place or date")

@@ -95,16 +95,14 @@ def transform_of(water: xr.Dataset) -> list[float] | None:
         If `y` or `x` are not evenly spaced.
     """
     steps = {dim: _step(np.asarray(water[dim].values, np.float64), dim) for dim in (Y, X)}
+    a, e = steps[X], steps[Y]
     given = water[SPATIAL_REF].attrs.get("GeoTransform") if SPATIAL_REF in water.variables else None
-    if given is not None:
-        c, a, b, f, d, e = (float(v) for v in str(given).split())
-        steps = {Y: steps[Y] or e, X: steps[X] or a}
-    else:
-        b = d = 0.0
-    if steps[X] is None or steps[Y] is None:
+    if given is not None:  # the only word on the size of a pixel that has no neighbour
+        numbers = [float(v) for v in str(given).split()]
+        a, e = a or numbers[1], e or numbers[5]
+    if a is None or e is None:
         return None
-    a, e = float(steps[X]), float(steps[Y])
-    return [a, b, float(water[X].values[0]) - a / 2, d, e, float(water[Y].values[0]) - e / 2]
+    return [a, 0.0, float(water[X].values[0]) - a / 2, 0.0, e, float(water[Y].values[0]) - e / 2]
 
 
 def _step(values: np.ndarray, dim: str) -> float | None:

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.abc.store import Store
+from zarr.codecs import ZstdCodec
 from zarr.core.array import AsyncArray
 from zarr.core.metadata.v3 import ArrayV3Metadata
 from zarr.storage import MemoryStore, StorePath
@@ -184,7 +185,7 @@ def _metadata(
         chunks=chunks if shape else "auto",
         dtype=dtype,
         fill_value=fill,
-        compressors=zarr.codecs.ZstdCodec(level=ZSTD_LEVEL),
+        compressors=ZstdCodec(level=ZSTD_LEVEL),
         dimension_names=[str(dim) for dim in dims],
         attributes=plain({k: v for k, v in attrs.items() if k not in ("_FillValue", "missing_value")}),
         zarr_format=3,

@@ -72,11 +72,13 @@ def find_facts(plan: Plan, ledger: Ledger, run: Run, wave: int) -> dict[str, np.
     known = {n: np.zeros(water[n].shape, water[n].dtype) for n in names}
     have = np.zeros(water.sizes[TIME], bool)
     for record in ledger.done("facts") if names else []:
+        positions = [plan.positions[row] for row in record["rows"]]
         for name in names:
-            _axis_first(known[name], water[name])[record["positions"]] = unpack(record["values"][name])
-        have[record["positions"]] = True
+            _axis_first(known[name], water[name])[positions] = unpack(record["values"][name])
+        have[positions] = True
     todo = [p for p in plan.positions if not have[p]] if names else []
     runner = Runner([water[n].data for n in names]) if todo else None
+    row_of = {position: row for row, position in enumerate(plan.positions)}
     with run.stage("facts", len(todo), "dates") as done:
         step = max(1, wave // (plan.blocks[0] * plan.blocks[1]))
         for start in range(0, len(todo), step):
@@ -85,7 +87,8 @@ def find_facts(plan: Plan, ledger: Ledger, run: Run, wave: int) -> dict[str, np.
             for name in names:
                 _compute_dates(runner, water[name], positions, known[name])
             values = {n: pack(_axis_first(known[n], water[n])[positions]) for n in names}
-            ledger.record("facts", f"{positions[0]}", {"positions": positions, "values": values})
+            rows = [row_of[p] for p in positions]  # a rerun may give other dates beside the new ones
+            ledger.record("facts", f"{rows[0]}", {"rows": rows, "values": values})
             done(len(positions))
     run.note("facts", tasks=runner.tasks if runner else 0)
     return known
@@ -107,13 +110,14 @@ def _compute_dates(runner: Runner, array: xr.DataArray, positions: list[int], ou
 
 def write_observed(frozen: xr.Dataset, plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> None:
     """Pass 2: every pixel variable of every new row; one write task per block·date writes them all."""
-    names = [n for n in plan.contents.pixels]
+    names = list(plan.contents.pixels)
     writer = Writer.of(root, {n: plan.pixels[n] for n in names})
-    _write_waves(frozen[names], plan, writer, "observed", len(plan.positions), ledger, run, wave)
+    bare = frozen.reset_coords()
+    _write_waves(bare[names], plan, writer, "observed", len(plan.positions), ledger, run, wave)
     if plan.contents.fields and plan.base == 0:
         fields = list(plan.contents.fields)
         writer = Writer.of(root, {n: plan.pixels[n] for n in fields})
-        still = frozen[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
+        still = bare[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
         _write_waves(still, plan, writer, "fields", 1, ledger, run, wave)
 
 
@@ -183,6 +187,10 @@ def _pieces(size: int, chunk: int) -> tuple[int, ...]:
     return (chunk,) * (size // chunk) + ((size % chunk,) if size % chunk else ())
 
 
+def _region(place: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(at, at + size) for at, size in zip(place, shape, strict=True))
+
+
 def _write(
     row: np.ndarray, y: np.ndarray, x: np.ndarray, *blocks: np.ndarray, writer: Writer, names: tuple[str, ...]
 ) -> np.ndarray:
@@ -192,9 +200,9 @@ def _write(
     for name, block in by_name.items():
         array = writer.open(name)
         place = (int(row[0]), int(y[0]), int(x[0]))[-array.ndim :]
-        block = block.reshape(block.shape[-array.ndim :])
-        array[tuple(slice(at, at + n) for at, n in zip(place, block.shape, strict=True))] = block
-        record["bytes"] += writer.size(name, tuple(at // c for at, c in zip(place, array.chunks, strict=True)))
+        values = np.asarray(block).reshape(block.shape[-array.ndim :])
+        array[_region(place, values.shape)] = values
+        record["bytes"] += writer.size(name, tuple(at // step for at, step in zip(place, array.chunks, strict=True)))
     if "water_mask" in by_name:
         unknown = by_name["reason"][by_name["water_mask"] == 255]
         record["pixels"] = by_name["water_mask"].size

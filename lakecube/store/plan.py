@@ -87,7 +87,7 @@ def make_plan(
         are new dates and `mode` is "resume".
     """
     if visible is None:
-        size = _pixel_chunks(contents.water, chunks)
+        size = pixel_chunks(contents.water, chunks)
         return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, len(contents.order)), 0)
     _check_same(contents, visible)
     stored = {row["date"]: row["key"] for row in keys}
@@ -101,12 +101,13 @@ def make_plan(
                 f"the store holds {date[:10]} made from other items or other input than given now; replacing a single "
                 'date is not supported yet. Use mode="overwrite" to make the whole store anew'
             )
-    size = tuple(visible.metadata("water_mask").chunks[1:])
-    if chunks is not None and _pixel_chunks(contents.water, chunks) != size:
+    _, *fixed = visible.metadata("water_mask").chunks
+    size = (fixed[0], fixed[1])
+    if chunks is not None and pixel_chunks(contents.water, chunks) != size:
         raise StoreError(f"the store has chunks of {size}, fixed at creation: leave out chunks=")
     base = visible.rows
     pixels = {name: resized(visible.metadata(name), base + len(new)) for name in contents.pixels}
-    plan = Plan(contents, base, tuple(new), (size[0], size[1]), pixels, int(visible.attrs["revision"]) + 1)
+    plan = Plan(contents, base, tuple(new), size, pixels, int(visible.attrs["revision"]) + 1)
     if new and mode == "resume" and pending != plan.hash:
         first = str(contents.dates[new[0]])[:10]
         raise StoreError(
@@ -116,7 +117,8 @@ def make_plan(
     return plan
 
 
-def _pixel_chunks(water: xr.Dataset, chunks: Any) -> tuple[int, int]:
+def pixel_chunks(water: xr.Dataset, chunks: Any) -> tuple[int, int]:
+    """Pixel chunk (y, x) that `chunks` asks for, no larger than the image; InvalidInputError if it asks for none."""
     if chunks is None:
         chunks = PIXEL_CHUNK
     if isinstance(chunks, dict):
@@ -124,7 +126,7 @@ def _pixel_chunks(water: xr.Dataset, chunks: Any) -> tuple[int, int]:
         if unknown or chunks.get(TIME, 1) != 1:
             raise InvalidInputError(f"chunks takes y and x (time is always 1); got {chunks}")
         chunks = (chunks.get(Y, PIXEL_CHUNK), chunks.get(X, PIXEL_CHUNK))
-    pair = (chunks, chunks) if isinstance(chunks, int | np.integer) else tuple(chunks)
+    pair = (chunks, chunks) if not isinstance(chunks, tuple | list) else tuple(chunks)
     if len(pair) != 2 or not all(isinstance(c, int | np.integer) and c > 0 for c in pair):
         raise InvalidInputError(f"chunks is a number of pixels or (y, x), for example 1024; got {chunks!r}")
     return min(int(pair[0]), water.sizes[Y]), min(int(pair[1]), water.sizes[X])
@@ -158,7 +160,7 @@ def _check_same(contents: Contents, visible: Visible) -> None:
         raise StoreError(f"the store is on another grid: {what} differ. {advice}")
     if contents.configuration != visible.attrs["configuration_hash"]:
         raise StoreError(f"the store was made with another configuration: {_differences(contents, visible)}. {advice}")
-    names = {n for n in contents.pixels}
+    names = set(contents.pixels)
     there = {n for n in visible.arrays() if visible.documents[n]["dimension_names"] == [TIME, Y, X]}
     if names != there:
         raise StoreError(f"the store holds {sorted(there)} per date, given are {sorted(names)}. {advice}")

@@ -11,7 +11,7 @@ import xarray as xr
 
 from lakecube.errors import StoreError
 from lakecube.names import ITEM, TIME
-from lakecube.store.commit import mend_swap, read_root
+from lakecube.store.commit import read_root
 from lakecube.store.contents import ITEM_ROW
 
 #: Root attributes that are the store's own business.
@@ -45,19 +45,17 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     state of one commit, also while somebody writes.
     """
     path = Path(path)
-    if path.parent.exists():
-        mend_swap(path)
-    visible = read_root(path)
-    if visible is None:
+    if read_root(path) is None:
         if path.exists():
             raise StoreError(f"the first write of {path} is not finished: make the same to_zarr call again")
         raise StoreError(f"there is no store at {path}")
-    revision = visible.attrs.get("revision")
-    if f"revision/{revision}" not in visible.documents:
-        raise StoreError(f"{path} names revision {revision}, which it does not hold: the store is torn")
     chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
     observed = xr.open_zarr(path, chunks=chunks, consolidated=True)
-    derived = xr.open_zarr(path, group=f"revision/{revision}", chunks=chunks, consolidated=False)
+    revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
+    try:
+        derived = xr.open_zarr(path, group=f"revision/{revision}", chunks=chunks, consolidated=False)
+    except (FileNotFoundError, KeyError) as error:
+        raise StoreError(f"{path} names revision {revision}, which it does not hold: the store is torn") from error
     joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
     joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
     return _typed(_sorted(_decoded(joined)))

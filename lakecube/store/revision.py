@@ -103,7 +103,7 @@ class _Counter:
 def _count_block(y: np.ndarray, x: np.ndarray, counter: _Counter) -> np.ndarray:
     """Count one block, year by year and a few dates at a time."""
     mask = counter.source.open("water_mask")
-    block = tuple(
+    block: tuple[slice, ...] = tuple(
         slice(int(at[0]), min(int(at[0]) + chunk, size))
         for at, chunk, size in zip((y, x), mask.chunks[1:], mask.shape[1:], strict=True)
     )
@@ -113,7 +113,7 @@ def _count_block(y: np.ndarray, x: np.ndarray, counter: _Counter) -> np.ndarray:
         year = np.zeros((2, *shape), np.uint32)
         for start in range(0, len(rows), DATES_AT_ONCE):
             some = rows[start : start + DATES_AT_ONCE]
-            states = np.stack([np.asarray(mask[(row, *block)]) for row in some])
+            states = np.stack([np.asarray(mask[row, block[0], block[1]]) for row in some])
             year += np.stack(count_states(states))
         _put(counter, "_year", (slice(k, k + 1), *block), year[:, None])
         total += year

@@ -14,6 +14,7 @@ from lakecube.chunked import freeze
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import TIME
 from lakecube.store.commit import (
+    ROOT,
     Visible,
     commit,
     forget_unseen,
@@ -29,7 +30,7 @@ from lakecube.store.layout import Stored, open_array
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
 from lakecube.store.passes import find_facts, write_observed
-from lakecube.store.plan import Plan, make_plan, root_attrs, small_arrays
+from lakecube.store.plan import Plan, make_plan, pixel_chunks, root_attrs, small_arrays
 from lakecube.store.read import open_store
 from lakecube.store.report import Run
 from lakecube.store.revision import revision_arrays, revision_attrs, write_revision
@@ -94,6 +95,7 @@ def to_zarr(
     if wave is not None and wave < 1:
         raise InvalidInputError(f"wave is a number of blocks, at least 1; got {wave}")
     contents, path = survey(water), Path(path)
+    pixel_chunks(contents.water, chunks)
     wave = wave or max(WAVE, 8 * threads())
     if path.parent.exists():
         mend_swap(path)
@@ -106,6 +108,7 @@ def to_zarr(
         else:
             path.mkdir(parents=True, exist_ok=True)
             with Lease(LocalFiles(path)):
+                LocalFiles(path.parent).delete(sibling(path, "overwriting").name)
                 _write(contents, path, "resume" if mode == "overwrite" else mode, chunks, progress, wave)
     return open_store(path)
 
@@ -115,21 +118,13 @@ def _overwrite(contents: Contents, path: Path, chunks: Any, progress: bool, wave
     new = sibling(path, "overwriting")
     check_room(new, _least_room(contents))
     with Lease(LocalFiles(path)):
-        try:
-            _write_beside(contents, path, new, chunks, progress, wave)
-        except (StoreError, InvalidInputError) as error:
-            if isinstance(error.__cause__, OSError):
-                raise
-            LocalFiles(new.parent).delete(new.name)  # of another configuration: start anew
-            _write_beside(contents, path, new, chunks, progress, wave)
-
-
-def _write_beside(contents: Contents, path: Path, new: Path, chunks: Any, progress: bool, wave: int) -> None:
-    new.mkdir(parents=True, exist_ok=True)
-    with Lease(LocalFiles(new)) as lease:
-        _write(contents, new, "resume", chunks, progress, wave)
-        swap(new, path)
-        lease.moved(path)
+        if (new / ROOT).exists():  # the old store of an earlier swap, or a new one that was not wanted any more
+            LocalFiles(new.parent).delete(new.name)
+        new.mkdir(parents=True, exist_ok=True)
+        with Lease(LocalFiles(new)) as lease:
+            _write(contents, new, "resume", chunks, progress, wave)
+            swap(new, path)
+            lease.moved(path)
 
 
 def _least_room(contents: Contents) -> int:
@@ -144,6 +139,11 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
     if keys is None:
         raise StoreError(f"the ledger of {root} is gone, so its rows cannot be told apart: use mode='overwrite'")
     pending = ledger.pending()
+    if visible is None and pending is None and ledger.rows(1):
+        raise StoreError(
+            f"{root / ROOT} is missing, but the ledger knows that this store was finished: restore that file, "
+            "or remove the directory and write the store again"
+        )
     plan = make_plan(contents, visible, keys, mode, chunks, pending)
     if visible is not None and not plan.positions:
         ledger.finish()
@@ -200,6 +200,7 @@ def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
 def _write_small(files: LocalFiles, name: str, stored: Stored) -> None:
     """Write a small array chunk by chunk, each whole and atomically; a reader of the old length sees no change."""
     memory = MemoryStore()
+    assert stored.values is not None
     open_array(memory, name, stored.metadata)[...] = stored.values
     chunks = {key: buffer.to_bytes() for key, buffer in memory._store_dict.items()}
     for key, data in chunks.items():
