@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys as _sys
 from importlib.metadata import version as _version
+from pathlib import PurePath as _PurePath
 from typing import TYPE_CHECKING, Any
 
-from lakecube import accessor as _accessor  # noqa: F401  registers `.water`
 from lakecube.errors import LakecubeError
+
+if _PurePath((getattr(_sys, "argv", None) or [""])[0]).stem != "lakecube":
+    # Registers `.water`. The console script does it in `commands`: `lakecube --help` need not wait for xarray.
+    from lakecube import accessor as _accessor  # noqa: F401
 
 if TYPE_CHECKING:
     from lakecube.io.cube import open as open

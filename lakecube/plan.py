@@ -1,0 +1,351 @@
+"""`plan`: what a run would read, compute and hold. Metadata only; every number that is an estimate says so."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pyproj
+import xarray as xr
+
+from lakecube import chunked, methods
+from lakecube.detect.threshold import SAMPLE_TILES, stride_of
+from lakecube.errors import InvalidInputError
+from lakecube.io.hrefs import is_remote
+from lakecube.io.lazy import BlockSource, source_of
+from lakecube.io.records import BandSource, ItemRecord, SourceGrid
+from lakecube.names import BANDS, TIME, X, Y
+from lakecube.store.contents import Contents, survey
+from lakecube.store.passes import Writer, _Source
+from lakecube.store.plan import make_plan
+from lakecube.store.waves import WAVE, Box, Runner, chosen, threads
+from lakecube.summary import crs_of, row_areas
+
+#: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).
+BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
+#: Speeds the time estimate assumes: pixels read and judged per second and core, bytes per second from afar.
+PIXELS_PER_CORE, BANDWIDTH = 2.5e6, 25e6
+_PROCESS = 300e6  # Python with everything imported
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do. Bytes are bytes, areas km², times seconds; None where it cannot be known.
+
+    `bytes_raw` is what the files hold under the request, uncompressed; `bytes_read` an estimate of what travels.
+    """
+
+    scenes: int | None
+    dates: int
+    first: str
+    last: str
+    shape: tuple[int, int]
+    crs: str
+    resolution: tuple[float, float]
+    area: float
+    pixels: int
+    bands: tuple[str, ...]
+    bytes_raw: int | None
+    bytes_read: int | None
+    bytes_measured: float
+    chunks: tuple[int, int]
+    blocks: int
+    tasks: dict[str, int]
+    threads: int
+    peak_memory: int
+    seconds: float
+    assumptions: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers as plain values that JSON takes."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as lines of a table: what, how much."""
+        known = self.bytes_read is not None
+        read = f"about {_bytes(self.bytes_read)} ({_bytes(self.bytes_raw)} uncompressed)" if known else "not known"
+        total = sum(self.tasks.values())
+        return [
+            ("scenes", "not known" if self.scenes is None else f"{self.scenes}"),
+            ("dates", f"{self.dates}, {self.first} to {self.last}"),
+            (
+                "grid",
+                f"{self.shape[0]} x {self.shape[1]} px of {self.resolution[0]:g} in {self.crs}, {self.area:,.1f} km²",
+            ),
+            ("pixels", f"{self.pixels:,} ({self.shape[0] * self.shape[1]:,} per date)"),
+            ("bands", ", ".join(self.bands)),
+            ("to read", read),
+            ("tasks", f"{total:,} ({', '.join(f'{name} {n:,}' for name, n in self.tasks.items())})"),
+            ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} blocks"),
+            ("peak memory", f"about {_bytes(self.peak_memory)} with {self.threads} at a time"),
+            ("time", f"about {_duration(self.seconds)}"),
+        ]
+
+    def __repr__(self) -> str:
+        lines = [f"{name:<12} {text}" for name, text in self.rows()]
+        lines += ["", "Estimates: " + "; ".join(self.assumptions) + "."]
+        return "\n".join(lines + [f"! {warning}" for warning in self.warnings])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in self.rows())
+        notes = "".join(f"<p>⚠ {html.escape(w)}</p>" for w in self.warnings)
+        return f"<table>{cells}</table><p>Estimates: {html.escape('; '.join(self.assumptions))}.</p>{notes}"
+
+
+def plan(
+    dataset: xr.Dataset,
+    method: str = "fusion",
+    *,
+    composite: str | None = None,
+    chunks: Any = None,
+    bandwidth: float = BANDWIDTH,
+    **parameters: Any,
+) -> Plan:
+    """Say what extracting and storing a cube would read, compute and hold, without reading a pixel.
+
+    Parameters
+    ----------
+    dataset : xr.Dataset
+        A cube from `lakecube.open`, or an extract of one (then the bytes are not known).
+    method, composite, **parameters
+        As for `lakecube.extract`.
+    chunks
+        As for `to_zarr`.
+    bandwidth : float
+        Bytes per second that remote files are expected to deliver.
+
+    Returns
+    -------
+    Plan
+        Prints as a table; `to_dict()` gives the numbers.
+
+    Notes
+    -----
+    Lazy: metadata only; of files on this machine the size. Tasks are counted in the graphs that `to_zarr` will run.
+    """
+    if not bandwidth > 0:
+        raise InvalidInputError(f"bandwidth={bandwidth}: bytes per second are needed, above 0")
+    is_extract = "water_mask" in dataset
+    water = dataset if is_extract else methods.extract(dataset, method, composite=composite, **parameters)
+    source = source_of(dataset)
+    contents = survey(water)
+    size = make_plan(contents, None, [], "resume", chunks, None).chunks
+    shape = (water.sizes[Y], water.sizes[X])
+    raw = read = None
+    measured = 0.0
+    if source is not None:
+        raw, read, measured = _bytes_to_read(source, _second_look(dataset, source, parameters))
+    workers = threads()
+    tasks = count_tasks(contents, chunks)
+    pixels = shape[0] * shape[1] * water.sizes[TIME]
+    bands = source.settings.bands if source else tuple(b for b in BANDS if b in dataset)
+    per_date = _dates_per_pixel(water, source, composite)
+    memory = _memory(size, source, len(bands), workers, per_date)
+    seconds = _seconds(pixels * per_date, read or 0, source, workers, bandwidth)
+    days = np.datetime_as_string(np.sort(water[TIME].values), unit="D")
+    crs = crs_of(water)
+    return Plan(
+        scenes=_scenes(source, water), dates=water.sizes[TIME], first=str(days[0]), last=str(days[-1]),
+        shape=shape, crs=crs.to_string() if crs else "no CRS", resolution=_resolution(water),
+        area=float(row_areas(water).sum() * shape[1] / 1e6), pixels=pixels, bands=bands, bytes_raw=raw,
+        bytes_read=read, bytes_measured=measured, chunks=size,
+        blocks=-(-shape[0] // size[0]) * -(-shape[1] // size[1]) * water.sizes[TIME], tasks=tasks, threads=workers,
+        peak_memory=memory, seconds=seconds, assumptions=_assumptions(measured, read, bandwidth, source, workers),
+        warnings=tuple(_doubts(water, source, size, memory, read, seconds)),
+    )  # fmt: skip
+
+
+def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
+    """Tasks by pass, counted in the graphs of one wave of `to_zarr` and scaled to all of it."""
+    todo = make_plan(contents, None, [], "resume", chunks, None)
+    water = contents.water
+    facts = sum(_tasks_of_dates(water[name].data, todo.blocks, len(todo.positions)) for name in contents.lazy_rows)
+    frozen = chunked.freeze(water, {n: np.zeros(water[n].shape, water[n].dtype) for n in contents.lazy_rows})
+    writer = Writer("", ())
+    rows = len(todo.positions)
+    total = (rows, *todo.blocks)
+    names = list(contents.pixels)
+    source = _Source(frozen[names], todo, writer, True)
+    box = Box((0, min(rows, max(1, WAVE // (total[1] * total[2])))), (0, min(total[1], WAVE)), (0, min(total[2], WAVE)))
+    keys = chosen(np.zeros(total, bool), box)[:WAVE]
+    runner, wanted = source.part(box, keys)
+    observed = round(len(runner.part(set(wanted))) * np.prod(total) / len(keys))
+    return {"thresholds": facts, "observed": observed, "revision": total[1] * total[2] + total[2]}
+
+
+def _tasks_of_dates(array: da.Array, blocks: tuple[int, int], dates: int) -> int:
+    """Tasks that the blocks of one per-date variable need: those of the first wave, scaled to all dates."""
+    some = min(dates, max(1, WAVE // (blocks[0] * blocks[1])))
+    wave = {(array.name, *at) for at in np.ndindex(*array.numblocks) if at[0] < some or array.numblocks[0] <= some}
+    return round(len(Runner([array]).part(wave)) * dates / some)
+
+
+def _bytes_to_read(source: BlockSource, second_look: float) -> tuple[int, int, float]:
+    """Raw bytes under the request, an estimate of what is read, and the share of it known from file sizes."""
+    raw = read = measured = 0.0
+    for record in (r for items in source.dates for r in items):
+        for name, band in {**record.bands, **record.qa}.items():
+            share, pixels = _share(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
+            is_qa = name in record.qa and name != "qa_pixel"
+            times = 1 + second_look * (name in source.settings.validity_bands or name in record.qa)
+            size = _file_size(record, band)
+            whole = pixels * (QA_BYTES if is_qa else BAND_BYTES)
+            mine = (
+                size * share / _layers_in(record, band.href)
+                if size
+                else whole * (QA_LEFT if name in record.qa else BAND_LEFT)
+            )
+            raw, read, measured = raw + whole, read + mine * times, measured + (mine * times if size else 0.0)
+    return round(raw), round(read), measured / read if read else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _share(grid: SourceGrid, target: SourceGrid) -> tuple[float, float]:
+    """Share and number of a source's pixels that lie under the cube."""
+    a, b, c, d, e, f = target.transform
+    rows, columns = target.shape
+    corners = sorted((c, c + a * columns)), sorted((f, f + e * rows))
+    box = (corners[0][0], corners[1][0], corners[0][1], corners[1][1])
+    if grid.crs != target.crs:
+        box = pyproj.Transformer.from_crs(target.crs, grid.crs, always_xy=True).transform_bounds(*box)
+    a, b, c, d, e, f = grid.transform
+    rows, columns = grid.shape
+    across = max(0.0, min(box[2], max(c, c + a * columns)) - max(box[0], min(c, c + a * columns))) / abs(a)
+    down = max(0.0, min(box[3], max(f, f + e * rows)) - max(box[1], min(f, f + e * rows))) / abs(e)
+    return across * down / (rows * columns), across * down
+
+
+def _file_size(record: ItemRecord, band: BandSource) -> int:
+    """Bytes of a file on this machine; 0 for all others."""
+    if not record.local or is_remote(band.href):
+        return 0
+    try:
+        return Path(band.href.removeprefix("file://")).stat().st_size
+    except OSError:
+        return 0
+
+
+def _layers_in(record: ItemRecord, href: str) -> int:
+    return sum(band.href == href for band in {**record.bands, **record.qa}.values())
+
+
+def _second_look(cube: xr.Dataset, source: BlockSource, parameters: dict[str, Any]) -> float:
+    """Share of the pixels that the pass for the thresholds reads before the main pass."""
+    if parameters.get("threshold") == "fixed" or isinstance(parameters.get("threshold"), dict):
+        return 0.0
+    return 1.0 / stride_of(cube, parameters.get("sample", SAMPLE_TILES))
+
+
+def _dates_per_pixel(water: xr.Dataset, source: BlockSource | None, composite: str | None) -> float:
+    """Dates read for one date written: more than one for composites."""
+    return len(source.dates) / water.sizes[TIME] if source is not None and composite else 1.0
+
+
+def _memory(size: tuple[int, int], source: BlockSource | None, bands: int, workers: int, per_date: float) -> int:
+    """Blocks held at once: bands and what is made of them, for every task that runs at a time."""
+    read = source.chunks if source is not None else size
+    pixels = max(size[0] * size[1], min(read[0], 4 * size[0]) * min(read[1], 4 * size[1]))
+    return round(_PROCESS + workers * pixels * (bands * 4 * max(1.0, per_date) * 1.5 + 40))
+
+
+def _seconds(pixels: float, read: int, source: BlockSource | None, workers: int, bandwidth: float) -> float:
+    remote = source is not None and any(is_remote(b.href) for d in source.dates for r in d for b in r.bands.values())
+    return 3 + max(pixels / (PIXELS_PER_CORE * workers), read / bandwidth if remote else 0.0)
+
+
+def _scenes(source: BlockSource | None, water: xr.Dataset) -> int | None:
+    if source is not None:
+        return sum(map(len, source.dates))
+    return water.sizes["item"] if "item" in water.sizes else None
+
+
+def _resolution(water: xr.Dataset) -> tuple[float, float]:
+    steps = [np.diff(water[dim].values[:2]) for dim in (Y, X)]
+    return tuple(float(abs(s[0])) if s.size else float("nan") for s in steps)  # type: ignore[return-value]
+
+
+def _assumptions(
+    measured: float, read: int | None, bandwidth: float, source: BlockSource | None, workers: int
+) -> tuple[str, ...]:
+    out = []
+    if read is not None and measured < 0.999:
+        out.append(f"bands of {BAND_BYTES} bytes that compress to {BAND_LEFT:.0%}, quality layers to {QA_LEFT:.0%}")
+    if read is not None and measured > 0.001:
+        out.append("files on this machine by their size, in proportion to the area")
+    out.append(f"{PIXELS_PER_CORE / 1e6:g} million pixels per second and core, {workers} cores")
+    if read is not None and measured < 0.999:
+        out.append(f"{_bytes(bandwidth)} per second from afar")
+    return tuple(out)
+
+
+def _doubts(
+    water: xr.Dataset, source: BlockSource | None, size: tuple[int, int], memory: int, read: int | None, seconds: float
+) -> list[str]:
+    """What looks wrong about a request, each with what to do."""
+    out = []
+    shape = (water.sizes[Y], water.sizes[X])
+    if min(size) < 256 and min(shape) >= 256:
+        out.append(f"chunks of {size[0]} x {size[1]} px make many small tasks: use chunks=1024")
+    have = _memory_here()
+    if have and memory > 0.8 * have:
+        out.append(
+            f"{_bytes(memory)} of memory is close to or above what there is ({_bytes(have)}): use smaller chunks or fewer workers"
+        )
+    if source is not None:
+        out += _doubts_about_grid(source)
+        if source.chunks != size and min(shape) > min(*size, *source.chunks):
+            out.append(
+                f"read in chunks of {source.chunks}, stored in {size}: give open() and the store the same chunks"
+            )
+    if read is not None and read > 2e12:
+        out.append(
+            f"about {_bytes(read)} to read: cut the area (bbox=), the dates (datetime=), or skip cloudy scenes (query=)"
+        )
+    if seconds > 3 * 86400:
+        out.append(f"about {_duration(seconds)} on this machine: use a Dask cluster (--scheduler), close to the data")
+    return out
+
+
+def _doubts_about_grid(source: BlockSource) -> list[str]:
+    grid = source.settings.grid
+    out = []
+    finest = min((abs(b.grid.transform[0]) for d in source.dates for r in d for b in r.bands.values()
+                  if b.grid and b.grid.crs == grid.crs), default=None)  # fmt: skip
+    if finest and abs(grid.transform[0]) < 0.45 * finest:
+        out.append(
+            f"pixels of {abs(grid.transform[0]):g} from scenes of {finest:g} show nothing new: leave out resolution="
+        )
+    grids = {b.grid for d in source.dates for r in d for b in r.bands.values() if b.grid}
+    covered = max((_share(grid, g)[0] for g in grids), default=1.0)
+    if covered < 0.2:
+        out.append(f"no scene covers more than {covered:.0%} of the grid: is the bbox much larger than the scenes?")
+    return out
+
+
+def _memory_here() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _bytes(count: float | None) -> str:
+    value, units = float(count or 0), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.3g} {units[0]}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

@@ -1,0 +1,171 @@
+"""What a store or an extract says in numbers: per date the area of water, land and each reason for not knowing.
+
+One pass over `reason`, a few numbers per block: memory depends on a block, never on the area or the dates.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pyproj
+import xarray as xr
+
+from lakecube import chunked
+from lakecube.errors import InvalidInputError
+from lakecube.names import LAND_REASONS, REASON, SPATIAL_REF, TIME, X, Y
+
+_CODES = 256
+_NAMES = {code: name for name, code in REASON.items()}
+_LAND = tuple(LAND_REASONS.values())
+
+
+@dataclass(frozen=True)
+class AreaSeries:
+    """Area by date and by ground.
+
+    Attributes
+    ----------
+    dates : ndarray
+        datetime64[ns], (time,).
+    by_reason : ndarray
+        float64, m², (time, 256): the area of every code of `reason`.
+    """
+
+    dates: np.ndarray
+    by_reason: np.ndarray
+
+    @cached_property
+    def water(self) -> np.ndarray:
+        """Area of water in m², by date."""
+        return self.by_reason[:, REASON["water"]]
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """Area of the request in m², by date."""
+        return self.by_reason.sum(axis=1)
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """Share of the request that was judged land or water, by date (0 to 1)."""
+        known = self.water + self.by_reason[:, _LAND].sum(axis=1)
+        return np.divide(known, self.total, out=np.zeros_like(known), where=self.total > 0)
+
+    @cached_property
+    def unknown(self) -> Mapping[str, float]:
+        """Share of all pixels of all dates that are unknown, by reason, greatest first."""
+        shares = self.by_reason.sum(axis=0) / max(self.by_reason.sum(), 1e-300)
+        known = {REASON["water"], *_LAND}
+        found = {_NAMES.get(c, str(c)): float(shares[c]) for c in np.flatnonzero(shares) if int(c) not in known}
+        return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def area_series(dataset: xr.Dataset) -> AreaSeries:
+    """Area of water, land and unknown ground on every date of a store or an extract.
+
+    Parameters
+    ----------
+    dataset : xr.Dataset
+        With `reason` (time, y, x) and a CRS.
+
+    Returns
+    -------
+    AreaSeries
+        In m²: planar on projected grids, on the ellipsoid where the grid is in degrees.
+
+    Notes
+    -----
+    Chunks: any. Law: exact on projected grids, sum on others. Not lazy: reads `reason` once.
+    """
+    if "reason" not in dataset:
+        raise InvalidInputError("no reason here: this takes a store or an extract, see lakecube.open_store()")
+    weights = row_areas(dataset)
+    counts = _counts(dataset["reason"], weights)
+    (by_reason,) = dask.compute(counts)
+    scale = weights[0] if _is_even(weights) else 1.0
+    return AreaSeries(dataset[TIME].values.astype("datetime64[ns]"), np.asarray(by_reason, np.float64) * scale)
+
+
+def row_areas(dataset: xr.Dataset) -> np.ndarray:
+    """Area in m² of one pixel of each row."""
+    y, x = (dataset[dim].values.astype(np.float64) for dim in (Y, X))
+    height, width = _step(y), _step(x)
+    crs = crs_of(dataset)
+    if crs is None:
+        return np.full(y.size, height * width)
+    if not crs.is_geographic:
+        metre = crs.axis_info[0].unit_conversion_factor or 1.0
+        return np.full(y.size, height * width * metre**2)
+    ellipsoid = crs.get_geod()
+    assert ellipsoid is not None
+    return _band_areas(y, height, width, ellipsoid.a, ellipsoid.es)
+
+
+def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
+    """The CRS in `spatial_ref`; None without one."""
+    if SPATIAL_REF not in dataset.variables:
+        return None
+    attrs = dataset[SPATIAL_REF].attrs
+    text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    return None if text is None else pyproj.CRS.from_user_input(text)
+
+
+def block_count(dataset: xr.Dataset) -> int:
+    """Number of blocks of `reason`: what `area_series` will read."""
+    return int(np.prod([len(sizes) for sizes in dataset["reason"].chunks or ((1,),)]))
+
+
+def bytes_on_disk(path: str | os.PathLike[str]) -> int:
+    """Size of a store in bytes."""
+    return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
+
+
+def _step(values: np.ndarray) -> float:
+    return float(abs(values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 1.0
+
+
+def _band_areas(latitude: np.ndarray, height: float, width: float, a: float, es: float) -> np.ndarray:
+    """Area of cells of `height` x `width` degrees on the ellipsoid, by the authalic formula."""
+    e = np.sqrt(es)
+
+    def upto(degrees: np.ndarray) -> np.ndarray:
+        s = np.sin(np.radians(np.clip(degrees, -90, 90)))
+        if es == 0:
+            return 2 * s
+        return (1 - es) * (s / (1 - es * s**2) + np.arctanh(e * s) / e)
+
+    bands = upto(latitude + height / 2) - upto(latitude - height / 2)
+    return a**2 / 2 * np.radians(width) * np.abs(bands)
+
+
+def _is_even(weights: np.ndarray) -> bool:
+    return bool((weights == weights[0]).all())
+
+
+def _counts(reason: xr.DataArray, weights: np.ndarray) -> da.Array:
+    """Lazy (time, 256): pixels of each code, or their area where rows differ."""
+    array = reason.transpose(TIME, Y, X).data
+    if not isinstance(array, da.Array):
+        array = da.from_array(array, chunks=(1, -1, -1))
+    even = _is_even(weights)
+    rows = da.from_array(np.ones(weights.size) if even else weights, chunks=(array.chunks[1],))
+    ones = {"y": tuple(1 for _ in array.chunks[1]), "x": tuple(1 for _ in array.chunks[2])}
+    parts = chunked.blockwise(
+        _count_block, "tyxc", array, "tyx", rows, "y", dtype=np.int64 if even else np.float64,
+        name="lakecube-area", new_axes={"c": _CODES}, adjust_chunks=ones, even=even,
+    )  # fmt: skip
+    return parts.sum(axis=(1, 2))
+
+
+def _count_block(reason: np.ndarray, rows: np.ndarray, even: bool) -> np.ndarray:
+    out = np.empty((reason.shape[0], 1, 1, _CODES), np.int64 if even else np.float64)
+    weights = None if even else np.repeat(rows, reason.shape[2])
+    for i, picture in enumerate(reason):
+        out[i, 0, 0] = np.bincount(picture.ravel(), weights, minlength=_CODES)
+    return out
