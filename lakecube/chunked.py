@@ -54,7 +54,7 @@ def law(grade: Grade, *, reach: int = 0) -> Callable[[F], F]:
 
 
 def blockwise(
-    function: Callable[..., np.ndarray],
+    function: Callable[..., Any],
     out_index: str,
     *pairs: Any,
     dtype: Any,
@@ -153,7 +153,7 @@ def _merge_small(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
 def field(structured: da.Array, name: str) -> da.Array:
     """One field of a structured Dask array, as an array of its own dtype."""
     dtype = structured.dtype[name]
-    return structured.map_blocks(_field, name, dtype=dtype, meta=np.empty((0,) * structured.ndim, dtype))
+    return da.map_blocks(_field, structured, name, dtype=dtype, meta=np.empty((0,) * structured.ndim, dtype))
 
 
 def _field(block: np.ndarray, name: str) -> np.ndarray:
@@ -178,7 +178,7 @@ def freeze(dataset: xr.Dataset, values: Mapping[str, np.ndarray]) -> xr.Dataset:
         if isinstance(array, da.Array):
             layers[array.name] = _known_layer(array, np.asarray(value))
     variables = {name: var for name, var in dataset.variables.items() if isinstance(var.data, da.Array)}
-    cut = {name: var.copy(data=_cut(var.data, layers)) for name, var in variables.items()}
+    cut = {name: (var.dims, _cut(var.data, layers), var.attrs, var.encoding) for name, var in variables.items()}
     return dataset.assign({n: v for n, v in cut.items() if n in dataset.data_vars}).assign_coords(
         {n: v for n, v in cut.items() if n in dataset.coords}
     )
@@ -220,10 +220,8 @@ def anchor_of(dataset: xr.Dataset | xr.DataArray) -> tuple[int, int]:
 
 def _lattice_index(dataset: xr.Dataset | xr.DataArray, dim: str) -> int:
     values = dataset[dim].values
-    if values.size > 1:
-        step = float(values[-1] - values[0]) / (values.size - 1)
-    else:
-        step = _step_of_transform(dataset, dim)
+    n = values.size
+    step = float(values[-1] - values[0]) / (n - 1) if n > 1 else _step_of_transform(dataset, dim)
     edge = float(values[0]) - step / 2
     return int(np.floor(edge / step + 1e-3))
 

@@ -75,7 +75,7 @@ def judge(
     params = rule_params(rules, parameters)
     bands_for(cube, ("green", "swir16"), "MNDWI")
     if probability and params.rules != "evidence":
-        raise InvalidInputError(f"rules={params.rules!r} gives no probability; use rules='evidence' or probability=False")
+        raise InvalidInputError(f"rules={params.rules!r} gives no probability; use rules='evidence'")
     served = [band for band in BANDS if band in cube]
     judged = _judged(cube, threshold, served, params)
     names = [n for n in JUDGEMENT.names or () if probability or n != "water_probability"]
@@ -116,9 +116,7 @@ def _judged(cube: xr.Dataset, threshold: xr.DataArray, served: Sequence[str], pa
     if source is not None and limits.chunks[0] == source.chunk_sizes[0]:
         slope = _halo(cube, "slope", source.chunk_sizes[1:])
         extra = [] if slope is None else [slope, "yx"]
-        return source.map(
-            _read_and_judge, limits, "ti", *extra, dtype=JUDGEMENT, name="lakecube-judge", params=params
-        )
+        return source.map(_read_and_judge, limits, "ti", *extra, dtype=JUDGEMENT, name="lakecube-judge", params=params)
     cube = chunked.enough_chunks(_all_lazy(cube), REACH).unify_chunks()
     arrays = [cube[name].data for name in (*served, "observation")]
     sizes = arrays[0].chunks
@@ -128,16 +126,17 @@ def _judged(cube: xr.Dataset, threshold: xr.DataArray, served: Sequence[str], pa
     rows, columns = (chunked.per_chunk(s, chunked.spans(s)) for s in sizes[1:])
     pairs = [v for a in arrays for v in (chunked.with_halo(a, REACH), "tyx")]
     token = tokenize([a.name for a in arrays], limits.name, getattr(slope, "name", None), params)
-    judged = chunked.blockwise(
+    return chunked.blockwise(
         _judge_arrays, "tyx", rows, "y", columns, "x", limits, "ti", *pairs, *extra, dtype=JUDGEMENT,
         name="lakecube-judge", token=token, adjust_chunks={"y": sizes[1], "x": sizes[2]}, served=tuple(served),
         shape=(cube.sizes[Y], cube.sizes[X]), params=params,
     )  # fmt: skip
-    return judged
 
 
 def _all_lazy(cube: xr.Dataset) -> xr.Dataset:
-    return cube if all(v.chunks is not None for v in cube.data_vars.values() if TIME in v.dims) else cube.chunk({TIME: 1})
+    return (
+        cube if all(v.chunks is not None for v in cube.data_vars.values() if TIME in v.dims) else cube.chunk({TIME: 1})
+    )
 
 
 def _halo(cube: xr.Dataset, name: str, sizes: tuple[tuple[int, ...], ...]) -> da.Array | None:
@@ -177,7 +176,9 @@ def _row(limits: Any, i: int) -> np.ndarray:
     return np.concatenate([block[i] for block in limits]) if isinstance(limits, list) else limits[i]
 
 
-def _judge(block: Mapping[str, np.ndarray], slope: np.ndarray | None, limits: np.ndarray, params: RuleParams) -> np.ndarray:
+def _judge(
+    block: Mapping[str, np.ndarray], slope: np.ndarray | None, limits: np.ndarray, params: RuleParams
+) -> np.ndarray:
     bands = {name: array for name, array in block.items() if name != "observation"}
     mask, reason, fired, probability = classify(bands, block["observation"], slope, limits, params)
     out = np.empty(mask.shape, JUDGEMENT)

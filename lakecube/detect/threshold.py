@@ -41,7 +41,11 @@ _NOT_COUNTED = np.uint8(OBSERVATION["not_acquired"])
 
 @law("exact")
 def threshold(
-    cube: xr.Dataset, method: str | Mapping[str, float] = "guarded", *, sample: int | None = SAMPLE_TILES, **parameters: Any
+    cube: xr.Dataset,
+    method: str | Mapping[str, float] = "guarded",
+    *,
+    sample: int | None = SAMPLE_TILES,
+    **parameters: Any,
 ) -> xr.Dataset:
     """Thresholds of MNDWI and AWEIsh for every date.
 
@@ -103,7 +107,7 @@ def stride_of(cube: xr.Dataset, sample: int | None) -> int:
     return max(1, -(-int(tiles) // sample))
 
 
-def is_sampled(tile_y: np.ndarray, tile_x: np.ndarray, stride: int) -> np.ndarray:
+def is_sampled(tile_y: Any, tile_x: Any, stride: int) -> Any:
     """True for the anchored tiles that are counted: one in `stride`, spread evenly."""
     return (tile_y * max(1, round(stride**0.5)) + tile_x) % stride == 0
 
@@ -145,7 +149,9 @@ def _counts(cube: xr.Dataset, served: Mapping[str, str], stride: int) -> da.Arra
     anchor = chunked.anchor_of(cube)
     source = source_of(cube)
     if source is not None:
-        return source.map(_count_read, dtype=object, name="lakecube-histogram", served=dict(served), anchor=anchor, stride=stride)
+        return source.map(
+            _count_read, dtype=object, name="lakecube-histogram", served=dict(served), anchor=anchor, stride=stride
+        )
     arrays = [cube[name].data for name in (*dict.fromkeys(served.values()), "observation")]
     arrays = [a if isinstance(a, da.Array) else da.from_array(a, chunks=(1, -1, -1)) for a in arrays]
     arrays = list(da.core.unify_chunks(*[v for a in arrays for v in (a, "tyx")])[1])
@@ -188,7 +194,7 @@ def _sampled_windows(window: Window, anchor: tuple[int, int], stride: int) -> It
     side = histogram.TILE
     for ty in range((window.y0 + anchor[0]) // side, -(-(window.y1 + anchor[0]) // side)):
         for tx in range((window.x0 + anchor[1]) // side, -(-(window.x1 + anchor[1]) // side)):
-            if is_sampled(np.int64(ty), np.int64(tx), stride):
+            if is_sampled(ty, tx, stride):
                 top, left = ty * side - anchor[0], tx * side - anchor[1]
                 yield Window(
                     max(window.y0, top), min(window.y1, top + side), max(window.x0, left), min(window.x1, left + side)
@@ -221,7 +227,9 @@ def _count_arrays(
     return BlockCounts(dates)
 
 
-def _count(block: Mapping[str, np.ndarray], served: Mapping[str, str], origin: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _count(
+    block: Mapping[str, np.ndarray], served: Mapping[str, str], origin: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     bands = {band: block[name] for band, name in served.items()}
     awei = indices.CATALOGUE["awei_sh"](bands) if "swir22" in bands else None
     mndwi = indices.mndwi(bands["green"], bands["swir16"])

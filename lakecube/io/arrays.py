@@ -69,7 +69,7 @@ def open_arrays(
     cube = _cut(_with_crs(cube, dataset), datetime, bbox)
     sizes = {Y: 1024, X: 1024, **({Y: chunks, X: chunks} if isinstance(chunks, int) else dict(chunks or {})), TIME: 1}
     cube = cube.chunk({dim: n for dim, n in sizes.items() if dim in cube.dims})
-    state = dataset["observation"] if "observation" in dataset else None
+    state = dataset.get("observation")
     cube["observation"] = _observation(cube, state)
     for name in ("elevation", "slope"):
         if name in dataset and dem is None:
@@ -164,5 +164,3 @@ def _add_dem(cube: xr.Dataset, dem: Any) -> xr.Dataset:
 
     transform = tuple(cube.rio.transform(recalc=True))[:6]
     return add_terrain(cube, dem, SourceGrid(cube.rio.crs.to_string(), transform, (cube.sizes[Y], cube.sizes[X])))
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import xarray as xr
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
+from lakecube.io.files import with_header
 from lakecube.io.grids import choose_grid
 from lakecube.io.lazy import BlockSource, build_cube, item_table
-from lakecube.io.reader import ReadSettings, with_header
+from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
 from lakecube.names import BANDS
 
@@ -24,17 +25,7 @@ from lakecube.names import BANDS
 DEFAULT_BANDS = ("blue", "green", "red", "rededge1", "nir", "nir08", "nir09", "swir16", "swir22")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for, as it is stored with the result."""
-
-    source: str
-    collections: tuple[str, ...] | None
-    bbox: tuple[float, float, float, float] | None
-    datetime: str | None
-
-
-def open(  # noqa: A001  the contract's name
+def open(
     source: Any,
     *,
     collections: str | Sequence[str] | None = None,
@@ -51,7 +42,7 @@ def open(  # noqa: A001  the contract's name
     dem: Any = None,
     offset: str | float | Mapping[str, float] = "metadata",
     cloud_mask: bool = True,
-    cloud_buffer: float = 60.0,
+    cloud_buffer: float = 40.0,
     sign: Callable[[str], str] | None = None,
     retries: int = 3,
 ) -> xr.Dataset:
@@ -116,7 +107,7 @@ def open(  # noqa: A001  the contract's name
         return arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
     records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
-    records = [_only(record, wanted, sign, offset) for record in records]
+    records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
     box = _box(bbox, intersects)
     grid, others = _grid(records, box, crs, resolution)
     _warn_other_crs(grid, others, crs)
@@ -128,6 +119,7 @@ def open(  # noqa: A001  the contract's name
         cloud_buffer=_buffer_pixels(cloud_buffer, grid),
         retries=retries,
         sign=sign,
+        offset_audit=offset == "audit",
     )
     block_source = BlockSource(settings, tuple(dates.values()), _chunks(chunks))
     cube = build_cube(block_source, list(dates))
@@ -151,9 +143,7 @@ def _records(
         found = stac.load_items(
             source, collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
         )
-        records = [
-            sensors.describe_item(item, sensor=sensor, offset=offset, local=found.local) for item in found.items
-        ]
+        records = [sensors.describe_item(item, sensor=sensor, offset=offset, local=found.local) for item in found.items]
     newest, _ = sensors.select_newest(records)
     return sorted(newest, key=lambda r: (r.time, r.id))
 
@@ -164,7 +154,9 @@ def _wanted_bands(records: list[ItemRecord], bands: Sequence[str] | None) -> tup
     if bands is None:
         wanted = tuple(b for b in DEFAULT_BANDS if b in shared and not (b == "nir08" and "nir" in shared))
         if not wanted:
-            raise MissingBandError(f"the scenes share none of {', '.join(DEFAULT_BANDS)}; they have {_bands_of(records)}")
+            raise MissingBandError(
+                f"the scenes share none of {', '.join(DEFAULT_BANDS)}; they have {_bands_of(records)}"
+            )
         return wanted
     if isinstance(bands, str):
         bands = (bands,)
@@ -184,14 +176,6 @@ def _bands_of(records: list[ItemRecord]) -> str:
     return "; ".join(f"{s}: {', '.join(b for b in BANDS if b in names)}" for s, names in sorted(by_sensor.items()))
 
 
-def _only(record: ItemRecord, bands: tuple[str, ...], sign: Any, offset: Any) -> ItemRecord:
-    """The record with only the bands to read, and with every grid known."""
-    from dataclasses import replace
-
-    del offset
-    return with_header(replace(record, bands={b: record.bands[b] for b in bands}), sign)
-
-
 def _box(bbox: Any, intersects: Any) -> tuple[float, float, float, float] | None:
     if bbox is not None:
         return tuple(float(v) for v in bbox)  # type: ignore[return-value]
@@ -200,16 +184,14 @@ def _box(bbox: Any, intersects: Any) -> tuple[float, float, float, float] | None
     return None
 
 
-def _grid(
-    records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | None
-) -> tuple[SourceGrid, list[str]]:
+def _grid(records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | None) -> tuple[SourceGrid, list[str]]:
     if crs is not None:
         import pyproj
 
         crs = pyproj.CRS.from_user_input(crs).to_string()
     if resolution is not None and not resolution > 0:
         raise InvalidInputError(f"resolution={resolution}: a pixel size in units of the CRS is needed, above 0")
-    grids = [source.grid for record in records for source in record.bands.values()]
+    grids = [source.grid for record in records for source in record.bands.values() if source.grid is not None]
     return choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
 
 
@@ -228,7 +210,7 @@ def _group(records: Iterable[ItemRecord], groupby: str) -> dict[np.datetime64, t
     groups: dict[np.datetime64, list[ItemRecord]] = {}
     for record in records:
         key = record.solar_day if groupby == "solar_day" else record.time
-        groups.setdefault(np.datetime64(key, "ns"), []).append(record)
+        groups.setdefault(key.astype("datetime64[ns]"), []).append(record)
     return {key: tuple(groups[key]) for key in sorted(groups)}
 
 

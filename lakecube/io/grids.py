@@ -79,9 +79,7 @@ def place(source: SourceGrid, target: SourceGrid) -> Placement:
     return Placement("warp")
 
 
-def _whole(
-    values: Sequence[float], nearest: Sequence[int] | None = None, times: Sequence[int] = (1, 1)
-) -> bool:
+def _whole(values: Sequence[float], nearest: Sequence[int] | None = None, times: Sequence[int] = (1, 1)) -> bool:
     nearest = [round(v) for v in values] if nearest is None else nearest
     return all(abs(v - n) * k < EDGE_TOLERANCE for v, n, k in zip(values, nearest, times, strict=True))
 
@@ -110,7 +108,7 @@ def coordinates_in(source: SourceGrid, target: SourceGrid, window: Window) -> tu
     return v, u
 
 
-def apply_affine(transform: Sequence[float], u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def apply_affine(transform: Affine | Sequence[float], u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(x, y) of columns `u` and rows `v`; affine's own operator for it changed its name between versions."""
     a, b, c, d, e, f = transform[:6]
     return u * a + v * b + c, u * d + v * e + f
@@ -119,6 +117,34 @@ def apply_affine(transform: Sequence[float], u: np.ndarray, v: np.ndarray) -> tu
 @lru_cache(maxsize=64)
 def _transformer(a: str, b: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(a, b, always_xy=True)
+
+
+def source_window(placement: Placement, grid: SourceGrid, window: Window, margin: int = 1) -> Window:
+    """The source pixels under a window of the cube, `margin` more on each side, inside the source."""
+    fy, fx = placement.factor
+    if placement.kind == "raise":
+        y0, y1 = (window.y0 - placement.top) // fy, -(-(window.y1 - placement.top) // fy)
+        x0, x1 = (window.x0 - placement.left) // fx, -(-(window.x1 - placement.left) // fx)
+        if (fy, fx) == (1, 1):
+            margin = 0
+    else:
+        y0, y1 = window.y0 * fy - placement.top, window.y1 * fy - placement.top
+        x0, x1 = window.x0 * fx - placement.left, window.x1 * fx - placement.left
+        margin = 0
+    return Window(y0 - margin, y1 + margin, x0 - margin, x1 + margin).clip(grid.shape)
+
+
+def warp_window(grid: SourceGrid, target: SourceGrid, window: Window) -> Window:
+    """The source pixels under a window of a grid that shares no lattice with the source, one more on each side."""
+    rows, columns = coordinates_in(grid, target, window)
+    finite = np.isfinite(rows) & np.isfinite(columns)
+    if not finite.any():
+        return Window(0, 0, 0, 0)
+    y0, y1 = np.floor(rows[finite].min()), np.ceil(rows[finite].max())
+    x0, x1 = np.floor(columns[finite].min()), np.ceil(columns[finite].max())
+    limit = 2**31
+    clipped = (int(np.clip(v, -limit, limit)) for v in (y0 - 1, y1 + 1, x0 - 1, x1 + 1))
+    return Window(*clipped).clip(grid.shape)
 
 
 def geobox(grid: SourceGrid) -> GeoBox:
@@ -172,9 +198,7 @@ def _crs_name(crs: str) -> str:
     return ":".join(code) if code else crs
 
 
-def _lattice(
-    native: list[SourceGrid], crs: str, resolution: float | None
-) -> tuple[float, float, tuple[float, float]]:
+def _lattice(native: list[SourceGrid], crs: str, resolution: float | None) -> tuple[float, float, tuple[float, float]]:
     """Pixel width, pixel height and phase (x, y of any corner) of the cube's lattice."""
     if native:
         finest = min(native, key=lambda g: (abs(g.transform[0]), g.crs, g.transform))

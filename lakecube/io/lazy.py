@@ -14,10 +14,11 @@ from dask.base import tokenize
 from odc.geo.xr import xr_coords
 
 from lakecube import chunked
+from lakecube.io.audit import audit_item
 from lakecube.io.grids import Window, geobox
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord, SourceGrid
-from lakecube.names import ITEM, SPATIAL_REF, TIME, VARIABLES, Y, X
+from lakecube.names import ITEM, SPATIAL_REF, TIME, VARIABLES, X, Y
 
 #: Key of `Dataset.encoding` under which a cube from `open` keeps how its blocks are read.
 ENCODING_KEY = "lakecube_source"
@@ -60,7 +61,15 @@ class BlockSource:
         """A lazy (time, y, x) array of ``function(records, rows, columns, *blocks, settings=…)`` per block."""
         token = tokenize(self.token, function, kwargs, *(getattr(p, "name", p) for p in pairs))
         return chunked.blockwise(
-            function, "tyx", *self.per_block, *pairs, dtype=dtype, name=name, token=token, settings=self.settings, **kwargs
+            function,
+            "tyx",
+            *self.per_block,
+            *pairs,
+            dtype=dtype,
+            name=name,
+            token=token,
+            settings=self.settings,
+            **kwargs,
         )
 
 
@@ -95,7 +104,9 @@ def build_cube(source: BlockSource, times: list[np.datetime64]) -> xr.Dataset:
 
 
 def _band(blocks: da.Array, band: str, dtype: Any) -> da.Array:
-    return blocks.map_blocks(_take, band, dtype=dtype, meta=np.empty((0, 0, 0), dtype), name=f"{band}-{blocks.name}")
+    return da.map_blocks(
+        _take, blocks, band, dtype=dtype, meta=np.empty((0, 0, 0), dtype), name=f"{band}-{blocks.name}"
+    )
 
 
 def source_of(cube: xr.Dataset) -> BlockSource | None:
@@ -142,7 +153,11 @@ def item_table(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], bands: tup
         "item_platform": text([r.platform for r in records]),
         "item_baseline": text([r.baseline for r in records]),
         "item_updated": text([r.updated for r in records]),
-        "item_time": (ITEM, np.array([r.time for r in records], "datetime64[ns]"), {"long_name": "acquisition time, UTC"}),
+        "item_time": (
+            ITEM,
+            np.array([r.time for r in records], "datetime64[ns]"),
+            {"long_name": "acquisition time, UTC"},
+        ),
         "item_date": (ITEM, np.array([d for d, _ in rows], "datetime64[ns]"), {"long_name": "value of `time`"}),
         "item_offset_source": text([r.offset_source for r in records]),
         "item_offset_confidence": (ITEM, np.array([r.offset_confidence for r in records])),
@@ -150,3 +165,34 @@ def item_table(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], bands: tup
         "item_scale": per_band("scale"),
         "item_offset": per_band("offset"),
     }
+
+
+_AUDIT = np.dtype([("offset", "f4"), ("confidence", "f4"), ("conflict", "u1")])
+
+
+def audit(source: BlockSource) -> xr.Dataset:
+    """The audit of the radiometric offset of every item of a cube, lazily: one small task per item.
+
+    Returns
+    -------
+    xr.Dataset
+        Dims (item,): `item_offset_audited` (reflectance; NaN where the data do not tell),
+        `item_offset_audit_confidence` (0 to 1), `item_offset_conflict` (uint8, 1: the data contradict the metadata).
+    """
+    records = [record for date in source.dates for record in date]
+    items = chunked.per_chunk((1,) * len(records), records)
+    found = chunked.blockwise(
+        _audit_task, "i", items, "i", dtype=_AUDIT, name="lakecube-audit", token=source.token, settings=source.settings
+    )
+    names = {
+        "item_offset_audited": "offset",
+        "item_offset_audit_confidence": "confidence",
+        "item_offset_conflict": "conflict",
+    }
+    return xr.Dataset({name: (ITEM, chunked.field(found, field)) for name, field in names.items()})
+
+
+def _audit_task(record: ItemRecord, settings: ReadSettings) -> np.ndarray:
+    found = audit_item(record, settings.sign, settings.offset_audit)
+    offset = found.offset if found.confidence > 0 else np.nan
+    return np.array([(offset, found.confidence, found.conflict)], _AUDIT)

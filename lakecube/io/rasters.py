@@ -13,7 +13,7 @@ import numpy as np
 import rasterio
 
 from lakecube.errors import InvalidInputError, ReadError
-from lakecube.io.reader import GDAL_OPTIONS, open_source
+from lakecube.io.files import GDAL_OPTIONS, open_source
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
 from lakecube.io.sensors import SENSORS
 from lakecube.names import BANDS
@@ -105,7 +105,7 @@ def _given_dates(datetime: Any, n: int) -> list[np.datetime64 | None]:
     try:
         return [np.datetime64(str(v).removesuffix("Z"), "ns") for v in values]
     except ValueError as error:
-        raise InvalidInputError(f"datetime={datetime!r}: dates like '2020-08-04' are needed for raster files") from error
+        raise InvalidInputError(f"datetime={datetime!r}: raster files need dates like '2020-08-04'") from error
 
 
 def _describe_file(
@@ -119,7 +119,7 @@ def _describe_file(
         layers = _layers(path, file, mapping, sensor, scale, offset)
     named = {layer.name: layer.source for layer in layers}
     kinds = get_args(QAKind)
-    time = np.datetime64(time, "ns")
+    time = time.astype("datetime64[ns]")
     return ItemRecord(
         id=Path(path).name,
         collection="",
@@ -143,7 +143,8 @@ def _date_of(path: str, tags: Mapping[str, str]) -> np.datetime64:
     if found:
         return np.datetime64("-".join(found.groups()))
     raise InvalidInputError(
-        f"cannot tell the date of {Path(path).name} from its tags or its name: pass datetime='2020-08-04', or a date per file"
+        f"cannot tell the date of {Path(path).name} from its tags or its name: "
+        "pass datetime='2020-08-04', or a date per file"
     )
 
 
@@ -172,7 +173,7 @@ def _names(path: str, file: Any) -> list[list[str]]:
     for i, (description, colour) in enumerate(zip(file.descriptions, file.colorinterp, strict=True), 1):
         options = [description or "", str(i), colour.name]
         if file.count == 1:
-            options += [part for part in re.split(r"[^A-Za-z0-9]+", Path(path).stem)][::-1]
+            options += re.split(r"[^A-Za-z0-9]+", Path(path).stem)[::-1]
         names.append([o.lower() for o in options if o])
     return names
 
@@ -181,7 +182,9 @@ def _match(names: list[str], mapping: Mapping[str, str] | None) -> str | None:
     if mapping is not None:
         hit = next((mapping[n] for n in names if n in mapping), None)
         if hit is not None and hit not in BANDS and hit not in get_args(QAKind):
-            raise InvalidInputError(f"bands= maps to {hit!r}; use STAC common names ({', '.join(BANDS)}) or {get_args(QAKind)}")
+            raise InvalidInputError(
+                f"bands= maps to {hit!r}; use STAC common names ({', '.join(BANDS)}) or {get_args(QAKind)}"
+            )
         return hit
     return next((ALIASES.get(n) or QA_ALIASES.get(n) for n in names if n in ALIASES or n in QA_ALIASES), None)
 
@@ -194,7 +197,7 @@ def _decoding(
         return scale, offset
     if (file.scales[i - 1], file.offsets[i - 1]) != (1.0, 0.0):
         return file.scales[i - 1], file.offsets[i - 1]
-    if sensor in SENSORS:
+    if sensor is not None and sensor in SENSORS:
         return SENSORS[sensor].scale, SENSORS[sensor].offset + offset
     if dtype == "uint8":
         return 1.0 / 255.0, 0.0

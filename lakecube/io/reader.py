@@ -7,17 +7,12 @@ is retried, then coded `read_failed` and logged; it is never silently dry or clo
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import os
-import random
-import re
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
@@ -26,9 +21,11 @@ from affine import Affine
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from lakecube.errors import ReadError, UnsafeHrefError
-from lakecube.io.grids import Placement, Window, apply_affine, coordinates_in, place
-from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, strip_signature
+from lakecube.errors import ReadError
+from lakecube.io.audit import with_audited_offset
+from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
+from lakecube.io.grids import Placement, Window, apply_affine, coordinates_in, place, source_window, warp_window
+from lakecube.io.hrefs import is_remote, strip_signature
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 from lakecube.kernels import qa, resample
@@ -38,25 +35,12 @@ from lakecube.names import JUDGED, OBSERVATION, OBSERVATION_PRIORITY
 logger = logging.getLogger("lakecube.io")
 
 
-class _WithoutQueries(logging.Filter):
-    """Takes the query, where signatures are, off every address that GDAL logs through rasterio."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if "?" in message:
-            record.msg, record.args = re.sub(r"\?[^\s'\"]+", "", message), ()
-        return True
-
-
-for _name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io"):
-    logging.getLogger(_name).addFilter(_WithoutQueries())
-
 CLEAR, NOT_ACQUIRED = OBSERVATION["clear"], OBSERVATION["not_acquired"]
 
 #: Rank of a state by its code: 0 wins over all others when several sources tell of one pixel's quality.
 RANK = np.full(256, len(OBSERVATION_PRIORITY), np.uint8)
-for _rank, _name in enumerate(OBSERVATION_PRIORITY):
-    RANK[OBSERVATION[_name]] = _rank
+for _rank, _state in enumerate(OBSERVATION_PRIORITY):
+    RANK[OBSERVATION[_state]] = _rank
 RANK.flags.writeable = False
 
 #: 1 where a state lets the ground be judged, by code.
@@ -66,20 +50,6 @@ IS_JUDGED.flags.writeable = False
 
 _CASTS_BUFFER = np.zeros(256, np.bool_)
 _CASTS_BUFFER[[OBSERVATION[name] for name in ("cloud", "cirrus", "cloud_shadow")]] = True
-
-GDAL_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MULTIRANGE": "YES",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_CONNECTTIMEOUT": "15",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "VSI_CACHE": "TRUE",
-    "GDAL_NUM_THREADS": "1",
-}
-
-
-#: Messages of failures that another try cannot mend.
-_FINAL = re.compile(r"No such file|not recognized as being in a supported|HTTP response code: (40[0-5]|410)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +64,7 @@ class ReadSettings:
         STAC common names, in the cube's order.
     cloud_mask : bool
         Decode the quality layers; without, every valid pixel is ``clear_cloud_unknown``.
-    cloud_buffer : float
+    cloud_buffer : int
         Distance around cloud, cirrus and their shadow that is ``cloud_adjacent``, in pixels of the grid.
     retries : int
         Further tries after a failed read, with exponential backoff from `backoff` seconds and jitter.
@@ -107,7 +77,7 @@ class ReadSettings:
     grid: SourceGrid
     bands: tuple[str, ...]
     cloud_mask: bool = True
-    cloud_buffer: float = 0.0
+    cloud_buffer: int = 0
     retries: int = 3
     backoff: float = 0.5
     sign: Callable[[str], str] | None = None
@@ -178,6 +148,8 @@ def _add_item(
         if skip_masked and not IS_JUDGED[seen[better]].any():
             state[better] = seen[better]
             return
+        if settings.offset_audit:
+            record = with_audited_offset(record, settings.sign)
         values = {band: _read_band(record, record.bands[band], window, settings) for band in bands}
     except (RasterioError, OSError) as error:
         logger.warning("read failed: item %s: %s", record.id, error)
@@ -201,7 +173,7 @@ def _touches(record: ItemRecord, window: Window, grid: SourceGrid) -> bool:
             placement = place(source.grid, grid)
             if placement.kind == "warp":
                 return True
-            area = _source_window(placement, source.grid, window, margin=0)
+            area = source_window(placement, source.grid, window, margin=0)
             return min(area.shape) > 0
     return True
 
@@ -219,7 +191,7 @@ def _quality(record: ItemRecord, window: Window, settings: ReadSettings) -> np.n
     """The state of every pixel of one item by its quality layers, buffered; uint8."""
     if not (settings.cloud_mask and record.qa):
         return np.full(window.shape, OBSERVATION["clear_cloud_unknown"], np.uint8)
-    reach = int(np.ceil(settings.cloud_buffer))
+    reach = settings.cloud_buffer
     padded = window.pad(reach)
     layers = [_read_states(record, kind, source, padded, settings) for kind, source in record.qa.items()]
     states = functools.reduce(qa.worst, layers)
@@ -234,10 +206,10 @@ def _read_states(
 ) -> np.ndarray:
     grid, numbers, area, placement = _read_source(record, source, window, settings)
     states = qa.decode(kind, numbers, record.sensor)
-    outside = np.uint8(NOT_ACQUIRED)
+    outside = NOT_ACQUIRED
     if placement.kind == "warp":
         rows, columns = coordinates_in(grid, settings.grid, window)
-        return resample.sample_nearest(states, rows - area.y0, columns - area.x0, outside)
+        return resample.sample_nearest(states, rows - area.y0, columns - area.x0, np.uint8(outside))
     placed = _place_states(states, placement, window, area)
     _blank_outside(placed, outside, grid, placement, window)
     return placed
@@ -278,9 +250,7 @@ def _read_band(record: ItemRecord, source: BandSource, window: Window, settings:
     return resample.coarsen_mean(values, fy, fx, top, left, rows, columns)
 
 
-def _blank_outside(
-    placed: np.ndarray, blank: float, grid: SourceGrid, placement: Placement, window: Window
-) -> None:
+def _blank_outside(placed: np.ndarray, blank: float, grid: SourceGrid, placement: Placement, window: Window) -> None:
     """Blank the pixels of a raised array that lie outside the source (in place)."""
     if placement.kind != "raise":
         return
@@ -294,34 +264,6 @@ def _blank_outside(
     placed[:, min(max(last, 0), columns) :] = blank
 
 
-def _source_window(placement: Placement, grid: SourceGrid, window: Window, margin: int = 1) -> Window:
-    """The source pixels under a window of the cube, `margin` more on each side, inside the source."""
-    fy, fx = placement.factor
-    if placement.kind == "raise":
-        y0, y1 = (window.y0 - placement.top) // fy, -(-(window.y1 - placement.top) // fy)
-        x0, x1 = (window.x0 - placement.left) // fx, -(-(window.x1 - placement.left) // fx)
-        if (fy, fx) == (1, 1):
-            margin = 0
-    else:
-        y0, y1 = window.y0 * fy - placement.top, window.y1 * fy - placement.top
-        x0, x1 = window.x0 * fx - placement.left, window.x1 * fx - placement.left
-        margin = 0
-    return Window(y0 - margin, y1 + margin, x0 - margin, x1 + margin).clip(grid.shape)
-
-
-def warp_window(grid: SourceGrid, target: SourceGrid, window: Window) -> Window:
-    """The source pixels under a window of a grid that shares no lattice with the source, one more on each side."""
-    rows, columns = coordinates_in(grid, target, window)
-    finite = np.isfinite(rows) & np.isfinite(columns)
-    if not finite.any():
-        return Window(0, 0, 0, 0)
-    y0, y1 = np.floor(rows[finite].min()), np.ceil(rows[finite].max())
-    x0, x1 = np.floor(columns[finite].min()), np.ceil(columns[finite].max())
-    limit = 2**31
-    clipped = (int(np.clip(v, -limit, limit)) for v in (y0 - 1, y1 + 1, x0 - 1, x1 + 1))
-    return Window(*clipped).clip(grid.shape)
-
-
 def _read_source(
     record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings
 ) -> tuple[SourceGrid, np.ndarray, Window, Placement]:
@@ -333,12 +275,14 @@ def _read_source(
     if placement.kind == "warp":
         area = warp_window(grid, settings.grid, window)
     else:
-        area = _source_window(placement, grid, window)
+        area = source_window(placement, grid, window)
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement
     numbers = RAW.get(
         (source.href, source.band, area, _state_of(source.href, record)),
-        lambda: _with_retries(lambda: _read_numbers(record, source, grid, area, settings), settings, source.href),
+        lambda: with_retries(
+            lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.retries, settings.backoff
+        ),
     )
     return grid, numbers, area, placement
 
@@ -348,7 +292,7 @@ def _state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
     if is_remote(href):
         return record.id, record.updated
     try:
-        status = os.stat(href)
+        status = Path(href).stat()
     except OSError:
         return ()
     return status.st_mtime_ns, status.st_size, status.st_ino
@@ -379,93 +323,3 @@ def _shift(found: Affine, said: Affine, shape: tuple[int, int]) -> float:
     u, v = np.array([(0, 0), (shape[1], 0), (0, shape[0]), shape[::-1]]).T
     rows, columns = apply_affine(~said, *apply_affine(found, u, v))[::-1]
     return float(max(np.abs(columns - u).max(), np.abs(rows - v).max()))
-
-
-@contextlib.contextmanager
-def open_source(
-    href: str, *, local: bool, sign: Callable[[str], str] | None = None
-) -> Iterator[DatasetReader]:
-    """Open a raster under the rules for hrefs, signed if need be.
-
-    Raises
-    ------
-    UnsafeHrefError
-        If a remote catalogue points to what it may not.
-    ReadError
-        If it cannot be opened.
-    """
-    check_href(href, local=local)
-    signed = sign(href) if sign is not None and "://" in href else href
-    remote = is_remote(signed)
-    try:
-        # `rasterio.open` takes one driver only; what a server calls .tif may be a VRT that names local files
-        with (
-            DatasetReader(gdal_path(signed), driver=list(REMOTE_DRIVERS)) if remote else rasterio.open(gdal_path(href))
-        ) as file:
-            yield file
-    except RasterioError as error:
-        if remote:
-            _forget(gdal_path(signed))
-        cause = None if urlsplit(signed).query else error  # its text holds the signature
-        raise ReadError(f"{strip_signature(href)}: {_clean(str(error), signed, href)}") from cause
-
-
-def _forget(path: str) -> None:
-    """Drop what GDAL remembers of a remote file: it keeps failures and half answers as long as the process lives.
-
-    A handle opened under ``CPL_VSIL_CURL_NON_CACHED`` takes all of it along when it is closed.
-    """
-    with (
-        rasterio.Env(**GDAL_OPTIONS, CPL_VSIL_CURL_NON_CACHED="/vsi"),
-        contextlib.suppress(RasterioError),
-        rasterio.open(path),
-    ):
-        pass
-
-
-def _clean(message: str, signed: str, href: str) -> str:
-    """A message of GDAL without signatures: it names files by their path, or by the end of it."""
-    for secret in (gdal_path(signed), signed):
-        message = message.replace(secret, strip_signature(href))
-    query = urlsplit(signed).query
-    return message.replace(f"?{query}", "") if query else message
-
-
-def _with_retries(read: Callable[[], np.ndarray], settings: ReadSettings, href: str) -> np.ndarray:
-    for attempt in range(settings.retries + 1):
-        try:
-            return read()
-        except UnsafeHrefError:
-            raise
-        except (RasterioError, OSError) as error:
-            if attempt == settings.retries or _is_final(error):
-                raise
-            logger.info("retry %d of %s: %s", attempt + 1, strip_signature(href), error)
-            time.sleep(settings.backoff * 2**attempt * (0.5 + random.random()))
-    raise AssertionError("unreachable")
-
-
-def _is_final(error: Exception) -> bool:
-    """True for failures that another try cannot mend."""
-    return _FINAL.search(str(error)) is not None
-
-
-def with_header(record: ItemRecord, sign: Callable[[str], str] | None = None) -> ItemRecord:
-    """The record with the grids its metadata do not tell, asked from the files' headers."""
-    def known(source: BandSource) -> BandSource:
-        if source.grid is not None:
-            return source
-        with rasterio.Env(**GDAL_OPTIONS), open_source(source.href, local=record.local, sign=sign) as file:
-            if file.crs is None:
-                raise ReadError(f"{strip_signature(source.href)} has no CRS, and its item declares none")
-            grid = SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
-            nodata = source.nodata if source.nodata is not None else file.nodata
-        return replace(source, grid=grid, nodata=nodata)
-
-    if all(s.grid is not None for s in (*record.bands.values(), *record.qa.values())):
-        return record
-    return replace(
-        record,
-        bands={name: known(source) for name, source in record.bands.items()},
-        qa={kind: known(source) for kind, source in record.qa.items()},
-    )

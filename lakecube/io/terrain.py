@@ -14,13 +14,13 @@ from dask.base import tokenize
 
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
-from lakecube.io.grids import Window, coordinates_in
+from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.grids import Window, coordinates_in, warp_window
 from lakecube.io.lazy import window_of
-from lakecube.io.reader import GDAL_OPTIONS, warp_window, open_source
 from lakecube.io.records import SourceGrid
 from lakecube.kernels import resample
 from lakecube.kernels.terrain import REACH, metres_per_pixel, slope_horn
-from lakecube.names import VARIABLES, Y, X
+from lakecube.names import VARIABLES, X, Y
 
 _PAIR = np.dtype([("elevation", "f4"), ("slope", "f4")])
 
@@ -47,9 +47,12 @@ def add_terrain(cube: xr.Dataset, dem: Any, grid: SourceGrid) -> xr.Dataset:
     else:
         href = str(dem)
         pair = _lazy(_block_of_file, chunks, href=href, dem_grid=_header(href), grid=grid)
-    return cube.assign({
-        name: (VARIABLES[name].dims, chunked.field(pair, name), VARIABLES[name].attrs) for name in ("elevation", "slope")
-    })
+    return cube.assign(
+        {
+            name: (VARIABLES[name].dims, chunked.field(pair, name), VARIABLES[name].attrs)
+            for name in ("elevation", "slope")
+        }
+    )
 
 
 def _lazy(function: Any, chunks: tuple[tuple[int, ...], ...], **kwargs: Any) -> da.Array:
@@ -62,7 +65,7 @@ def _lazy(function: Any, chunks: tuple[tuple[int, ...], ...], **kwargs: Any) -> 
 def _header(href: str) -> SourceGrid:
     with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
         if file.crs is None:
-            raise InvalidInputError(f"the DEM {Path(href).name} has no CRS; write one first, e.g. with rioxarray's write_crs")
+            raise InvalidInputError(f"the DEM {Path(href).name} has no CRS; write one, e.g. with rioxarray's write_crs")
         return SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
 
 
@@ -74,7 +77,9 @@ def _from_dataarray(dem: xr.DataArray) -> tuple[np.ndarray, SourceGrid]:
     numbers = np.asarray(dem.values, np.float32)
     if dem.rio.nodata is not None:
         numbers = np.where(numbers == np.float32(dem.rio.nodata), np.float32(np.nan), numbers)
-    return numbers, SourceGrid(dem.rio.crs.to_string(), tuple(dem.rio.transform(recalc=True))[:6], dem.shape)
+    return numbers, SourceGrid(
+        dem.rio.crs.to_string(), tuple(dem.rio.transform(recalc=True))[:6], (dem.shape[0], dem.shape[1])
+    )
 
 
 def _block_of_file(

@@ -19,6 +19,7 @@ from lakecube.detect.judge import judge, rule_params
 from lakecube.detect.threshold import SAMPLE_TILES
 from lakecube.detect.threshold import threshold as find_threshold
 from lakecube.errors import InvalidInputError
+from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import RuleParams
 from lakecube.names import ITEM, TIME
@@ -48,7 +49,8 @@ def extract(
     composite : {None, "month"}
         Judge every date, or monthly composites as in the paper.
     threshold : str or mapping
-        ``"guarded"``, ``"otsu"`` (the paper's), ``"bimodal_tiles"``, ``"fixed"``, or values ``{"mndwi": 0.1, "awei_sh": 0}``.
+        ``"guarded"``, ``"otsu"`` (the paper's), ``"bimodal_tiles"``, ``"fixed"``, or values
+        ``{"mndwi": 0.1, "awei_sh": 0}``.
     rules : {"evidence", "paper", "none"}
         Weigh the evidence of the paper's rules, apply them as published, or use the indices alone.
     sample : int or None
@@ -73,6 +75,8 @@ def extract(
     Xue et al. (2025), 10.3390/app152111490.
     """
     _check(parameters)
+    source = source_of(cube)
+    audited = audit(source) if source is not None else None
     for_threshold = {k: v for k, v in parameters.items() if k in _THRESHOLD_FIELDS}
     for_rules = {k: v for k, v in parameters.items() if k in _RULE_FIELDS}
     if composite is not None:
@@ -80,6 +84,8 @@ def extract(
     limits = find_threshold(cube, threshold, sample=sample, **for_threshold)
     judged = judge(cube, limits["threshold"], rules=rules, probability=probability, **for_rules)
     out = judged.assign(limits.data_vars).assign_coords(_carried(cube))
+    if audited is not None:
+        out = out.assign(audited.data_vars)
     used = {
         "composite": composite,
         "threshold": threshold,
@@ -102,13 +108,15 @@ def _check(parameters: dict[str, Any]) -> None:
 
 def _carried(cube: xr.Dataset) -> dict[str, Any]:
     """Coordinates that stay with the result: bounds of composites and the items of the dates it has."""
-    carried = {name: c.variable for name, c in cube.coords.items() if name in ("time_bounds",)}
+    carried: dict[str, Any] = {n: cube[n].variable for n in ("time_bounds",) if n in cube.coords}
     if "item_date" not in cube.coords:
         return carried
     where = _row_of_items(cube)
     kept = np.flatnonzero(where >= 0)
-    table = {n: c.variable.isel({ITEM: kept}) if ITEM in c.dims else c.variable for n, c in cube.coords.items()
-             if n.startswith(("item_", "source_band"))}  # fmt: skip
+    table = {}
+    for name, coord in cube.coords.items():
+        if str(name).startswith(("item_", "source_band")):
+            table[str(name)] = coord.variable.isel({ITEM: kept}) if ITEM in coord.dims else coord.variable
     return carried | table | {"item_time_index": (ITEM, where[kept].astype(np.int32), {"long_name": "row of `time`"})}
 
 
