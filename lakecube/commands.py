@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 import lakecube
-import lakecube.accessor  # noqa: F401  registers `.water`, which the console script leaves to here
+import lakecube.accessor  # registers `.water`, which the console script leaves to here
 from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.summary import AreaSeries, area_series, block_count, bytes_on_disk, crs_of
 
@@ -116,7 +116,8 @@ def _areas(series: AreaSeries) -> dict[str, Any]:
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     """The description as text."""
     yield f"{found['store']}  ({found['size_bytes'] / 1e6:,.1f} MB, revision {found['revision']}, {found['method']})"
-    yield f"  dates     {found['dates']}, {found['first']} to {found['last']}; {found['items']} scenes of {found['collections'] or 'files'}"
+    scenes = f"{found['items']} scenes of {found['collections'] or 'files'}"
+    yield f"  dates     {found['dates']}, {found['first']} to {found['last']}; {scenes}"
     rows, columns = found["shape"]
     size = f", {found['area_km2']:,.1f} km²" if "area_km2" in found else ""
     yield f"  grid      {rows} x {columns} px in {found['crs'] or 'no CRS'}{size}"
@@ -129,7 +130,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"  seen      {found['seen']:.1%} of all pixels; {found['dates_half_seen']} dates at least half seen"
     yield f"  unknown   {1 - found['seen']:.1%}{': ' + why if why else ''}"
     least, most, best = found["water_km2"]["least"], found["water_km2"]["most"], found["best_seen"]
-    yield f"  water     {least:,.4g} to {most:,.4g} km² visible; {best['water_km2']:,.4g} km² on {best['date']} ({best['seen']:.0%} seen)"
+    on_best = f"{best['water_km2']:,.4g} km² on {best['date']} ({best['seen']:.0%} seen)"
+    yield f"  water     {least:,.4g} to {most:,.4g} km² visible; {on_best}"
 
 
 def _next_steps(out: str) -> str:

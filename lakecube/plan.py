@@ -191,7 +191,7 @@ def _bytes_to_read(source: BlockSource, second_look: float) -> tuple[int, int, f
     """Raw bytes under the request, an estimate of what is read, and the share of it known from file sizes."""
     raw = read = measured = 0.0
     for record in (r for items in source.dates for r in items):
-        for name, band in {**record.bands, **record.qa}.items():
+        for name, band in _files_of(record):
             share, pixels = _share(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
             is_qa = name in record.qa and name != "qa_pixel"
             times = 1 + second_look * (name in source.settings.validity_bands or name in record.qa)
@@ -209,13 +209,13 @@ def _bytes_to_read(source: BlockSource, second_look: float) -> tuple[int, int, f
 @lru_cache(maxsize=1024)
 def _share(grid: SourceGrid, target: SourceGrid) -> tuple[float, float]:
     """Share and number of a source's pixels that lie under the cube."""
-    a, b, c, d, e, f = target.transform
+    a, _, c, _, e, f = target.transform
     rows, columns = target.shape
     corners = sorted((c, c + a * columns)), sorted((f, f + e * rows))
     box = (corners[0][0], corners[1][0], corners[0][1], corners[1][1])
     if grid.crs != target.crs:
         box = pyproj.Transformer.from_crs(target.crs, grid.crs, always_xy=True).transform_bounds(*box)
-    a, b, c, d, e, f = grid.transform
+    a, _, c, _, e, f = grid.transform
     rows, columns = grid.shape
     across = max(0.0, min(box[2], max(c, c + a * columns)) - max(box[0], min(c, c + a * columns))) / abs(a)
     down = max(0.0, min(box[3], max(f, f + e * rows)) - max(box[1], min(f, f + e * rows))) / abs(e)
@@ -233,7 +233,11 @@ def _file_size(record: ItemRecord, band: BandSource) -> int:
 
 
 def _layers_in(record: ItemRecord, href: str) -> int:
-    return sum(band.href == href for band in {**record.bands, **record.qa}.values())
+    return sum(band.href == href for _, band in _files_of(record))
+
+
+def _files_of(record: ItemRecord) -> list[tuple[str, BandSource]]:
+    return [*record.bands.items(), *((str(kind), layer) for kind, layer in record.qa.items())]
 
 
 def _second_look(cube: xr.Dataset, source: BlockSource, parameters: dict[str, Any]) -> float:
@@ -263,7 +267,7 @@ def _seconds(pixels: float, read: int, source: BlockSource | None, workers: int,
 def _scenes(source: BlockSource | None, water: xr.Dataset) -> int | None:
     if source is not None:
         return sum(map(len, source.dates))
-    return water.sizes["item"] if "item" in water.sizes else None
+    return water.sizes.get("item")
 
 
 def _resolution(water: xr.Dataset) -> tuple[float, float]:
@@ -295,9 +299,7 @@ def _doubts(
         out.append(f"chunks of {size[0]} x {size[1]} px make many small tasks: use chunks=1024")
     have = _memory_here()
     if have and memory > 0.8 * have:
-        out.append(
-            f"{_bytes(memory)} of memory is close to or above what there is ({_bytes(have)}): use smaller chunks or fewer workers"
-        )
+        out.append(f"{_bytes(memory)} of memory of {_bytes(have)}: use smaller chunks or fewer workers")
     if source is not None:
         out += _doubts_about_grid(source)
         if source.chunks != size and min(shape) > min(*size, *source.chunks):

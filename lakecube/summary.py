@@ -62,7 +62,7 @@ class AreaSeries:
         """Share of all pixels of all dates that are unknown, by reason, greatest first."""
         shares = self.by_reason.sum(axis=0) / max(self.by_reason.sum(), 1e-300)
         known = {REASON["water"], *_LAND}
-        found = {_NAMES.get(c, str(c)): float(shares[c]) for c in np.flatnonzero(shares) if int(c) not in known}
+        found = {_NAMES.get(int(c), str(c)): float(shares[c]) for c in np.flatnonzero(shares) if int(c) not in known}
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 

@@ -1,0 +1,193 @@
+"""The panels of a picture: frequency map, false colour with outlines, area through time. Each draws on given axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lakecube.errors import InvalidInputError
+from lakecube.names import TIME, UNKNOWN, WATER, X, Y
+from lakecube.summary import AreaSeries, crs_of
+
+#: Longest side, in pixels, of what is read for a map.
+MAX_SIDE = 1200
+INK, GREY, BLUE, ORANGE = "#222222", "#b8b8b8", "#0b559f", "#d95f02"
+FALSE_COLOUR = (
+    ("swir16", "nir", "red"),
+    ("swir16", "nir08", "red"),
+    ("nir", "red", "green"),
+    ("nir08", "red", "green"),
+    ("red", "green", "blue"),
+)
+
+
+def water_colours() -> Colormap:
+    """Light to dark blue (cividis-safe in print and for colour-blind eyes); grey where never seen."""
+    from matplotlib import colormaps
+
+    colours = colormaps["GnBu"].copy()
+    colours.set_bad(GREY)
+    return colours
+
+
+def draw_frequency(axes: Axes, frequency: xr.DataArray, title: str = "Water frequency") -> Any:
+    """Water frequency as a map; grey where never clear, white where never wet. Returns the image."""
+    picture = thin(frequency)
+    values = np.ma.masked_invalid(picture.values.astype(np.float32))
+    colours = water_colours()
+    colours.set_under("white")
+    image = axes.imshow(
+        values, extent=extent(picture), cmap=colours, vmin=1e-6, vmax=1, interpolation="nearest", origin="upper"
+    )
+    furnish(axes, picture, title)
+    return image
+
+
+def draw_false_colour(axes: Axes, cube: xr.Dataset, date: Any, water: xr.DataArray | None = None) -> None:
+    """One date of a cube in false colour, stretched between percentiles; outlines of `water` on it."""
+    bands = next((b for b in FALSE_COLOUR if all(name in cube for name in b)), None)
+    if bands is None:
+        raise InvalidInputError(
+            "a picture needs swir16, nir and red, or nir, red and green; open the cube with bands= that include them"
+        )
+    at = cube[list(bands)].sel({TIME: date})
+    picture = thin(at).compute()
+    rgb = np.stack([_stretch(picture[name].values) for name in bands], axis=-1)
+    box = extent(picture)
+    axes.imshow(rgb, extent=box, interpolation="nearest", origin="upper")
+    if water is not None:
+        mask = thin(water.sel({TIME: date})).values
+        _outline(axes, mask == WATER, box, "#ffe14d")
+        _hatch(axes, mask == UNKNOWN, box)
+    day = np.datetime_as_string(np.datetime64(date, "ns"), unit="D")
+    furnish(axes, picture, f"{day}, {' · '.join(bands)}")
+
+
+def draw_series(
+    axes: Axes, series: AreaSeries, truth: Sequence[float] | None = None, truth_seen: Sequence[float] | None = None
+) -> None:
+    """Area of water seen on every date, shaded by how much was seen; `truth` (m²) of all and of the seen pixels."""
+    order = np.argsort(series.dates)
+    dates, water, seen = series.dates[order], series.water[order] / 1e6, series.seen[order]
+    axes.vlines(dates, 0, water, color=GREY, linewidth=0.8, zorder=1)
+    look = {"s": 42, "edgecolor": INK, "linewidth": 0.7, "zorder": 3, "label": "mapped, shaded by share seen"}
+    shades = axes.scatter(dates, water, c=seen, cmap="cividis_r", vmin=0, vmax=1, **look)
+    if truth is not None:
+        axes.plot(dates, np.asarray(truth)[order] / 1e6, color=ORANGE, linewidth=1.4, zorder=2,
+                  label="truth, all of it")  # fmt: skip
+    if truth_seen is not None:
+        axes.scatter(dates, np.asarray(truth_seen)[order] / 1e6, color=ORANGE, marker="_", s=220, linewidth=2, zorder=4,
+                     label="truth, on the pixels seen")  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("area of water, km²")
+    axes.set_title("Area of water that was seen", loc="left", fontsize=10, color=INK)
+    axes.margins(x=0.03)
+    _plain(axes)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    ticks = AutoDateLocator(minticks=3, maxticks=9)
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
+    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
+    bar.set_label("share of the area seen", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    axes.legend(loc="best", fontsize=8, frameon=False)
+
+
+def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
+    """Title, scale bar and coordinates of a map."""
+    crs = crs_of(picture) if isinstance(picture, xr.Dataset) else crs_of(picture.to_dataset(name="_"))
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_aspect(1 if crs is None or not crs.is_geographic else 1 / np.cos(np.radians(float(picture[Y].mean()))))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4))
+    if crs is not None and crs.is_geographic:
+        axes.set_xlabel("longitude, °E")
+        axes.set_ylabel("latitude, °N")
+    elif crs is not None:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}"))
+        axes.set_xlabel(f"easting, km ({crs.name})")
+        axes.set_ylabel("northing, km")
+    _plain(axes)
+    _scale_bar(axes, picture, crs)
+
+
+def thin(picture: Any) -> Any:
+    """Every k-th pixel, so that neither side is longer than `MAX_SIDE`: nothing more is held."""
+    step = max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
+    return picture.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+
+
+def extent(picture: Any) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top of the pixels' outer edges."""
+    x, y = picture[X].values, picture[Y].values
+    dx, dy = (float(v[-1] - v[0]) / (v.size - 1) / 2 if v.size > 1 else 0.5 for v in (x, y))
+    return float(x[0]) - dx, float(x[-1]) + dx, float(y[-1]) + dy, float(y[0]) - dy
+
+
+def _stretch(band: np.ndarray) -> np.ndarray:
+    good = band[np.isfinite(band)]
+    low, high = np.percentile(good, (2, 98)) if good.size else (0.0, 1.0)
+    return np.nan_to_num(np.clip((band - low) / max(high - low, 1e-6), 0, 1), nan=0.72) ** 0.8
+
+
+def _outline(axes: Axes, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> None:
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
+        x, y = _centres(mask.shape, box)
+        axes.contour(x, y, mask.astype(np.float32), levels=[0.5], colors=[colour], linewidths=0.8)
+
+
+def _hatch(axes: Axes, mask: np.ndarray, box: tuple[float, float, float, float]) -> None:
+    if mask.any() and min(mask.shape) > 1:
+        x, y = _centres(mask.shape, box)
+        filled = axes.contourf(x, y, mask.astype(np.float32), levels=[0.5, 1.5], colors=["none"], hatches=["////"])
+        filled.set_edgecolor("#ffffff")
+        filled.set_linewidth(0.0)
+
+
+def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    left, right, bottom, top = box
+    across, down = (right - left) / shape[1], (bottom - top) / shape[0]
+    return left + across * (np.arange(shape[1]) + 0.5), top + down * (np.arange(shape[0]) + 0.5)
+
+
+def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
+    left, right, bottom, top = extent(picture)
+    width = abs(right - left)
+    metres = width if crs is None or not crs.is_geographic else width * 111_320 * np.cos(np.radians((bottom + top) / 2))
+    if metres <= 0:
+        return
+    length = _round_length(metres / 4)
+    start, level = 0.04, 0.045
+    end = start + length / metres
+    axes.plot([start, end], [level, level], transform=axes.transAxes, color="white", linewidth=5, solid_capstyle="butt")
+    axes.plot([start, end], [level, level], transform=axes.transAxes, color=INK, linewidth=2.5, solid_capstyle="butt")
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    look = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
+    axes.text((start + end) / 2, level + 0.015, text, transform=axes.transAxes, bbox=box, **look)
+
+
+def _round_length(metres: float) -> float:
+    power = 10.0 ** np.floor(np.log10(metres))
+    return float(max(k * power for k in (1, 2, 5) if k * power <= metres))
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(labelsize=8, length=3, color=GREY)
+    axes.xaxis.label.set_fontsize(8)
+    axes.yaxis.label.set_fontsize(8)
+    for side in axes.spines.values():
+        side.set_color(GREY)
+        side.set_linewidth(0.6)
