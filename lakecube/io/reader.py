@@ -218,13 +218,13 @@ def _read_states(
 def _place_states(states: np.ndarray, placement: Placement, window: Window, area: Window) -> np.ndarray:
     if 0 in states.shape:
         return np.full(window.shape, NOT_ACQUIRED, np.uint8)
-    (fy, fx), rows, columns = placement.factor, *window.shape
+    (fy, fx), height, width = placement.factor, *window.shape
     if placement.kind == "raise":
         top, left = window.y0 - placement.top - area.y0 * fy, window.x0 - placement.left - area.x0 * fx
-        return resample.raise_nearest(states, fy, fx, top, left, rows, columns)
+        return resample.raise_nearest(states, fy, fx, top, left, height, width)
     top = window.y0 * fy - placement.top - area.y0
     left = window.x0 * fx - placement.left - area.x0
-    return resample.coarsen_first(states, RANK, NOT_ACQUIRED, fy, fx, top, left, rows, columns)
+    return resample.coarsen_first(states, RANK, NOT_ACQUIRED, fy, fx, top, left, height, width)
 
 
 def _read_band(record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings) -> np.ndarray:
@@ -237,17 +237,17 @@ def _read_band(record: ItemRecord, source: BandSource, window: Window, settings:
         return resample.sample_bilinear(values, rows - area.y0, columns - area.x0)
     if 0 in values.shape:
         return np.full(window.shape, np.nan, np.float32)
-    (fy, fx), rows, columns = placement.factor, *window.shape
+    (fy, fx), height, width = placement.factor, *window.shape
     if placement.kind == "raise":
         top, left = window.y0 - placement.top - area.y0 * fy, window.x0 - placement.left - area.x0 * fx
         if (fy, fx) == (1, 1) and values.shape == window.shape:
             return values
-        raised = resample.raise_bilinear(values, fy, fx, top, left, rows, columns)
+        raised = resample.raise_bilinear(values, fy, fx, top, left, height, width)
         _blank_outside(raised, np.nan, grid, placement, window)
         return raised
     top = window.y0 * fy - placement.top - area.y0
     left = window.x0 * fx - placement.left - area.x0
-    return resample.coarsen_mean(values, fy, fx, top, left, rows, columns)
+    return resample.coarsen_mean(values, fy, fx, top, left, height, width)
 
 
 def _blank_outside(placed: np.ndarray, blank: float, grid: SourceGrid, placement: Placement, window: Window) -> None:
