@@ -13,8 +13,8 @@ from lakecube.errors import UnsafeHrefError
 #: Schemes that lead to object stores and web servers, and to nothing on this machine.
 REMOTE_SCHEMES = ("https", "http", "s3", "gs", "az", "abfs", "abfss")
 
-#: GDAL drivers a remote raster may be opened with. The name of a file proves nothing: a `.tif` whose content is
-#: a VRT would be opened as one and could name local files, so the reader passes this list to `rasterio.open`.
+#: GDAL drivers a remote raster may be read with. The name of a file proves nothing: a `.tif` whose content is a VRT
+#: opens as one and reads the local files it names, so the reader asks for one of these or checks `dataset.driver`.
 REMOTE_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "PNG", "JPEG")
 
 _ALLOWED = "http(s)://, s3://, gs://, az:// and abfs(s)://"
