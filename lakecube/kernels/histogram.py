@@ -31,6 +31,9 @@ _JUDGED = np.array([code in {OBSERVATION[name] for name in JUDGED} for code in r
 class ThresholdParams:
     """How thresholds are chosen; each pair is (MNDWI, AWEIsh).
 
+    A tile is proven bimodal when its Otsu threshold parts two classes with `min_separability`, `min_valley` and
+    `min_class_share`, whose means lie on the two sides of `fixed`.
+
     Parameters
     ----------
     fixed : tuple of float
@@ -51,8 +54,8 @@ class ThresholdParams:
     """
 
     fixed: tuple[float, float] = (0.1, 0.0)
-    lower: tuple[float, float] = (0.0, -0.05)
-    upper: tuple[float, float] = (0.2, 0.05)
+    lower: tuple[float, float] = (0.05, -0.02)
+    upper: tuple[float, float] = (0.2, 0.02)
     min_separability: float = 0.75
     min_valley: float = 0.5
     min_class_share: float = 0.1
@@ -240,12 +243,35 @@ def _split(counts: np.ndarray, centers: np.ndarray, threshold: float) -> tuple[n
     return np.where(upper, 0, counts), np.where(upper, counts, 0)
 
 
-def _pool_bimodal(tiles: np.ndarray, centers: np.ndarray, p: ThresholdParams) -> tuple[np.ndarray | None, str]:
+def _middle_of_gap(counts: np.ndarray, centers: np.ndarray, threshold: float) -> float:
+    """Move a threshold to the middle of the empty bins above it, all of which part the classes equally well."""
+    first = last = int(np.searchsorted(centers, threshold))
+    while last + 1 < len(counts) and counts[last + 1] == 0:
+        last += 1
+    return float(centers[first] + centers[last]) / 2
+
+
+def _is_bimodal(counts: np.ndarray, centers: np.ndarray, t: float, fixed: float, p: ThresholdParams) -> bool:
+    """Tell whether `t` parts two classes, one on each side of `fixed`: forest and field are bimodal too."""
+    below, above = _split(counts, centers, t)
+    if not (below.any() and above.any()):
+        return False
+    means = [float((c * centers).sum() / c.sum()) for c in (below, above)]
+    return (
+        means[0] < fixed < means[1]
+        and separability(counts, centers, t) >= p.min_separability
+        and valley_depth(counts, centers, t) >= p.min_valley
+    )
+
+
+def _pool_bimodal(
+    tiles: np.ndarray, centers: np.ndarray, fixed: float, p: ThresholdParams
+) -> tuple[np.ndarray | None, str]:
     """Add the histograms of the tiles proven bimodal; None and why where there is none."""
     pooled, why = np.zeros(tiles.shape[1], np.int64), "fallback_unimodal"
     for counts in tiles[tiles.sum(1) >= p.min_pixels]:
         t = otsu(counts, centers)
-        if separability(counts, centers, t) < p.min_separability or valley_depth(counts, centers, t) < p.min_valley:
+        if not _is_bimodal(counts, centers, t, fixed, p):
             continue
         share = class_share(counts, centers, t)
         if min(share, 1 - share) < p.min_class_share:
@@ -265,10 +291,10 @@ def _decide(tiles: np.ndarray, index: int, method: str, p: ThresholdParams) -> t
     if method == "otsu":
         t = otsu(total, centers)
         return (fixed, "fallback_unimodal") if np.isnan(t) else (t, "otsu")
-    pooled, source = _pool_bimodal(tiles, centers, p)
+    pooled, source = _pool_bimodal(tiles, centers, fixed, p)
     if pooled is None:
         return fixed, source
-    t = otsu(pooled, centers)
+    t = _middle_of_gap(pooled, centers, otsu(pooled, centers))
     if method == "guarded":
         t = fixed + p.weight * (t - fixed)
         clipped = min(max(t, p.lower[index]), p.upper[index])

@@ -37,16 +37,15 @@ _JUDGED = np.array([code in {OBSERVATION[name] for name in JUDGED} for code in r
 # Log-odds in steps of 1/8 to probabilities in steps of 1/255: whole numbers add the same in any order.
 _STEPS, _HALF = np.float32(8), 128
 _LEVEL = np.rint(255 / (1 + np.exp(-(np.arange(2 * _HALF) - _HALF) / _STEPS))).astype(np.uint8)
-_BELOW, _WEAK, _DARK = (LAND_REASONS[k] for k in ("index_below_threshold", "weak_evidence", "dark_shadow"))
-_NEIGHBOURS = LAND_REASONS["neighbours"]
+_BELOW, _WEAK, _NEIGHBOURS = (LAND_REASONS[k] for k in ("index_below_threshold", "weak_evidence", "neighbours"))
 _RULES = ("ndvi", "ndbi", "ndrei", "nir", "nir09", "slope")
 _LAND_NDVI, _LAND_NDBI, _LAND_NDREI, _LAND_NIR, _LAND_NIR09, _LAND_SLOPE = (LAND_REASONS[k] for k in _RULES)
 _BIT_NDVI, _BIT_NDBI, _BIT_NDREI, _BIT_NIR, _BIT_NIR09, _BIT_SLOPE = (np.uint16(1 << RULE_BITS[k]) for k in _RULES)
 _REASONS = np.array([LAND_REASONS[k] for k in _RULES], np.uint8)
 _BITS = np.array([1 << RULE_BITS[k] for k in _RULES], np.uint16)
 _ODDS = (1 / (1 + np.exp(-np.arange(-_HALF, _HALF + 1) / float(_STEPS)))).astype(np.float32)
-_BIT_MNDWI, _BIT_AWEI, _BIT_DARK, _BIT_NEIGHBOURS = (
-    np.uint16(1 << RULE_BITS[k]) for k in ("mndwi_below", "awei_sh_below", "dark_shadow", "neighbours")
+_BIT_MNDWI, _BIT_AWEI, _BIT_NEIGHBOURS = (
+    np.uint16(1 << RULE_BITS[k]) for k in ("mndwi_below", "awei_sh_below", "neighbours")
 )
 
 
@@ -64,24 +63,26 @@ class RuleParams:
     ndvi_max, ndbi_max, ndrei_max, nir_max, nir09_max, slope_max : float
         The limits of the removal rules (Xue et al. 2025): a rule holds above its limit. They set
         `rules_fired` in every mode, and decide alone in ``"paper"``.
-    mndwi_weight, awei_sh_weight : float
-        Log-odds per unit of MNDWI, and at the full `awei_sh_span`, beyond their thresholds.
-    awei_sh_span : float
-        AWEIsh counts no further than this from its threshold.
-    ndwi_weight, ndwi_min : float
-        Log-odds per unit of NDWI beyond `ndwi_min`: shaded land keeps its NIR above its green, water does not.
     contrast_weight : float
-        Log-odds against water per unit of NDVI, NDBI or NDREI beyond the point where evidence starts.
-    ndvi_start, nir_start : float
-        Where the evidence of NDVI and of both NIR bands starts; the other rules' starts at their limit.
+        Log-odds per unit of a contrast: for water by MNDWI from its threshold, against it by NDVI, NDBI and NDREI.
+    ndwi_weight, ndwi_min : float
+        Log-odds per unit of NDWI from `ndwi_min`, added to those of MNDWI: shaded land keeps its NIR above its green.
+    awei_sh_weight, awei_sh_span : float
+        Log-odds at `awei_sh_span` of AWEIsh from its threshold; further away counts no more.
+    ndvi_start : float
+        Where the evidence of NDVI starts (green water reaches its limit); the other rules' starts at their limit.
     nir_weight : float
         Log-odds against water per unit of reflectance of NIR.
     slope_weight : float
         Log-odds against water per degree beyond `slope_max`.
     noise : float
         Reflectance below which a contrast of two bands says little.
-    neighbour_weight, neighbour_mean : float
-        Log-odds per unit of the neighbours' mean probability, and the mean that is neutral.
+    neighbour_weight, neighbour_full, neighbour_neutral, neighbour_sure : float
+        Log-odds that neighbours add when their mean probability reaches `neighbour_full` (more adds no more: a
+        straight shore has three wet neighbours of eight), the share of it at which they are neutral, and the
+        log-odds that a neighbour must have of its own to count as one half, so that doubt does not feed on doubt.
+        A mixed pixel of the shore loses its index faster than its water: what joins on to sure water needs less
+        of its own, yet never so little that bare or green land beside a lake turns to water.
     """
 
     rules: str = "evidence"
@@ -92,19 +93,19 @@ class RuleParams:
     nir_max: float = 0.18
     nir09_max: float = 0.15
     slope_max: float = 15.0
-    mndwi_weight: float = 12.0
-    awei_sh_weight: float = 0.25
-    awei_sh_span: float = 0.05
-    ndwi_weight: float = 4.0
-    ndwi_min: float = -0.05
-    contrast_weight: float = 12.0
-    ndvi_start: float = 0.1
-    nir_start: float = 0.15
-    nir_weight: float = 60.0
+    contrast_weight: float = 14.0
+    ndwi_weight: float = 6.0
+    ndwi_min: float = 0.0
+    awei_sh_weight: float = 1.0
+    awei_sh_span: float = 0.08
+    ndvi_start: float = 0.25
+    nir_weight: float = 100.0
     slope_weight: float = 0.2
-    noise: float = 0.02
+    noise: float = 0.025
     neighbour_weight: float = 8.0
-    neighbour_mean: float = 0.45
+    neighbour_full: float = 0.25
+    neighbour_neutral: float = 0.25
+    neighbour_sure: float = 2.5
 
     def __post_init__(self) -> None:
         if self.rules not in RULES:
@@ -118,10 +119,12 @@ class RuleParams:
                 raise ValueError(f"{name} must be finite, got {value!r}")
             if value < 0 and (name.endswith(("_weight", "_span")) or name == "noise"):
                 raise ValueError(f"{name} must not be negative, got {value!r}")
-        if self.awei_sh_span == 0 or self.noise == 0:
-            raise ValueError("awei_sh_span and noise must be positive")
-        if not 0 <= self.neighbour_mean <= 1:
-            raise ValueError(f"neighbour_mean must lie in [0, 1], got {self.neighbour_mean!r}")
+        for name in ("awei_sh_span", "noise", "neighbour_full"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be positive")
+        for name in ("neighbour_full", "neighbour_neutral"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)!r}")
 
     @classmethod
     def paper(cls) -> RuleParams:
@@ -187,7 +190,9 @@ def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):  
     zero, one = np.float32(0), np.float32(1)
     fired = np.uint16(0)
     mndwi, awei = (g - s1) / (g + s1), zero
-    evidence = p.mndwi_weight * _beyond(g, s1, t_m, p.noise)
+    evidence = p.contrast_weight * _beyond(g, s1, t_m, p.noise)
+    if has.nir:
+        evidence += p.ndwi_weight * _beyond(g, n, p.ndwi_min, p.noise)
     if not mndwi > t_m:
         fired |= _BIT_MNDWI
     if has.awei_sh:
@@ -196,12 +201,8 @@ def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):  
             fired |= _BIT_AWEI
         second = p.awei_sh_weight * min(max((awei - t_a) / p.awei_sh_span, -one), one)
         evidence = _combined(evidence, second, combine)
-    against = worst = shade = zero
+    against = worst = zero
     ground = _WEAK
-    if has.nir:
-        shade = p.ndwi_weight * _beyond(g, n, p.ndwi_min, p.noise)
-        if shade < zero and mndwi > t_m:
-            fired |= _BIT_DARK
     if has.red:
         if _above(n, r, p.ndvi_max):
             fired |= _BIT_NDVI
@@ -229,7 +230,7 @@ def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):  
     if has.nir:
         if n > p.nir_max:
             fired |= _BIT_NIR
-        penalty = p.nir_weight * (n - p.nir_start)
+        penalty = p.nir_weight * (n - p.nir_max)
         if penalty > zero:
             against += penalty
         if penalty > worst:
@@ -256,8 +257,8 @@ def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):  
     if evidence <= zero:
         ground = _BELOW
     elif evidence > worst:
-        ground = _DARK if evidence + shade <= zero else _WEAK
-    return evidence + shade - against, ground, fired
+        ground = _WEAK
+    return evidence - against, ground, fired
 
 
 @jit
@@ -284,7 +285,8 @@ def _score_all(blue, green, red, rededge1, nir, nir09, swir16, swir22, slope, ob
                 g, n, r, re, n9, s1, s2, b, slope[i, j], t_m, t_a, has, p, combine, hard
             )
             score[i, j] = value
-            step = np.int64(min(max(value, np.float32(-15)), np.float32(15)) * _STEPS) + _HALF
+            own = value - p.neighbour_sure
+            step = np.int64(min(max(own, np.float32(-15)), np.float32(15)) * _STEPS) + _HALF
             near[i + 1, j + 1], seen[i + 1, j + 1] = level[step], 1
 
 
@@ -303,7 +305,7 @@ def _decide(score, ground, near, seen, p, odds, mask, reason, fired, probability
                 count += np.int32(seen[u, j]) + np.int32(seen[u, j + 1]) + np.int32(seen[u, j + 2])
             if count > 0:
                 mean = np.float32(total) / np.float32(count * 255)
-                value += p.neighbour_weight * (mean - p.neighbour_mean)
+                value += p.neighbour_weight * (min(mean / p.neighbour_full, np.float32(1)) - p.neighbour_neutral)
             if value > zero:
                 mask[i, j], reason[i, j] = WATER, 0
             else:
@@ -363,7 +365,7 @@ def classify(
     bands: Mapping[str, np.ndarray],
     observation: np.ndarray,
     slope: np.ndarray | None = None,
-    thresholds: np.ndarray | tuple[float, float] = (0.12, 0.0),
+    thresholds: np.ndarray | tuple[float, float] = (0.1, 0.0),
     params: RuleParams | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Judge every pixel of one date land, water or unknown, and say why.

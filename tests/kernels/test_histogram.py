@@ -166,10 +166,16 @@ def test_proven_tiles_move_the_threshold_part_of_the_way():
 
 
 def test_bounds_are_kept_and_told():
-    counts = tiles(mixture(0.5, wet=0.9, land=0.5, spread=0.03))
+    counts = tiles(mixture(0.5, wet=0.9, land=0.05, spread=0.03))
     value, source = decide_thresholds(counts)
     assert value[0] == np.float32(ThresholdParams().upper[0])
     assert sources(source)[0] == "clipped_to_bounds"
+
+
+def test_forest_and_field_are_no_water():
+    value, source = decide_thresholds(tiles(mixture(0.5, wet=-0.1, land=-0.5, spread=0.03)))
+    np.testing.assert_array_equal(value, np.float32(ThresholdParams().fixed))
+    assert sources(source) == ["fallback_unimodal"] * 2
 
 
 def test_order_of_tiles_and_fixed():

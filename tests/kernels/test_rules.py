@@ -9,7 +9,13 @@ from lakecube.names import JUDGED, LAND_REASONS, NO_VALID_BANDS, OBSERVATION, RE
 
 NAMES = ("blue", "green", "red", "rededge1", "nir", "nir09", "swir16", "swir22")
 JUDGED_CODES = [OBSERVATION[name] for name in JUDGED]
-MODES = [RuleParams(), RuleParams.paper(), RuleParams(rules="none", combine="union"), RuleParams(combine="intersection")]
+MODES = [
+    RuleParams(),
+    RuleParams.paper(),
+    RuleParams(rules="none", combine="union"),
+    RuleParams(rules="none", combine="sum"),
+    RuleParams(combine="intersection"),
+]
 
 
 def scene(shape=(40, 50), seed=0, states=True):
@@ -21,7 +27,7 @@ def scene(shape=(40, 50), seed=0, states=True):
         bands[name][wet] = rng.random(wet.sum()) * high
     for k in ("green", "nir", "rededge1", "nir09"):
         bands[k][rng.random(shape) < 0.03] = np.nan
-    observation = rng.choice(list(OBSERVATION.values()), shape).astype(np.uint8) if states else np.zeros(shape, np.uint8)
+    observation = rng.choice(list(OBSERVATION.values()) if states else [0], shape).astype(np.uint8)
     slope = (rng.random(shape) * 30).astype(np.float32)
     slope[0, :5] = np.nan
     return bands, observation, slope
@@ -57,17 +63,16 @@ def naive(bands, observation, slope, thresholds, p):
             "nir": v["nir"] > f(p.nir_max), "nir09": v["nir09"] > f(p.nir09_max), "slope": slope[at] > f(p.slope_max),
             "mndwi_below": not mndwi > tm, "awei_sh_below": not awei > ta,
         }  # fmt: skip
-        first = f(p.mndwi_weight) * beyond(v["green"], v["swir16"], tm)
+        first = f(p.contrast_weight) * beyond(v["green"], v["swir16"], tm)
+        first += f(p.ndwi_weight) * beyond(v["green"], v["nir"], p.ndwi_min)
         second = f(p.awei_sh_weight) * min(max((awei - ta) / f(p.awei_sh_span), f(-1)), f(1))
         combined = {"sum": first + second, "intersection": min(first, second), "union": max(first, second)}[p.combine]
-        shade = f(p.ndwi_weight) * beyond(v["green"], v["nir"], p.ndwi_min)
-        held["dark_shadow"] = shade < 0 and mndwi > tm
         fired[at] = sum(1 << RULE_BITS[k] for k, yes in held.items() if yes)
         penalties = {
             "ndvi": f(p.contrast_weight) * beyond(v["nir"], v["red"], p.ndvi_start),
             "ndbi": f(p.contrast_weight) * beyond(v["swir16"], v["nir"], p.ndbi_max),
             "ndrei": f(p.contrast_weight) * beyond(v["nir"], v["rededge1"], p.ndrei_max),
-            "nir": f(p.nir_weight) * (v["nir"] - f(p.nir_start)),
+            "nir": f(p.nir_weight) * (v["nir"] - f(p.nir_max)),
             "nir09": f(p.nir_weight) * (v["nir09"] - f(p.nir09_max)),
             "slope": f(p.slope_weight) * (slope[at] - f(p.slope_max)),
         }
@@ -79,14 +84,14 @@ def naive(bands, observation, slope, thresholds, p):
             reason[at] = 0 if mask[at] else LAND_REASONS[ground or "index_below_threshold"]
             continue
         penalties = {k: x for k, x in penalties.items() if x > 0}
-        score[at] = combined + shade - sum(penalties.values(), f(0))
+        score[at] = combined - sum(penalties.values(), f(0))
         worst = max(penalties, key=penalties.get, default=None)
         if combined <= 0:
             reason[at] = LAND_REASONS["index_below_threshold"]
         elif worst and combined <= penalties[worst]:
             reason[at] = LAND_REASONS[worst]
         else:
-            reason[at] = LAND_REASONS["dark_shadow" if combined + shade <= 0 else "weak_evidence"]
+            reason[at] = LAND_REASONS["weak_evidence"]
     if p.rules != "evidence":
         return mask, reason, fired, None
     return naive_neighbours(mask, reason, fired, score, p)
@@ -94,14 +99,14 @@ def naive(bands, observation, slope, thresholds, p):
 
 def naive_neighbours(mask, reason, fired, score, p):
     f, probability = np.float32, np.full(score.shape, np.nan)
-    levels = np.rint(255 / (1 + np.exp(-np.trunc(np.clip(score, -15, 15) * 8) / 8)))
+    levels = np.rint(255 / (1 + np.exp(-np.trunc(np.clip(score - f(p.neighbour_sure), -15, 15) * 8) / 8)))
     for y, x in zip(*np.nonzero(np.isfinite(score)), strict=True):
         box = levels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
         count = np.isfinite(box).sum() - 1
         value = score[y, x]
         if count:
             mean = f(np.nansum(box) - levels[y, x]) / f(count * 255)
-            value += f(p.neighbour_weight) * (mean - f(p.neighbour_mean))
+            value += f(p.neighbour_weight) * (min(mean / f(p.neighbour_full), f(1)) - f(p.neighbour_neutral))
         mask[y, x] = value > 0
         if value > 0:
             reason[y, x] = 0
@@ -137,7 +142,8 @@ def test_what_is_not_judged_has_no_influence(p):
     for junk in (np.nan, np.inf, 1e30, -5.0):
         other = {k: np.where(unseen, np.float32(junk), v) for k, v in bands.items()}
         other["blue"] = np.where(unseen, rng.random(unseen.shape, np.float32), bands["blue"])
-        for a, b in zip(first, classify(other, observation, np.where(unseen, np.float32(junk), slope), params=p), strict=True):
+        tilt = np.where(unseen, np.float32(junk), slope)
+        for a, b in zip(first, classify(other, observation, tilt, params=p), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -192,8 +198,8 @@ def test_unknown_is_told_why():
 def test_absent_bands_leave_their_rule_out():
     bands, observation, slope = scene(states=False)
     bands = {k: np.nan_to_num(v) for k, v in bands.items()}
-    paper = RuleParams.paper()
-    _, _, fired, _ = classify({k: v for k, v in bands.items() if k not in ("rededge1", "nir09")}, observation, None, params=paper)
+    few = {k: v for k, v in bands.items() if k not in ("rededge1", "nir09")}
+    _, _, fired, _ = classify(few, observation, None, params=RuleParams.paper())
     for name in ("ndrei", "nir09", "slope"):
         assert not (fired >> RULE_BITS[name] & 1).any()
     as_nir08 = {("nir08" if k == "nir" else k): v for k, v in bands.items()}
@@ -212,7 +218,7 @@ def test_mndwi_alone_where_awei_is_impossible():
     hard = RuleParams(rules="none", combine="intersection")
     mask, _, fired, _ = classify(some, observation, params=hard)
     valid = np.isfinite(bands["green"]) & np.isfinite(bands["nir"])
-    wet = indices.mndwi(bands["green"], bands["swir16"]) > np.float32(0.12)
+    wet = indices.mndwi(bands["green"], bands["swir16"]) > np.float32(0.1)
     np.testing.assert_array_equal(mask, np.where(valid, wet, 255))
     assert not (fired >> RULE_BITS["awei_sh_below"] & 1).any()
     with pytest.raises(ValueError, match="AWEIsh needs"):
@@ -223,13 +229,44 @@ def test_mndwi_alone_where_awei_is_impossible():
 
 
 def test_a_pixel_without_neighbours_is_judged_by_itself():
-    water = {k: np.full((3, 3), v, np.float32) for k, v in zip(NAMES, (0.03, 0.06, 0.03, 0.02, 0.01, 0.01, 0.005, 0.003), strict=True)}
+    spectrum = zip(NAMES, (0.03, 0.06, 0.03, 0.02, 0.01, 0.01, 0.005, 0.003), strict=True)
+    water = {k: np.full((3, 3), v, np.float32) for k, v in spectrum}
     observation = np.full((3, 3), OBSERVATION["cloud"], np.uint8)
     observation[1, 1] = OBSERVATION["clear"]
     mask, _, _, probability = classify(water, observation)
     assert mask[1, 1] == 1
     one = classify({k: v[:1, :1] for k, v in water.items()}, np.zeros((1, 1), np.uint8))
     assert one[3][0, 0] == probability[1, 1]
+
+
+LAND_SPECTRA = {  # blue, green, red, nir, swir16, swir22
+    "grass": (0.04, 0.08, 0.06, 0.40, 0.22, 0.11), "crop": (0.03, 0.06, 0.04, 0.35, 0.18, 0.08),
+    "conifer": (0.02, 0.035, 0.025, 0.18, 0.08, 0.035), "forest in shade": (0.008, 0.012, 0.008, 0.05, 0.026, 0.012),
+    "dry soil": (0.10, 0.14, 0.18, 0.25, 0.32, 0.27), "dark soil": (0.05, 0.07, 0.09, 0.13, 0.18, 0.15),
+    "mud": (0.06, 0.08, 0.10, 0.13, 0.12, 0.08), "asphalt": (0.08, 0.09, 0.10, 0.12, 0.13, 0.12),
+    "concrete": (0.18, 0.21, 0.23, 0.26, 0.28, 0.26), "sand": (0.2, 0.26, 0.32, 0.38, 0.45, 0.40),
+    "scrub": (0.04, 0.06, 0.06, 0.22, 0.2, 0.12),
+}  # fmt: skip
+WATER_SPECTRA = {
+    "dark": (0.03, 0.03, 0.015, 0.008, 0.005, 0.003), "clear": (0.05, 0.06, 0.03, 0.01, 0.005, 0.003),
+    "turbid": (0.08, 0.11, 0.12, 0.08, 0.02, 0.01), "green": (0.03, 0.06, 0.04, 0.05, 0.015, 0.01),
+}  # fmt: skip
+SIX = ("blue", "green", "red", "nir", "swir16", "swir22")
+
+
+@pytest.mark.parametrize("land", LAND_SPECTRA)
+@pytest.mark.parametrize("water", WATER_SPECTRA)
+def test_neighbours_do_not_move_a_pure_shore(land, water):
+    """A straight shore between pure pixels, a bay of one pixel and a lone water pixel stay where they are."""
+    wet = np.zeros((9, 9), bool)
+    wet[:4], wet[4, 3] = True, True
+    lone = np.zeros((9, 9), bool)
+    lone[4, 4] = True
+    for truth in (wet, lone, ~lone):
+        bands = {k: np.where(truth, w, s).astype(np.float32) for k, w, s in zip(
+            SIX, WATER_SPECTRA[water], LAND_SPECTRA[land], strict=True)}  # fmt: skip
+        mask = classify(bands, np.zeros((9, 9), np.uint8))[0]
+        np.testing.assert_array_equal(mask == 1, truth)
 
 
 def test_more_evidence_against_never_makes_water():
@@ -248,7 +285,7 @@ def test_empty_block():
 
 @pytest.mark.parametrize("change", [
     {"rules": "strict"}, {"combine": "or"}, {"noise": 0.0}, {"noise": -1.0}, {"ndvi_max": np.nan},
-    {"mndwi_weight": -1.0}, {"neighbour_mean": 1.5}, {"awei_sh_span": 0.0},
+    {"contrast_weight": -1.0}, {"neighbour_neutral": 1.5}, {"neighbour_full": 0.0}, {"awei_sh_span": 0.0},
 ])  # fmt: skip
 def test_parameters_are_validated(change):
     with pytest.raises(ValueError, match=next(iter(change))):
