@@ -62,7 +62,7 @@ def read_root(path: Path) -> Visible | None:
         raise StoreExistsError(f"{path} is a file: choose another path for the store")
     try:
         text = (path / ROOT).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if path.exists() and any(path.iterdir()) and not (path / "_ledger").is_dir():
             raise StoreExistsError(
                 f"{path} exists and is not a lakecube store; nothing in it was touched. Choose another path"
@@ -99,7 +99,8 @@ def commit(
         if not files.exists(f"{name}/{ROOT}") or files.read(f"{name}/{ROOT}") != data:
             files.write(f"{name}/{ROOT}", data)
     sync_all()
-    files.write(ROOT, dumps(group_document({**attrs, "lakecube_layout": LAYOUT}, {**kept, **documents})))
+    root = group_document({**attrs, "lakecube_layout": LAYOUT}, {**kept, **documents})
+    files.write(ROOT, dumps(root), durable=True)
 
 
 def forget_unseen(files: LocalFiles, visible: Visible | None) -> None:

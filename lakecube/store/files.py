@@ -27,8 +27,8 @@ class Files(Protocol):
     def read(self, key: str) -> bytes:
         """Bytes of `key`; FileNotFoundError if there is none."""
 
-    def write(self, key: str, data: bytes) -> None:
-        """Put `data` under `key`, whole or not at all, and durably."""
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Put `data` under `key`, whole or not at all; `durable` survives a power cut after the call."""
 
     def create(self, key: str, data: bytes) -> None:
         """As `write`, but FileExistsError if `key` exists: one of several racing callers wins."""
@@ -53,8 +53,8 @@ class LocalFiles:
         """Bytes of `key`; FileNotFoundError if there is none."""
         return (self.root / key).read_bytes()
 
-    def write(self, key: str, data: bytes) -> None:
-        """Put `data` under `key` by an atomic rename; the file and its directory are synced."""
+    def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Put `data` under `key` by an atomic rename; if `durable`, the file and its directory are synced."""
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
@@ -62,12 +62,14 @@ class LocalFiles:
             with partial.open("wb") as stream:
                 stream.write(data)
                 stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        if durable:
+            _sync_directory(path.parent)
 
     def create(self, key: str, data: bytes) -> None:
         """Put `data` under a new `key`; FileExistsError if it exists."""

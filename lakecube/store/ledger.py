@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,22 @@ class Ledger:
         self._write(ROWS, {"rows": rows})
 
     def pending(self) -> str | None:
-        """Hash of the write that was under way, or None."""
+        """Hash of the write that was under way, or None.
+
+        Chunks are put on disk at the commit, not before. A killed process loses none of them, but a machine
+        that went down may have: then the ledger's word is not trusted, and the write starts anew.
+        """
         found = self._read(PLAN)
-        return found["plan"] if found else None
+        return found.get("plan") if found.get("boot") == _boot() else None
+
+    def is_pending(self) -> bool:
+        """Whether a write was under way, of whatever plan."""
+        return self.files.exists(PLAN)
 
     def begin(self, plan: str) -> None:
         """Forget whatever was pending and start `plan`."""
         self.files.delete(PENDING)
-        self._write(PLAN, {"plan": plan})
+        self._write(PLAN, {"plan": plan, "boot": _boot()})
 
     def finish(self) -> None:
         """Nothing is pending any more."""
@@ -82,6 +91,14 @@ class Ledger:
 
     def _write(self, key: str, document: Mapping[str, Any]) -> None:
         self.files.write(key, json.dumps(document, indent=1).encode())
+
+
+def _boot() -> str:
+    """What changes when the machine restarts, where the system tells."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def pack(values: np.ndarray) -> dict[str, Any]:

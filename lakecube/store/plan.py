@@ -161,7 +161,7 @@ def _check_same(contents: Contents, visible: Visible) -> None:
     if contents.configuration != visible.attrs["configuration_hash"]:
         raise StoreError(f"the store was made with another configuration: {_differences(contents, visible)}. {advice}")
     names = set(contents.pixels)
-    there = {n for n in visible.arrays() if visible.documents[n]["dimension_names"] == [TIME, Y, X]}
+    there = {n for n in visible.arrays() if visible.documents[n].get("dimension_names") == [TIME, Y, X]}
     if names != there:
         raise StoreError(f"the store holds {sorted(there)} per date, given are {sorted(names)}. {advice}")
     for name in names:

@@ -139,7 +139,7 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
     if keys is None:
         raise StoreError(f"the ledger of {root} is gone, so its rows cannot be told apart: use mode='overwrite'")
     pending = ledger.pending()
-    if visible is None and pending is None and ledger.rows(1):
+    if visible is None and not ledger.is_pending() and ledger.rows(1):
         raise StoreError(
             f"{root / ROOT} is missing, but the ledger knows that this store was finished: restore that file, "
             "or remove the directory and write the store again"
