@@ -203,6 +203,6 @@ def _draw(store: xr.Dataset, cube: xr.Dataset, archive: Archive, result: dict[st
 
 def _best_to_show(series: AreaSeries) -> int:
     """A date that shows much water and some cloud, and little snow."""
-    snow = series.by_reason[:, OBSERVATION["snow_ice"]] / series.total
+    unwanted = series.by_reason[:, [OBSERVATION["snow_ice"], OBSERVATION["not_acquired"]]].sum(axis=1) / series.total
     some_cloud = (series.seen > 0.5) & (series.seen < 0.97)
-    return int(np.argmax(series.water * np.where(some_cloud, 1.0, 0.1) * (snow < 0.02)))
+    return int(np.argmax(series.water * np.where(some_cloud, 1.0, 0.1) * np.where(unwanted < 0.05, 1.0, 0.01)))

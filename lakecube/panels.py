@@ -77,7 +77,7 @@ def draw_series(
     order = np.argsort(series.dates)
     dates, water, seen = series.dates[order], series.water[order] / 1e6, series.seen[order]
     axes.vlines(dates, 0, water, color=GREY, linewidth=0.8, zorder=1)
-    look = {"s": 42, "edgecolor": INK, "linewidth": 0.7, "zorder": 3, "label": "mapped, shaded by share seen"}
+    look: dict[str, Any] = {"s": 42, "edgecolor": INK, "linewidth": 0.7, "zorder": 3, "label": "mapped, shaded by share seen"}
     shades = axes.scatter(dates, water, c=seen, cmap="cividis_r", vmin=0, vmax=1, **look)
     if truth is not None:
         axes.plot(dates, np.asarray(truth)[order] / 1e6, color=ORANGE, linewidth=1.4, zorder=2,
@@ -174,7 +174,7 @@ def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     axes.plot([start, end], [level, level], transform=axes.transAxes, color="white", linewidth=5, solid_capstyle="butt")
     axes.plot([start, end], [level, level], transform=axes.transAxes, color=INK, linewidth=2.5, solid_capstyle="butt")
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    look = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
+    look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
     axes.text((start + end) / 2, level + 0.015, text, transform=axes.transAxes, bbox=box, **look)
 

@@ -56,6 +56,7 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
     starts = cube[TIME].values.astype(unit)
     periods = np.unique(starts)
     bands = [b for b in BANDS if b in cube]
+    coords = {n: c for n, c in cube.coords.items() if TIME not in c.dims}  # before chunk(), which makes them lazy
     cube = cube.chunk({TIME: 1}).unify_chunks()
     pictures = [_picture(cube.isel({TIME: np.flatnonzero(starts == p)}), bands, choice) for p in periods]
     variables: dict[str, Any] = {}
@@ -63,7 +64,6 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
         stacked = da.concatenate([picture[k] for picture in pictures], axis=0)
         variables[name] = ((TIME, Y, X), stacked, cube[name].attrs)
     bounds = np.stack([periods, periods + 1], axis=1).astype("datetime64[ns]")
-    coords = {n: c for n, c in cube.coords.items() if TIME not in c.dims}
     out = xr.Dataset(variables, coords={**coords, TIME: bounds[:, 0], "time_bounds": ((TIME, "bnds"), bounds)})
     out[TIME].attrs = {"standard_name": "time", "bounds": "time_bounds"}
     static = {n: v for n, v in cube.data_vars.items() if TIME not in v.dims}

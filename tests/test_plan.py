@@ -1,0 +1,105 @@
+"""`plan`: no pixel is read, and what it counts is what `to_zarr` then runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import dask
+import numpy as np
+import pytest
+
+import lakecube
+from lakecube.errors import InvalidInputError
+from lakecube.plan import Plan, plan
+
+
+@pytest.fixture(scope="module")
+def gone(archive, tmp_path_factory):
+    """The items of an archive whose files are not there."""
+    folder = tmp_path_factory.mktemp("gone")
+    shutil.copy(archive.items_path, folder / "items.json")
+    return folder / "items.json"
+
+
+def refuse(dsk, keys, **kwargs):
+    raise AssertionError("computed")
+
+
+@pytest.mark.parametrize("options", [{}, {"threshold": "fixed"}, {"composite": "month"}, {"chunks": 50}])
+def test_no_pixel_is_read(gone, options):
+    with dask.config.set(scheduler=refuse):
+        made = lakecube.open(gone, chunks=64).water.plan(**options)
+    assert made.scenes == 6
+    assert made.dates == 3
+    assert made.pixels == 3 * np.prod(made.shape)
+    assert made.bytes_raw > 0
+    assert made.bytes_read > 0
+    assert made.bytes_measured == 0
+
+
+def test_bytes_follow_the_files_and_the_window(archive, gone):
+    whole = lakecube.open(archive.items_path).water.plan(threshold="fixed")
+    assert whole.bytes_measured == pytest.approx(1)
+    bands = {"blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "nir": "B08", "nir09": "B09", "swir16": "B11",
+             "swir22": "B12", "scl": "SCL"}  # fmt: skip
+    files = [f for f in archive.path.rglob("*.tif") if f.stem.upper() in bands.values()]
+    assert whole.bytes_read <= sum(f.stat().st_size for f in files) * 1.001
+    assert whole.bytes_read >= sum(f.stat().st_size for f in files) * 0.9
+    west, south, east, north = archive.bbox
+    half = lakecube.open(archive.items_path, bbox=(west, south, east, (south + north) / 2)).water.plan(
+        threshold="fixed"
+    )
+    assert half.bytes_read == pytest.approx(whole.bytes_read / 2, rel=0.15)
+    assert half.bytes_raw == pytest.approx(whole.bytes_raw / 2, rel=0.15)
+
+
+def test_the_pass_for_thresholds_costs_reading(archive):
+    cube = lakecube.open(archive.items_path)
+    assert plan(cube).bytes_read > plan(cube, threshold="fixed").bytes_read
+
+
+@pytest.mark.parametrize("options", [{}, {"threshold": "fixed"}])
+def test_tasks_are_those_that_run(archive, tmp_path, options):
+    cube = lakecube.open(archive.items_path, chunks=40)
+    made = cube.water.plan(chunks=40, **options)
+    cube.water.extract(**options).water.to_zarr(tmp_path / "s.zarr", chunks=40, progress=False)
+    (report,) = (tmp_path / "s.zarr" / "_runs").glob("*.json")
+    ran = {name: facts["tasks"] for name, facts in json.loads(report.read_text())["passes"].items()}
+    assert made.blocks == 3 * 4 * 4
+    assert sum(made.tasks.values()) == pytest.approx(sum(ran.values()), rel=0.15)
+
+
+def test_an_extract_has_a_plan_without_bytes(cube):
+    made = plan(cube.water.extract())
+    assert made.bytes_read is None
+    assert "not known" in repr(made)
+
+
+def test_it_prints_and_serialises(gone):
+    made = lakecube.open(gone).water.plan()
+    assert isinstance(made, Plan)
+    assert made.to_dict() == json.loads(json.dumps(made.to_dict())) | {
+        k: v for k, v in made.to_dict().items() if isinstance(v, tuple)
+    }
+    assert "Estimates:" in repr(made)
+    assert made._repr_html_().startswith("<table>")
+
+
+def test_the_absurd_is_doubted_with_advice(gone, monkeypatch):
+    fine = lakecube.open(gone).water.plan()
+    assert fine.warnings == ()
+    finer = lakecube.open(gone, crs="EPSG:32648", resolution=2, chunks=1000).water.plan()
+    assert any("leave out resolution=" in w for w in finer.warnings)
+    assert any(
+        "chunks=1024" in w for w in lakecube.open(gone, resolution=2, chunks=100).water.plan(chunks=100).warnings
+    )
+    monkeypatch.setattr("lakecube.plan._memory_here", lambda: 10**8)
+    assert any("fewer workers" in w for w in lakecube.open(gone).water.plan().warnings)
+
+
+def test_wrong_parameters_are_refused(gone):
+    with pytest.raises(InvalidInputError, match="no parameter typo"):
+        lakecube.open(gone).water.plan(typo=1)
+    with pytest.raises(InvalidInputError, match="bandwidth"):
+        lakecube.open(gone).water.plan(bandwidth=0)
