@@ -37,9 +37,13 @@ _JUDGED = np.array([code in {OBSERVATION[name] for name in JUDGED} for code in r
 # Log-odds in steps of 1/8 to probabilities in steps of 1/255: whole numbers add the same in any order.
 _STEPS, _HALF = np.float32(8), 128
 _LEVEL = np.rint(255 / (1 + np.exp(-(np.arange(2 * _HALF) - _HALF) / _STEPS))).astype(np.uint8)
-_BELOW, _WEAK, _NEIGHBOURS = (LAND_REASONS[k] for k in ("index_below_threshold", "weak_evidence", "neighbours"))
+_BELOW, _WEAK, _NEIGHBOURS = (
+    np.uint8(LAND_REASONS[k]) for k in ("index_below_threshold", "weak_evidence", "neighbours")
+)
 _RULES = ("ndvi", "ndbi", "ndrei", "nir", "nir09", "slope")
-_LAND_NDVI, _LAND_NDBI, _LAND_NDREI, _LAND_NIR, _LAND_NIR09, _LAND_SLOPE = (LAND_REASONS[k] for k in _RULES)
+_LAND_NDVI, _LAND_NDBI, _LAND_NDREI, _LAND_NIR, _LAND_NIR09, _LAND_SLOPE = (
+    np.uint8(LAND_REASONS[k]) for k in _RULES
+)
 _BIT_NDVI, _BIT_NDBI, _BIT_NDREI, _BIT_NIR, _BIT_NIR09, _BIT_SLOPE = (np.uint16(1 << RULE_BITS[k]) for k in _RULES)
 _REASONS = np.array([LAND_REASONS[k] for k in _RULES], np.uint8)
 _BITS = np.array([1 << RULE_BITS[k] for k in _RULES], np.uint16)
@@ -185,89 +189,67 @@ def _wet(mndwi, awei, evidence, t_m, t_a, combine):  # type: ignore[no-untyped-d
 
 
 @jit_inline
+def _against(penalty, code, total, worst, ground):  # type: ignore[no-untyped-def]
+    """Add a penalty where it is positive (a NaN is not) and keep the code of the worst; selects, no branches."""
+    total += penalty if penalty > np.float32(0) else np.float32(0)
+    ground = code if penalty > worst else ground
+    worst = penalty if penalty > worst else worst
+    return total, worst, ground
+
+
+@jit_inline
 def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):  # type: ignore[no-untyped-def]
     """Return log-odds, the decisive ground against water, and the rules fired, of one valid pixel."""
-    zero, one = np.float32(0), np.float32(1)
-    fired = np.uint16(0)
+    zero, one, no = np.float32(0), np.float32(1), np.uint16(0)
     mndwi, awei = (g - s1) / (g + s1), zero
     evidence = p.contrast_weight * _beyond(g, s1, t_m, p.noise)
+    fired = no if mndwi > t_m else _BIT_MNDWI
     if has.nir:
         evidence += p.ndwi_weight * _beyond(g, n, p.ndwi_min, p.noise)
-    if not mndwi > t_m:
-        fired |= _BIT_MNDWI
     if has.awei_sh:
         awei = _awei_sh(b, g, n, s1, s2)
-        if not awei > t_a:
-            fired |= _BIT_AWEI
+        fired |= no if awei > t_a else _BIT_AWEI
         second = p.awei_sh_weight * min(max((awei - t_a) / p.awei_sh_span, -one), one)
         evidence = _combined(evidence, second, combine)
-    against = worst = zero
-    ground = _WEAK
+    against, worst, ground = zero, zero, _WEAK
     if has.red:
-        if _above(n, r, p.ndvi_max):
-            fired |= _BIT_NDVI
+        fired |= _BIT_NDVI if _above(n, r, p.ndvi_max) else no
         penalty = p.contrast_weight * _beyond(n, r, p.ndvi_start, p.noise)
-        if penalty > zero:
-            against += penalty
-        if penalty > worst:
-            worst, ground = penalty, _LAND_NDVI
+        against, worst, ground = _against(penalty, _LAND_NDVI, against, worst, ground)
     if has.nir:
-        if _above(s1, n, p.ndbi_max):
-            fired |= _BIT_NDBI
+        fired |= _BIT_NDBI if _above(s1, n, p.ndbi_max) else no
         penalty = p.contrast_weight * _beyond(s1, n, p.ndbi_max, p.noise)
-        if penalty > zero:
-            against += penalty
-        if penalty > worst:
-            worst, ground = penalty, _LAND_NDBI
-    if has.rededge1 and np.isfinite(re):
-        if _above(n, re, p.ndrei_max):
-            fired |= _BIT_NDREI
+        against, worst, ground = _against(penalty, _LAND_NDBI, against, worst, ground)
+    if has.rededge1:
+        fired |= _BIT_NDREI if _above(n, re, p.ndrei_max) else no
         penalty = p.contrast_weight * _beyond(n, re, p.ndrei_max, p.noise)
-        if penalty > zero:
-            against += penalty
-        if penalty > worst:
-            worst, ground = penalty, _LAND_NDREI
+        against, worst, ground = _against(penalty, _LAND_NDREI, against, worst, ground)
     if has.nir:
-        if n > p.nir_max:
-            fired |= _BIT_NIR
+        fired |= _BIT_NIR if n > p.nir_max else no
         penalty = p.nir_weight * (n - p.nir_max)
-        if penalty > zero:
-            against += penalty
-        if penalty > worst:
-            worst, ground = penalty, _LAND_NIR
-    if has.nir09 and np.isfinite(n9):
-        if n9 > p.nir09_max:
-            fired |= _BIT_NIR09
+        against, worst, ground = _against(penalty, _LAND_NIR, against, worst, ground)
+    if has.nir09:
+        fired |= _BIT_NIR09 if n9 > p.nir09_max else no
         penalty = p.nir_weight * (n9 - p.nir09_max)
-        if penalty > zero:
-            against += penalty
-        if penalty > worst:
-            worst, ground = penalty, _LAND_NIR09
-    if has.slope and np.isfinite(tilt):
-        if tilt > p.slope_max:
-            fired |= _BIT_SLOPE
+        against, worst, ground = _against(penalty, _LAND_NIR09, against, worst, ground)
+    if has.slope:
+        fired |= _BIT_SLOPE if tilt > p.slope_max else no
         penalty = p.slope_weight * (tilt - p.slope_max)
-        if penalty > zero:
-            against += penalty
-        if penalty > worst:
-            worst, ground = penalty, _LAND_SLOPE
+        against, worst, ground = _against(penalty, _LAND_SLOPE, against, worst, ground)
     if hard:
-        wet = _wet(mndwi, awei, evidence, t_m, t_a, combine)
-        return (one if wet else -one), _BELOW, fired
-    if evidence <= zero:
-        ground = _BELOW
-    elif evidence > worst:
-        ground = _WEAK
-    return evidence - against, ground, fired
+        return (one if _wet(mndwi, awei, evidence, t_m, t_a, combine) else -one), _BELOW, fired
+    ground = _WEAK if evidence > worst else ground
+    return evidence - against, (ground if evidence > zero else _BELOW), fired
 
 
 @jit
 def _score_all(blue, green, red, rededge1, nir, nir09, swir16, swir22, slope, observation, judged, t_m, t_a,
                has, p, combine, hard, level, score, ground, fired, near, seen):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Fill `score`, `ground` and `fired`, and `near` and `seen`, which have a border of one pixel."""
+    """Fill `score`, `ground`, `fired`, and `near` and `seen`, which have a border of one pixel; unseen stays unseen."""
     for i in range(green.shape[0]):
         for j in range(green.shape[1]):
             if not judged[observation[i, j]]:
+                ground[i, j] = observation[i, j]
                 continue
             b, g, r, re, n = blue[i, j], green[i, j], red[i, j], rededge1[i, j], nir[i, j]
             n9, s1, s2 = nir09[i, j], swir16[i, j], swir22[i, j]
@@ -291,8 +273,8 @@ def _score_all(blue, green, red, rededge1, nir, nir09, swir16, swir22, slope, ob
 
 
 @jit
-def _decide(score, ground, near, seen, p, odds, mask, reason, fired, probability):  # type: ignore[no-untyped-def]
-    """Add the neighbours' evidence to `score`, decide, and turn the sum into a probability."""
+def _decide(score, near, seen, p, odds, mask, reason, fired, probability):  # type: ignore[no-untyped-def]
+    """Add the neighbours' evidence to `score`, decide, and turn the sum into a probability; `reason` has the ground."""
     zero = np.float32(0)
     for i in range(score.shape[0]):
         for j in range(score.shape[1]):
@@ -313,8 +295,6 @@ def _decide(score, ground, near, seen, p, odds, mask, reason, fired, probability
                 if score[i, j] > zero:
                     reason[i, j] = _NEIGHBOURS
                     fired[i, j] |= _BIT_NEIGHBOURS
-                else:
-                    reason[i, j] = ground[i, j]
             place = (min(max(value, np.float32(-15)), np.float32(15)) + np.float32(16)) * _STEPS
             k = np.int64(place)
             probability[i, j] = odds[k] + (odds[k + 1] - odds[k]) * (place - np.float32(k))
@@ -406,7 +386,7 @@ def classify(
     -----
     Reach: `REACH` with ``rules="evidence"``, else 0. Law: exact, bitwise, for any cut with that halo. At the true
     edge, and beside unknown pixels, the mean is over the neighbours that were judged; with none the neighbours are
-    neutral. O(pixels), two passes, 7 bytes a pixel of scratch. Inputs are never written.
+    neutral. O(pixels), two passes, 6 bytes a pixel of scratch. Inputs are never written.
 
     References
     ----------
@@ -439,16 +419,15 @@ def classify(
     hard = p.rules != "evidence"
     combine = COMBINE.index(p.combine) if awei else COMBINE.index("mndwi")
 
-    score, ground, fired = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint16)
+    score, reason, fired = np.empty(shape, np.float32), np.empty(shape, np.uint8), np.zeros(shape, np.uint16)
     padded = (shape[0] + 2 * REACH, shape[1] + 2 * REACH)
     near, seen = np.zeros(padded, np.uint8), np.zeros(padded, np.uint8)
     _score_all(*arrays, stand_in if tilt is None else tilt, observation, _JUDGED, t_m, t_a, has, numbers, combine,
-               hard, _LEVEL, score, ground, fired, near, seen)  # fmt: skip
+               hard, _LEVEL, score, reason, fired, near, seen)  # fmt: skip
     mask = np.full(shape, UNKNOWN, np.uint8)
-    reason = np.where(_JUDGED[observation], ground, observation)
     if hard:
         _decide_hard(score, seen, p.rules == "paper", mask, reason, fired, _REASONS, _BITS)
         return mask, reason, fired, None
     probability = np.full(shape, np.nan, np.float32)
-    _decide(score, ground, near, seen, numbers, _ODDS, mask, reason, fired, probability)
+    _decide(score, near, seen, numbers, _ODDS, mask, reason, fired, probability)
     return mask, reason, fired, probability
