@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from lakecube.chunked import blockwise, law
+from lakecube.chunked import blockwise, field, law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.counts import count_states, divide_counts
 from lakecube.names import TIME, VARIABLES, YEAR, X, Y
@@ -59,7 +59,7 @@ def count(water_mask: xr.DataArray) -> xr.Dataset:
     mask = _checked(water_mask)
     coords = {name: c for name, c in mask.coords.items() if TIME not in c.dims}
     pairs = _count_pairs(mask)
-    wet, clear = _take(pairs, "wet"), _take(pairs, "clear")
+    wet, clear = field(pairs, "wet"), field(pairs, "clear")
     return xr.Dataset(
         {"count_wet": _named("count_wet", wet), "count_clear": _named("count_clear", clear)}, coords=coords
     )
@@ -169,7 +169,7 @@ def _checked(mask: xr.DataArray) -> xr.DataArray:
 
 def _count_pairs(mask: xr.DataArray) -> da.Array:
     if mask.sizes[TIME] == 0:
-        return da.zeros(mask.shape[1:], _PAIR, chunks=mask.chunks[1:] if mask.chunks else "auto")
+        return da.zeros(mask.shape[1:], dtype=_PAIR, chunks=mask.data.chunks[1:])
     return da.reduction(
         mask.data, _chunk, _total, axis=0, combine=_combine, concatenate=True, dtype=_PAIR, meta=np.empty((0, 0), _PAIR)
     )
@@ -193,14 +193,6 @@ def _pairs(wet: np.ndarray, clear: np.ndarray) -> np.ndarray:
     pairs = np.empty(wet.shape, _PAIR)
     pairs["wet"], pairs["clear"] = wet, clear
     return pairs
-
-
-def _take(pairs: da.Array, name: str) -> da.Array:
-    return blockwise(_field, "yx", pairs, "yx", dtype=np.uint32, name=f"count-{name}", field=name)
-
-
-def _field(block: np.ndarray, field: str) -> np.ndarray:
-    return np.ascontiguousarray(block[field])
 
 
 def _named(name: str, data: Any) -> xr.Variable:

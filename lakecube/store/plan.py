@@ -97,10 +97,7 @@ def make_plan(
         if date not in stored:
             new.append(position)
         elif stored[date] != contents.keys[position]:
-            raise StoreError(
-                f"the store holds {date[:10]} made from other items or other input than given now; replacing a single "
-                'date is not supported yet. Use mode="overwrite" to make the whole store anew'
-            )
+            raise StoreError(_other_input(date, contents))
     _, *fixed = visible.metadata("water_mask").chunks
     size = (fixed[0], fixed[1])
     if chunks is not None and pixel_chunks(contents.water, chunks) != size:
@@ -115,6 +112,17 @@ def make_plan(
             f'(the first: {first}). Add them with mode="append", or choose another path'
         )
     return plan
+
+
+def _other_input(date: str, contents: Contents) -> str:
+    what = (
+        "items" if ITEM_ROW in contents.water.variables else "input (without an item table: other data or other chunks)"
+    )
+    return (
+        f"the store holds {date[:10]} made from other {what} than given now, and replacing a single date is not "
+        "supported yet. Give only dates that the store does not hold, or make the whole store anew with "
+        'mode="overwrite"'
+    )
 
 
 def pixel_chunks(water: xr.Dataset, chunks: Any) -> tuple[int, int]:

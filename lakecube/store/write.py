@@ -183,6 +183,8 @@ def _passes(
             _write_small(files, name, stored)
     new = [{"date": str(contents.dates[p]), "key": contents.keys[p]} for p in plan.positions]
     ledger.write_rows([*keys, *new])
+    run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
+    run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}
     metadata = {**plan.pixels, **{name: stored.metadata for name, stored in arrays.items()}}
     groups = {"revision": {}, _group(plan): revision_attrs(plan)}
     commit(files, root_attrs(plan, visible), metadata, groups, visible.documents if visible else {})
@@ -195,6 +197,12 @@ def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
         data = water[name].data.rechunk(-1)
         (out[name],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
     return out
+
+
+def _tally(values: np.ndarray | None) -> dict[str, int]:
+    """How often each value occurs: reads that failed belong in the report of the run."""
+    found, counts = np.unique(np.asarray([] if values is None else values).astype(str), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def _write_small(files: LocalFiles, name: str, stored: Stored) -> None:

@@ -138,3 +138,15 @@ def test_open_store_says_what_is_wrong(tmp_path):
         open_store(tmp_path / "s.zarr")
     with pytest.raises(StoreError, match="restore that file"):
         to_zarr(extract(times=1), tmp_path / "s.zarr")
+
+
+def test_the_report_of_a_run_tells_what_failed(tmp_path):
+    water = extract(times=3)
+    status = np.array(["read", "read", "failed: 503", "read", "read", "read"])
+    to_zarr(water.assign_coords(item_read_status=("item", status)), tmp_path / "s.zarr")
+    run = json.loads((tmp_path / "s.zarr/_runs/0.json").read_text())
+    assert run["items"]["item_read_status"] == {"failed: 503": 1, "read": 5}
+    assert run["dates"] == ["2019-11-20", "2019-12-06", "2019-12-22"]
+    assert run["unknown_share"].keys() == {"cloud"} and 0.1 < run["unknown_share"]["cloud"] < 0.3
+    assert run["bytes_written"] > 0 and set(run["passes"]) == {"facts", "observed", "revision"}
+    to_zarr(water, tmp_path / "s.zarr")  # a status is a result, not an identity
