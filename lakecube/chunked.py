@@ -150,13 +150,13 @@ def _merge_small(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
     return tuple(out)
 
 
-def field(structured: da.Array, name: str) -> da.Array:
-    """One field of a structured Dask array, as an array of its own dtype."""
-    dtype = structured.dtype[name]
-    return da.map_blocks(_field, structured, name, dtype=dtype, meta=np.empty((0,) * structured.ndim, dtype))
+def field(blocks: da.Array, name: str, dtype: Any = None) -> da.Array:
+    """One field of a Dask array of records, or of one whose blocks are mappings of arrays (then `dtype` is needed)."""
+    dtype = np.dtype(blocks.dtype[name] if dtype is None else dtype)
+    return da.map_blocks(_field, blocks, name, dtype=dtype, meta=np.empty((0,) * blocks.ndim, dtype))
 
 
-def _field(block: np.ndarray, name: str) -> np.ndarray:
+def _field(block: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(block[name])
 
 

@@ -18,11 +18,12 @@ from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import source_of, window_of
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord
+from lakecube.kernels.histogram import INDICES
 from lakecube.kernels.rules import BANDS, REACH, RuleParams, classify
 from lakecube.names import INDEX, TIME, VARIABLES, X, Y
 
-#: What one block of `judge` holds, one record per pixel.
-JUDGEMENT = np.dtype([("water_mask", "u1"), ("reason", "u1"), ("rules_fired", "u2"), ("water_probability", "f4")])
+#: What one block of `judge` holds, by name.
+OUTPUTS = ("water_mask", "reason", "rules_fired", "water_probability")
 
 
 @law("exact", reach=REACH)
@@ -78,9 +79,9 @@ def judge(
         raise InvalidInputError(f"rules={params.rules!r} gives no probability; use rules='evidence'")
     served = [band for band in BANDS if band in cube]
     judged = _judged(cube, threshold, served, params)
-    names = [n for n in JUDGEMENT.names or () if probability or n != "water_probability"]
+    specs = [VARIABLES[name] for name in OUTPUTS if probability or name != "water_probability"]
     out = xr.Dataset(
-        {name: (VARIABLES[name].dims, chunked.field(judged, name), VARIABLES[name].attrs) for name in names},
+        {s.name: (s.dims, chunked.field(judged, s.name, s.dtype), s.attrs) for s in specs},
         coords={name: cube[name] for name in (TIME, Y, X, "spatial_ref") if name in cube.coords},
     )
     return out.assign_attrs(rules_skipped=" ".join(_skipped(cube)))
@@ -108,15 +109,16 @@ def _skipped(cube: xr.Dataset) -> list[str]:
 
 
 def _judged(cube: xr.Dataset, threshold: xr.DataArray, served: Sequence[str], params: RuleParams) -> da.Array:
-    """The lazy structured array of `JUDGEMENT`, from the files where the cube is untouched, else from its arrays."""
-    limits = threshold.transpose(TIME, INDEX).data
+    """The lazy blocks of `OUTPUTS` by name, from the files where the cube is untouched, else from its arrays."""
+    cube = cube.transpose(TIME, Y, X, ...)
+    limits = _aligned(threshold, cube).data
     if not isinstance(limits, da.Array):
         limits = da.from_array(np.asarray(limits, np.float32), chunks=(1, -1))
     source = source_of(cube)
     if source is not None and limits.chunks[0] == source.chunk_sizes[0]:
         slope = _halo(cube, "slope", source.chunk_sizes[1:])
         extra = [] if slope is None else [slope, "yx"]
-        return source.map(_read_and_judge, limits, "ti", *extra, dtype=JUDGEMENT, name="lakecube-judge", params=params)
+        return source.map(_read_and_judge, limits, "ti", *extra, dtype=object, name="lakecube-judge", params=params)
     cube = chunked.enough_chunks(_all_lazy(cube), REACH).unify_chunks()
     arrays = [cube[name].data for name in (*served, "observation")]
     sizes = arrays[0].chunks
@@ -127,10 +129,27 @@ def _judged(cube: xr.Dataset, threshold: xr.DataArray, served: Sequence[str], pa
     pairs = [v for a in arrays for v in (chunked.with_halo(a, REACH), "tyx")]
     token = tokenize([a.name for a in arrays], limits.name, getattr(slope, "name", None), params)
     return chunked.blockwise(
-        _judge_arrays, "tyx", rows, "y", columns, "x", limits, "ti", *pairs, *extra, dtype=JUDGEMENT,
+        _judge_arrays, "tyx", rows, "y", columns, "x", limits, "ti", *pairs, *extra, dtype=object,
         name="lakecube-judge", token=token, adjust_chunks={"y": sizes[1], "x": sizes[2]}, served=tuple(served),
         shape=(cube.sizes[Y], cube.sizes[X]), params=params,
     )  # fmt: skip
+
+
+def _aligned(threshold: xr.DataArray, cube: xr.Dataset) -> xr.DataArray:
+    """The thresholds (time, index) in the order of the cube's dates and of `INDICES`, by their coordinates."""
+    if set(threshold.dims) != {TIME, INDEX}:
+        raise InvalidInputError(f"threshold has dims {threshold.dims}; (time, index) are needed")
+    try:
+        for dim, wanted in ((TIME, cube[TIME].values), (INDEX, np.array(INDICES))):
+            if dim in threshold.coords and not np.array_equal(threshold[dim].values, wanted):
+                threshold = threshold.sel({dim: wanted})
+    except KeyError as error:
+        raise InvalidInputError(f"threshold has no value for {error}; one per date of the cube is needed") from error
+    shape = cube.sizes[TIME], len(INDICES)
+    limits = threshold.transpose(TIME, INDEX)
+    if limits.shape != shape:
+        raise InvalidInputError(f"threshold has shape {limits.shape}; (dates, indices) {shape} is needed")
+    return limits
 
 
 def _all_lazy(cube: xr.Dataset) -> xr.Dataset:
@@ -150,25 +169,26 @@ def _halo(cube: xr.Dataset, name: str, sizes: tuple[tuple[int, ...], ...]) -> da
 def _read_and_judge(
     records: tuple[ItemRecord, ...], rows: tuple[int, int], columns: tuple[int, int], limits: Any, slope: Any = None, *,
     settings: ReadSettings, params: RuleParams,
-) -> np.ndarray:  # fmt: skip
+) -> dict[str, np.ndarray]:  # fmt: skip
     window = window_of(rows, columns)
     padded = window.pad(REACH).clip(settings.grid.shape)
     block = read_block(records, padded, settings, skip_masked=True)
-    return _judge(block, slope, _row(limits, 0), params)[window.within(padded)][np.newaxis]
+    judged = _judge(block, slope, _row(limits, 0), params)
+    return {name: np.ascontiguousarray(array[window.within(padded)])[np.newaxis] for name, array in judged.items()}
 
 
 def _judge_arrays(
     rows: tuple[int, int], columns: tuple[int, int], limits: Any, *blocks: np.ndarray, served: Sequence[str],
     shape: tuple[int, int], params: RuleParams,
-) -> np.ndarray:  # fmt: skip
+) -> dict[str, np.ndarray]:  # fmt: skip
     window = window_of(rows, columns)
-    padded = window.pad(REACH).clip(shape)
+    inside = window.within(window.pad(REACH).clip(shape))
     arrays, slope = blocks[: len(served) + 1], (blocks[len(served) + 1] if len(blocks) > len(served) + 1 else None)
-    out = np.empty((arrays[0].shape[0], *window.shape), JUDGEMENT)
-    for i in range(len(out)):
+    dates = []
+    for i in range(arrays[0].shape[0]):
         block = {n: np.ascontiguousarray(a[i]) for n, a in zip((*served, "observation"), arrays, strict=True)}
-        out[i] = _judge(block, slope, _row(limits, i), params)[window.within(padded)]
-    return out
+        dates.append(_judge(block, slope, _row(limits, i), params))
+    return {name: np.stack([date[name][inside] for date in dates]) for name in dates[0]}
 
 
 def _row(limits: Any, i: int) -> np.ndarray:
@@ -178,10 +198,7 @@ def _row(limits: Any, i: int) -> np.ndarray:
 
 def _judge(
     block: Mapping[str, np.ndarray], slope: np.ndarray | None, limits: np.ndarray, params: RuleParams
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     bands = {name: array for name, array in block.items() if name != "observation"}
-    mask, reason, fired, probability = classify(bands, block["observation"], slope, limits, params)
-    out = np.empty(mask.shape, JUDGEMENT)
-    out["water_mask"], out["reason"], out["rules_fired"] = mask, reason, fired
-    out["water_probability"] = np.float32(np.nan) if probability is None else probability
-    return out
+    judged = classify(bands, block["observation"], slope, limits, params)
+    return {name: array for name, array in zip(OUTPUTS, judged, strict=True) if array is not None}

@@ -28,7 +28,7 @@ from lakecube.io.grids import Placement, Window, apply_affine, coordinates_in, p
 from lakecube.io.hrefs import is_remote, strip_signature
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
-from lakecube.kernels import qa, resample
+from lakecube.kernels import mosaic, qa, resample
 from lakecube.kernels.morphology import dilate_disk
 from lakecube.names import JUDGED, OBSERVATION, OBSERVATION_PRIORITY
 
@@ -118,13 +118,17 @@ def read_block(
         Band name to float32 (rows, columns) reflectance, NaN where not observed, and ``"observation"``, uint8.
     """
     bands = settings.bands if bands is None else bands
-    out = {band: np.full(window.shape, np.nan, np.float32) for band in bands}
+    out: dict[str, np.ndarray] = {}
     state = np.full(window.shape, NOT_ACQUIRED, np.uint8)
     with rasterio.Env(**GDAL_OPTIONS):
         for record in records:
-            _add_item(record, window, settings, bands, skip_masked, state, out)
-            if (state == CLEAR).all():
+            if _touches(record, window, settings.grid):
+                _add_item(record, window, settings, bands, skip_masked, state, out)
+            if len(records) > 1 and (state == CLEAR).all():
                 break
+    for band in bands:
+        if band not in out:
+            out[band] = np.full(window.shape, np.nan, np.float32)
     return out | {"observation": state}
 
 
@@ -138,15 +142,13 @@ def _add_item(
     out: dict[str, np.ndarray],
 ) -> None:
     """Let one item speak for the pixels it saw better than the items before it (in place)."""
-    if not _touches(record, window, settings.grid):
-        return
     try:
         seen = _quality(record, window, settings)
-        better = RANK[seen] > RANK[state]
-        if not better.any():
+        better, count = mosaic.improves(seen, state, RANK)
+        if count == 0:
             return
-        if skip_masked and not IS_JUDGED[seen[better]].any():
-            state[better] = seen[better]
+        if skip_masked and not mosaic.any_chosen(better, seen, IS_JUDGED):
+            mosaic.take_chosen(state, seen, better)
             return
         if settings.offset_audit:
             record = with_audited_offset(record, settings.sign)
@@ -156,14 +158,15 @@ def _add_item(
         state[_covered(record, window, settings.grid) & (state == NOT_ACQUIRED)] = OBSERVATION["read_failed"]
         return
     for band in settings.validity_bands:  # what the quality layers rule out needs no valid band, read or not
-        better &= ~np.isnan(values[band]) | ~IS_JUDGED[seen]
-    if better.all():
-        state[:] = seen
-        out.update(values)
-        return
-    state[better] = seen[better]
+        count = mosaic.drop_invalid(better, values[band], seen, IS_JUDGED)
+    mosaic.take_chosen(state, seen, better)
     for band, array in values.items():
-        np.copyto(out[band], array, where=better)
+        if band in out:
+            mosaic.take_chosen(out[band], array, better)
+        else:
+            out[band] = array
+            if count < array.size:
+                mosaic.blank_unchosen(array, better)
 
 
 def _touches(record: ItemRecord, window: Window, grid: SourceGrid) -> bool:
@@ -196,8 +199,8 @@ def _quality(record: ItemRecord, window: Window, settings: ReadSettings) -> np.n
     layers = [_read_states(record, kind, source, padded, settings) for kind, source in record.qa.items()]
     states = functools.reduce(qa.worst, layers)
     if settings.cloud_buffer > 0:
-        near = dilate_disk(_CASTS_BUFFER[states], settings.cloud_buffer)
-        states[near & IS_JUDGED[states]] = OBSERVATION["cloud_adjacent"]
+        near = dilate_disk(mosaic.look_up(_CASTS_BUFFER, states), settings.cloud_buffer)
+        mosaic.buffer_states(states, near, IS_JUDGED, np.uint8(OBSERVATION["cloud_adjacent"]))
     return np.ascontiguousarray(states[window.within(padded)])
 
 
