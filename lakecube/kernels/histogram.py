@@ -91,13 +91,13 @@ def bin_centers(index: int, n_bins: int = N_BINS) -> np.ndarray:
 
 
 @jit_inline
-def _count(value, low, scale, n_bins):  # type: ignore[no-untyped-def]
+def _count(value, low, scale, n_bins):
     position = (np.float64(value) - low) * scale
     return 0 if position < 0.0 else (n_bins - 1 if position >= n_bins else int(position))
 
 
 @jit
-def _tile_counts(first, second, has_second, observation, judged, tile_y, tile_x, n_tx, ranges, counts):  # type: ignore[no-untyped-def]
+def _tile_counts(first, second, has_second, observation, judged, tile_y, tile_x, n_tx, ranges, counts):
     rows, cols = first.shape
     n_bins = counts.shape[2]
     low0, low1 = ranges[0, 0], ranges[1, 0]
@@ -229,7 +229,7 @@ def class_share(counts: np.ndarray, centers: np.ndarray, threshold: float) -> fl
 def valley_depth(counts: np.ndarray, centers: np.ndarray, threshold: float) -> float:
     """Return 1 − (lowest count between the modes) / (lower mode), 0 to 1, after a running mean of five bins."""
     padded = np.concatenate([[0, 0], counts, [0, 0]])
-    smooth = sum(padded[k : k + len(counts)] for k in range(5))  # integers
+    smooth = np.sum([padded[k : k + len(counts)] for k in range(5)], axis=0)  # integers
     first = int(np.searchsorted(centers, threshold, side="right"))
     if first in (0, len(counts)):
         return 0.0

@@ -26,7 +26,7 @@ def _normalized(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 
 @jit
-def _linear5(b0, b1, b2, b3, b4, w, c, out) -> None:  # type: ignore[no-untyped-def]
+def _linear5(b0, b1, b2, b3, b4, w, c, out) -> None:
     for i in range(out.size):
         out[i] = c + w[0] * b0[i] + w[1] * b1[i] + w[2] * b2[i] + w[3] * b3[i] + w[4] * b4[i]
 
@@ -60,7 +60,7 @@ def normalized_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> normalized_difference(np.float32([0.3, 0.0, np.nan]), np.float32([0.1, 0.0, 0.1]))
+    >>> normalized_difference(np.float32([0.75, 0.0, np.nan]), np.float32([0.25, 0.0, 0.1]))
     array([0.5, nan, nan], dtype=float32)
     """
     (x, y), shape = _flat((a, b))
