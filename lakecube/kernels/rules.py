@@ -190,7 +190,7 @@ def classify(
     Raises
     ------
     ValueError
-        A band without which MNDWI cannot be computed is missing, or shapes differ.
+        A band without which MNDWI cannot be computed is missing, a threshold is not finite, or shapes differ.
 
     Notes
     -----
@@ -226,7 +226,10 @@ def classify(
     given = [found[k] is not None for k in ("nir", "red", "rededge1", "nir09")]
     has = _Has._make([awei, *given, tilt is not None])
     numbers = _Numbers._make(np.float32(getattr(p, name)) for name in _NUMBERS)
-    t_m, t_a = np.asarray(thresholds, np.float32)
+    limits = np.asarray(thresholds, np.float32)
+    if limits.shape != (2,) or not np.isfinite(limits).all():
+        raise ValueError(f"thresholds must be two finite numbers (MNDWI, AWEIsh), got {thresholds!r}")
+    t_m, t_a = limits
     hard = p.rules != "evidence"
     combine = COMBINE.index(p.combine) if awei else COMBINE.index("mndwi")
 

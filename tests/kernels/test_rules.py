@@ -300,3 +300,6 @@ def test_parameters_are_frozen_and_shapes_are_checked():
         classify(bands | {"blue": np.zeros((3, 3), np.float32)}, observation)
     with pytest.raises(ValueError, match="'slope'"):
         classify(bands, observation, slope[:5])
+    for thresholds in ((np.nan, 0.0), (0.1,)):
+        with pytest.raises(ValueError, match="two finite"):
+            classify(bands, observation, thresholds=thresholds)
