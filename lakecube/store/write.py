@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -201,8 +202,7 @@ def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
 
 def _tally(values: np.ndarray | None) -> dict[str, int]:
     """How often each value occurs: reads that failed belong in the report of the run."""
-    found, counts = np.unique(np.asarray([] if values is None else values).astype(str), return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return dict(sorted(Counter(map(str, [] if values is None else values.ravel().tolist())).items()))
 
 
 def _write_small(files: LocalFiles, name: str, stored: Stored) -> None:
