@@ -96,7 +96,9 @@ def rule_params(rules: str, parameters: Mapping[str, Any]) -> RuleParams:
     base = {"combine": RuleParams.paper().combine} if rules == "paper" else {}
     try:
         return RuleParams(**{"rules": rules, **base, **parameters})
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        raise InvalidInputError(f"the parameters of rules are numbers; got {dict(parameters)}") from error
+    except ValueError as error:
         raise InvalidInputError(str(error)) from error
 
 

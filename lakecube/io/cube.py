@@ -188,7 +188,10 @@ def _grid(records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | No
     if crs is not None:
         import pyproj
 
-        crs = pyproj.CRS.from_user_input(crs).to_string()
+        try:
+            crs = pyproj.CRS.from_user_input(crs).to_string()
+        except pyproj.exceptions.CRSError as error:
+            raise InvalidInputError(f"crs={crs!r} is no CRS; use a code such as 'EPSG:32648'") from error
     if resolution is not None and not resolution > 0:
         raise InvalidInputError(f"resolution={resolution}: a pixel size in units of the CRS is needed, above 0")
     grids = [source.grid for record in records for source in record.bands.values() if source.grid is not None]
