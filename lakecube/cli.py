@@ -215,8 +215,8 @@ def _plain_warnings() -> None:
             say(record.getMessage())
 
     warnings.showwarning = show
-    logging.getLogger("lakecube").addHandler(Lines(logging.WARNING))
-    logging.getLogger("lakecube").propagate = False
+    logger = logging.getLogger("lakecube")
+    logger.handlers, logger.propagate = [Lines(logging.WARNING)], False
 
 
 if __name__ == "__main__":

@@ -29,23 +29,18 @@ FALSE_COLOUR = (
 
 
 def water_colours() -> Colormap:
-    """Light to dark blue (cividis-safe in print and for colour-blind eyes); grey where never seen."""
+    """Light to dark blue, told apart by lightness alone; grey where never seen, white below the range."""
     from matplotlib import colormaps
 
-    colours = colormaps["GnBu"].copy()
-    colours.set_bad(GREY)
-    return colours
+    return colormaps["GnBu"].with_extremes(bad=GREY, under="white")
 
 
 def draw_frequency(axes: Axes, frequency: xr.DataArray, title: str = "Water frequency") -> Any:
     """Water frequency as a map; grey where never clear, white where never wet. Returns the image."""
     picture = thin(frequency)
     values = np.ma.masked_invalid(picture.values.astype(np.float32))
-    colours = water_colours()
-    colours.set_under("white")
-    image = axes.imshow(
-        values, extent=extent(picture), cmap=colours, vmin=1e-6, vmax=1, interpolation="nearest", origin="upper"
-    )
+    look: dict[str, Any] = {"cmap": water_colours(), "vmin": 1e-6, "vmax": 1, "interpolation": "nearest"}
+    image = axes.imshow(values, extent=extent(picture), origin="upper", **look)
     furnish(axes, picture, title)
     return image
 
@@ -77,7 +72,13 @@ def draw_series(
     order = np.argsort(series.dates)
     dates, water, seen = series.dates[order], series.water[order] / 1e6, series.seen[order]
     axes.vlines(dates, 0, water, color=GREY, linewidth=0.8, zorder=1)
-    look: dict[str, Any] = {"s": 42, "edgecolor": INK, "linewidth": 0.7, "zorder": 3, "label": "mapped, shaded by share seen"}
+    look: dict[str, Any] = {
+        "s": 42,
+        "edgecolor": INK,
+        "linewidth": 0.7,
+        "zorder": 3,
+        "label": "mapped, shaded by share seen",
+    }
     shades = axes.scatter(dates, water, c=seen, cmap="cividis_r", vmin=0, vmax=1, **look)
     if truth is not None:
         axes.plot(dates, np.asarray(truth)[order] / 1e6, color=ORANGE, linewidth=1.4, zorder=2,

@@ -1,0 +1,330 @@
+"""The command line, from outside: exit codes, one line per mistake, nothing half-written.
+
+One Python process serves many command lines (`Shell`), because a start costs seconds; what is special about
+processes (signals, pipes, the installed script) gets its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lakecube
+
+_SERVER = """
+import contextlib, io, json, sys
+sys.argv[0] = "lakecube"
+from lakecube.cli import main
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(json.loads(line))
+        except SystemExit as stop:
+            code = stop.code
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, *words: object) -> Done:
+        self.process.stdin.write(json.dumps([str(w) for w in words]) + "\n")
+        self.process.stdin.flush()
+        return Done(*json.loads(self.process.stdout.readline()))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def shell():
+    shell = Shell()
+    yield shell
+    shell.close()
+
+
+@pytest.fixture(scope="module")
+def stored(shell, archive, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "s.zarr"
+    return path, shell("extract", archive.items_path, "--dem", archive.dem_path, "--out", path)
+
+
+@pytest.fixture
+def copy(archive, tmp_path):
+    """An archive that a test may spoil."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    shutil.copy(archive.items_path, folder)
+    for name in archive.items:
+        shutil.copytree(archive.path / name, folder / name)
+    return folder
+
+
+def script() -> str:
+    beside = Path(sys.executable).with_name("lakecube")
+    return str(beside) if beside.exists() else shutil.which("lakecube") or pytest.skip("lakecube is not installed")
+
+
+def test_extract_says_what_it_found(stored):
+    path, done = stored
+    assert done.code == 0, done.err
+    store = lakecube.open_store(path)
+    assert "dates     3, 2022-03-01 to 2022-07-09; 6 scenes of sentinel-2-l2a" in done.out
+    assert f"{100 * float((store['water_mask'] != 255).mean()):.1f}% of all pixels" in done.out
+    assert "unknown" in done.out
+    assert "not_acquired" in done.out
+    assert f"lakecube info {path}" in done.out
+    assert "Traceback" not in done.err
+
+
+def test_the_same_again_changes_nothing(shell, stored, archive):
+    path, first = stored
+    before = (path / "zarr.json").stat().st_mtime_ns
+    again = shell("extract", archive.items_path, "--dem", archive.dem_path, "--out", path)
+    assert (again.code, again.out) == (0, first.out)
+    assert (path / "zarr.json").stat().st_mtime_ns == before
+
+
+def test_info_and_json(shell, stored):
+    path, _ = stored
+    text = shell("info", path, "--dates")
+    assert text.code == 0
+    assert text.out.count("seen ") >= 4
+    found = json.loads(shell("info", path, "--json").out)
+    assert found["dates"] == 3
+    assert found["items"] == 6
+    assert found["seen"] + sum(found["unknown"].values()) == pytest.approx(1)
+    assert found["parameters"]["rules"] == "evidence"
+
+
+def test_plan_takes_the_same_arguments_and_writes_nothing(shell, archive, tmp_path):
+    done = shell("plan", archive.items_path, "--dem", archive.dem_path, "--out", tmp_path / "s.zarr", "--chunks", 64)
+    assert done.code == 0
+    assert "peak memory" in done.out
+    assert json.loads(shell("plan", archive.items_path, "--json").out)["dates"] == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parameters_reach_the_method(shell, archive, tmp_path):
+    done = shell(
+        "extract", archive.items_path, "--out", tmp_path / "s.zarr", "--rules", "paper", "--threshold",
+        "mndwi=0.2,awei_sh=0", "--set", "ndvi_max=0.33", "--datetime", "2022-04", "--query", "eo:cloud_cover<90",
+        "--no-cloud-mask", "--json", "--quiet",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["dates"] == 1
+    assert found["parameters"]["ndvi_max"] == 0.33
+    assert found["parameters"]["threshold"] == {"mndwi": 0.2, "awei_sh": 0}
+    assert found["unknown"].get("cloud") is None
+    store = lakecube.open_store(tmp_path / "s.zarr")
+    assert store["threshold"].values.tolist() == [pytest.approx([0.2, 0.0])]
+
+
+MISTAKES = {
+    "empty search": (["--datetime", "1999"], "2022-03-01"),
+    "bbox elsewhere": (["--bbox", 10, 50, 11, 51], "bbox"),
+    "bbox swapped": (["--bbox", 26.9, 105.4, 27.0, 105.6], "swapped"),
+    "bbox upside down": (["--bbox", 105.4, 27.1, 105.6, 26.9], "south"),
+    "wrong datetime": (["--datetime", "soon"], "soon"),
+    "dates reversed": (["--datetime", "2022-05/2022-01"], "2022-05"),
+    "missing band": (["--bands", "green", "swir61"], "swir61"),
+    "too few bands": (["--bands", "blue", "green"], "swir16"),
+    "wrong collection": (["--collection", "sentinel-3"], "sentinel-2-l2a"),
+    "wrong sensor": (["--sensor", "spot"], "spot"),
+    "unknown parameter": (["--set", "ndwi_maximum=1"], "ndwi_maximum"),
+    "parameter of another kind": (["--set", "ndvi_max=much"], "ndvi_max"),
+    "no value": (["--set", "ndvi_max"], "NAME=VALUE"),
+    "unknown rules": (["--rules", "strict"], "strict"),
+    "unknown threshold": (["--threshold", "magic"], "magic"),
+    "unknown method": (["--method", "magic"], "fusion"),
+    "resolution": (["--resolution", -10], "resolution"),
+    "chunks": (["--chunks", 0], "chunks"),
+    "buffer": (["--cloud-buffer", -1], "cloud_buffer"),
+    "offset": (["--offset", "guess"], "guess"),
+    "crs": (["--crs", "EPSG:1"], "EPSG:1"),
+    "workers": (["--workers", 0], "--workers 0"),
+    "dem": (["--dem", "nowhere.tif"], "nowhere.tif"),
+    "option": (["--colection", "x"], "--colection"),
+    "query": (["--query", "eo:cloud_cover"], "eo:cloud_cover"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(shell, archive, tmp_path, mistake):
+    words, says = MISTAKES[mistake]
+    done = shell("extract", archive.items_path, "--out", tmp_path / "s.zarr", *words)
+    expected = 1 if mistake == "dem" else 2
+    assert done.code == expected, done.err
+    assert says in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    if mistake != "option":
+        assert len(done.err.strip().splitlines()) == 1
+        assert done.err.startswith("lakecube: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sources_that_are_none(shell, tmp_path):
+    (tmp_path / "text.tif").write_text("this is no raster")
+    (tmp_path / "broken.json").write_text("{")
+    target = tmp_path / "s.zarr"
+    for source in ("text.tif", "broken.json", "nothing.json"):
+        done = shell("extract", tmp_path / source, "--out", target)
+        assert done.code in (1, 2), source
+        assert len(done.err.strip().splitlines()) == 1, done.err
+        assert source in done.err
+        assert "Traceback" not in done.err
+    assert not target.exists()
+
+
+def test_targets_that_cannot_be(shell, archive, stored, tmp_path):
+    path, _ = stored
+    (tmp_path / "file.zarr").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    for target, says in (
+        (tmp_path / "file.zarr", "is a file"),
+        (tmp_path / "full", "not a lakecube store"),
+        (tmp_path / "no" / "such" / "s.zarr", "does not exist"),
+        ("/proc/lakecube.zarr", "/proc"),
+    ):
+        done = shell("extract", archive.items_path, "--out", target)
+        assert done.code == 2, (target, done.err)
+        assert says in done.err
+        assert "Traceback" not in done.err
+    assert (tmp_path / "file.zarr").read_text() == "mine"
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    before = (path / "zarr.json").read_bytes()
+    other = shell("extract", archive.items_path, "--out", path, "--rules", "paper")
+    assert other.code == 2
+    assert "overwrite" in other.err
+    assert (path / "zarr.json").read_bytes() == before
+
+
+def test_a_corrupt_file_is_read_failed_and_said_once(shell, copy, tmp_path):
+    spoiled = next(copy.rglob("*/B11.tif"))
+    data = spoiled.read_bytes()
+    spoiled.write_bytes(data[: len(data) // 3])
+    done = shell("extract", copy / "items.json", "--out", tmp_path / "s.zarr")
+    assert done.code == 0, done.err
+    assert "read_failed" in done.out
+    assert f"read failed: item {spoiled.parent.name}" in done.err
+    lines = done.err.strip().splitlines()
+    assert len(lines) == len(set(lines))
+    assert all(line.startswith("lakecube: warning: ") for line in lines)
+    assert not any(".py" in line for line in lines)
+
+
+def test_a_missing_file_is_read_failed(shell, copy, tmp_path):
+    gone = next(copy.rglob("*/B03.tif"))
+    gone.unlink()
+    done = shell("extract", copy / "items.json", "--out", tmp_path / "s.zarr", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["unknown"]["read_failed"] > 0
+    assert gone.parent.name in done.err
+
+
+def test_nothing_readable_is_a_failure(shell, copy, tmp_path):
+    for file in copy.rglob("*.tif"):
+        file.unlink()
+    done = shell("extract", copy / "items.json", "--out", tmp_path / "s.zarr")
+    assert done.code == 1
+    assert "no scene could be read" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_all_cloud_date_is_unknown(shell, tmp_path):
+    from lakecube.synthetic import make_archive
+
+    made = make_archive(tmp_path / "a", shape=(64, 64), dates=["2022-07-09"], clouds=0.0, scl_errors=0.0, dem=False)
+    import numpy as np
+    import rasterio
+
+    (mask,) = [f for f in made.path.rglob("*.tif") if f.stem.lower() == "scl"]
+    with rasterio.open(mask, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.write(np.full((1, *file.shape), 9, np.uint8))
+    done = shell("extract", made.items_path, "--out", tmp_path / "s.zarr", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["seen"] == 0
+    assert found["water_km2"]["most"] == 0
+    assert found["unknown"]["cloud"] > 0.9
+
+
+def test_info_of_no_store(shell, tmp_path):
+    for place in (tmp_path, tmp_path / "nothing.zarr"):
+        done = shell("info", place)
+        assert done.code == 2
+        assert len(done.err.strip().splitlines()) == 1
+
+
+def test_help_version_and_nothing(shell):
+    assert shell("--version").out == f"lakecube {lakecube.__version__}\n"
+    assert shell().code == 2
+    for command in ("extract", "plan", "info", "demo"):
+        done = shell(command, "--help")
+        assert done.code == 0
+        assert "examples:" in done.out
+
+
+def test_debug_shows_the_traceback(archive):
+    done = subprocess.run(
+        [script(), "plan", str(archive.items_path), "--datetime", "1999", "--debug"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_closed_pipe_is_no_error(stored):
+    path, _ = stored
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([script(), "info", str(path)], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_interrupted_then_again(archive, tmp_path):
+    """Ctrl-C in the middle: one line and 130; the same command then finishes, equal to an undisturbed run."""
+    target = tmp_path / "s.zarr"
+    command = [script(), "extract", str(archive.items_path), "--out", str(target), "--chunks", "16", "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (target / "_ledger").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.strip() == "lakecube: interrupted; the same command resumes where this one stopped"
+    assert out == ""
+    assert not (target / "zarr.json").exists()
+    subprocess.run(command, check=True)
+    assert lakecube.open_store(target).sizes["time"] == 3

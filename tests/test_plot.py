@@ -1,0 +1,127 @@
+"""`plot`: pictures of cubes, extracts and stores, without a display and without loading a store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pyproj
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import lakecube
+from lakecube import panels
+from lakecube.errors import InvalidInputError
+from lakecube.plot import credits_of, nearest_date, plot
+from lakecube.summary import area_series, row_areas
+
+
+@pytest.fixture(scope="module")
+def stored(archive, tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored") / "s.zarr"
+    return lakecube.open(archive.items_path, dem=archive.dem_path).water.extract().water.to_zarr(path, progress=False)
+
+
+def words(picture):
+    found = [text.get_text() for text in picture.findobj(Text)]
+    return " | ".join(found)
+
+
+def test_a_store_is_a_map_a_series_and_its_sources(stored, tmp_path):
+    picture = stored.water.plot(path=tmp_path / "store.png", title="Three dates")
+    assert isinstance(picture, Figure)
+    assert (tmp_path / "store.png").stat().st_size > 20_000
+    text = words(picture)
+    for word in ("Three dates", "Water frequency, 3 dates", "km²", "share of the area seen", "UTM zone 48N"):
+        assert word in text
+    assert "Contains modified Copernicus Sentinel data" in text
+    assert picture._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_cube_is_one_date_with_outlines(archive, stored):
+    cube = lakecube.open(archive.items_path)
+    text = words(plot(cube, date="2022-04-19", water=stored))
+    assert "2022-04-20, swir16 · nir · red" in text
+    with pytest.raises(InvalidInputError, match="does not hold 2022-07-09"):
+        plot(cube, water=stored.isel(time=[0, 1]))
+
+
+def test_no_pyplot_and_no_display():
+    code = "import lakecube.plot, sys; print('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_scale_bar_is_as_long_as_it_says(stored):
+    picture = Figure()
+    axes = picture.subplots()
+    panels.draw_frequency(axes, stored["water_frequency"])
+    (label,) = [t.get_text() for t in axes.texts]
+    metres = float(label.split()[0]) * (1000 if "km" in label else 1)
+    start, end = axes.lines[-1].get_xdata()
+    left, right, *_ = panels.extent(stored)
+    assert (end - start) * (right - left) == pytest.approx(metres)
+
+
+def test_large_maps_are_read_in_strides():
+    big = xr.DataArray(np.zeros((1, 5000, 2400)), dims=("time", "y", "x"))
+    thin = panels.thin(big)
+    assert max(thin.sizes["y"], thin.sizes["x"]) <= panels.MAX_SIDE
+    assert thin.sizes["y"] / thin.sizes["x"] == pytest.approx(5000 / 2400, rel=0.01)
+
+
+def test_the_row_order_does_not_turn_the_map(stored):
+    box = panels.extent(stored)
+    assert box[0] < box[1]
+    assert box[2] < box[3]
+    turned = panels.extent(stored.isel(y=slice(None, None, -1)))
+    assert (turned[2], turned[3]) == (box[3], box[2])
+
+
+def test_areas_by_date_are_those_of_the_masks(stored):
+    series = area_series(stored)
+    mask = stored["water_mask"].values
+    np.testing.assert_allclose(series.water, (mask == 1).sum(axis=(1, 2)) * 100.0)
+    np.testing.assert_allclose(series.seen, (mask != 255).mean(axis=(1, 2)))
+    np.testing.assert_allclose(series.total, mask[0].size * 100.0)
+    assert sum(series.unknown.values()) == pytest.approx((mask == 255).mean())
+
+
+def test_areas_in_degrees_are_those_of_the_ellipsoid():
+    y, x = np.array([60.25, 59.75]), np.arange(20.25, 23, 0.5)
+    reason = np.zeros((1, 2, 6), np.uint8)
+    reason[0, 1, :3] = 4
+    crs = pyproj.CRS("EPSG:4326")
+    data = xr.Dataset(
+        {"reason": (("time", "y", "x"), reason)},
+        coords={"time": [np.datetime64("2020-01-01", "ns")], "y": y, "x": x, "spatial_ref": ((), 0, crs.to_cf())},
+    )
+    edge = np.linspace(20, 20.5, 500)
+    lons, lats = np.concatenate([edge, edge[::-1]]), np.repeat([60.0, 60.5], 500)
+    truth = abs(crs.get_geod().polygon_area_perimeter(lons, lats)[0])
+    assert row_areas(data)[0] == pytest.approx(truth, rel=1e-5)
+    series = area_series(data)
+    assert series.water[0] == pytest.approx(row_areas(data) @ [6, 3])
+    assert dict(series.unknown) == pytest.approx({"cloud": row_areas(data)[1] * 3 / (row_areas(data) @ [6, 6])})
+
+
+@pytest.mark.parametrize(
+    ("collections", "credit"),
+    [
+        ("sentinel-2-l2a", "Copernicus"),
+        ("landsat-c2-l2", "U.S. Geological Survey"),
+        ("HLSS30 hls2-s30", "NASA"),
+        ("own", ""),
+    ],
+)
+def test_credits(collections, credit):
+    assert credit in credits_of(xr.Dataset(attrs={"collections": collections}))
+
+
+def test_mistakes_are_named(stored):
+    with pytest.raises(InvalidInputError, match="nothing to draw"):
+        plot(xr.Dataset())
+    with pytest.raises(InvalidInputError, match="not a date"):
+        nearest_date(stored, "soon")
