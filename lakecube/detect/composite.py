@@ -11,6 +11,7 @@ from dask.base import tokenize
 
 from lakecube import chunked
 from lakecube.chunked import law
+from lakecube.detect.indices import bands_for
 from lakecube.errors import InvalidInputError
 from lakecube.io.reader import IS_JUDGED, RANK
 from lakecube.names import BANDS, TIME, VARIABLES, X, Y
@@ -53,11 +54,15 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
     if choice not in CHOICES:
         raise InvalidInputError(f"choice={choice!r}: use one of {', '.join(CHOICES)}")
     unit = f"datetime64[{PERIODS[period]}]"
+    needed = () if choice in ("median", "maximum") else ("green", "swir16") if choice == "mndwi" else ("nir", "red")
+    bands_for(cube, needed, f"a composite by {choice}")
+    cube = cube.sortby(TIME).transpose(TIME, Y, X, ...)
     starts = cube[TIME].values.astype(unit)
     periods = np.unique(starts)
     bands = [b for b in BANDS if b in cube]
     coords = {n: c for n, c in cube.coords.items() if TIME not in c.dims}  # before chunk(), which makes them lazy
-    cube = cube.chunk({TIME: 1}).unify_chunks()
+    lazy = {n: v.chunk({TIME: 1} if TIME in v.dims else {}) for n, v in cube.data_vars.items()}
+    cube = cube.assign(lazy).unify_chunks()  # coordinates stay in memory
     pictures = [_picture(cube.isel({TIME: np.flatnonzero(starts == p)}), bands, choice) for p in periods]
     variables: dict[str, Any] = {}
     for k, name in enumerate((*bands, "observation")):
@@ -101,7 +106,8 @@ def _reduce(*arrays: np.ndarray, bands: tuple[str, ...], choice: str) -> dict[st
         out = {band: reduce(array) for band, array in values.items()}
     else:
         first, second = ("green", "swir16") if choice == "mndwi" else ("nir" if "nir" in values else "nir08", "red")
-        score = (values[first] - values[second]) / (values[first] + values[second])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = (values[first] - values[second]) / (values[first] + values[second])
         pick = np.where(np.isfinite(score), score, -np.inf).argmax(0)[np.newaxis]
         out = {band: np.take_along_axis(array, pick, 0)[0] for band, array in values.items()}
     return out | {"observation": best}

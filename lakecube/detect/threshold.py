@@ -25,7 +25,7 @@ from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord
 from lakecube.kernels import histogram, indices
 from lakecube.kernels.rules import REACH
-from lakecube.names import INDEX, OBSERVATION, THRESHOLD_SOURCE, TIME, VARIABLES
+from lakecube.names import INDEX, OBSERVATION, THRESHOLD_SOURCE, TIME, VARIABLES, X, Y
 
 #: Water indices with a threshold, in the order of `index`.
 INDICES = histogram.INDICES
@@ -146,6 +146,7 @@ def _as_dataset(decided: da.Array, cube: xr.Dataset) -> xr.Dataset:
 
 def _counts(cube: xr.Dataset, served: Mapping[str, str], stride: int) -> da.Array:
     """Per block the counts of its tiles, as object blocks (time, y, x) of (ids, counts)."""
+    cube = cube.transpose(TIME, Y, X, ...)
     anchor = chunked.anchor_of(cube)
     source = source_of(cube)
     if source is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.methods import fusion
 
@@ -14,6 +15,7 @@ from lakecube.methods import fusion
 METHODS: dict[str, Callable[..., xr.Dataset]] = {"fusion": fusion.extract}
 
 
+@law("exact", reach=1)
 def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None = None, **parameters: Any) -> xr.Dataset:
     """Extract water from a cube by one of the published systems, lazily.
 
@@ -39,6 +41,10 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
         An unknown method or parameter, or a Dataset that is no cube.
     MissingBandError
         A band that the method cannot do without.
+
+    Notes
+    -----
+    Chunks: any. Law: exact. Reach: 1 px, the greatest of the methods'. Lazy.
     """
     if method not in METHODS:
         raise InvalidInputError(f"unknown method {method!r}; this version has {', '.join(map(repr, METHODS))}")

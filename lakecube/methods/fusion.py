@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.detect.judge import judge, rule_params
 from lakecube.detect.threshold import SAMPLE_TILES
@@ -21,7 +22,7 @@ from lakecube.detect.threshold import threshold as find_threshold
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.histogram import ThresholdParams
-from lakecube.kernels.rules import RuleParams
+from lakecube.kernels.rules import REACH, RuleParams
 from lakecube.names import ITEM, TIME
 
 PAPER = "Xue et al. (2025), Multi-Feature Fusion and Cloud Restoration-Based Approach, 10.3390/app152111490"
@@ -30,6 +31,7 @@ _THRESHOLD_FIELDS = tuple(f.name for f in fields(ThresholdParams))
 _RULE_FIELDS = tuple(f.name for f in fields(RuleParams) if f.name != "rules")
 
 
+@law("exact", reach=REACH)
 def extract(
     cube: xr.Dataset,
     *,
