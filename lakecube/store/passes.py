@@ -84,8 +84,7 @@ def find_facts(plan: Plan, ledger: Ledger, run: Run, wave: int) -> dict[str, np.
         for start in range(0, len(todo), step):
             assert runner is not None
             positions = todo[start : start + step]
-            for name in names:
-                _compute_dates(runner, water[name], positions, known[name])
+            _compute_dates(runner, [water[name] for name in names], positions, [known[name] for name in names])
             values = {n: pack(_axis_first(known[n], water[n])[positions]) for n in names}
             rows = [row_of[p] for p in positions]  # a rerun may give other dates beside the new ones
             ledger.record("facts", f"{rows[0]}", {"rows": rows, "values": values})
@@ -98,14 +97,19 @@ def _axis_first(values: np.ndarray, array: xr.DataArray) -> np.ndarray:
     return np.moveaxis(values, array.get_axis_num(TIME), 0)
 
 
-def _compute_dates(runner: Runner, array: xr.DataArray, positions: list[int], out: np.ndarray) -> None:
-    """Compute the blocks of one small variable that hold `positions`, and put them in their place."""
-    data, axis = array.data, array.get_axis_num(TIME)
-    ends = [np.cumsum((0, *sizes)) for sizes in data.chunks]
-    hit = set((np.searchsorted(ends[axis], positions, side="right") - 1).tolist())
-    keys = [(data.name, *block) for block in np.ndindex(*data.numblocks) if block[axis] in hit]
-    for key, value in zip(keys, runner.run(keys), strict=True):
-        out[tuple(slice(e[i], e[i + 1]) for e, i in zip(ends, key[1:], strict=True))] = value
+def _compute_dates(runner: Runner, arrays: list[xr.DataArray], positions: list[int], outs: list[np.ndarray]) -> None:
+    """Compute the blocks of small variables that hold `positions`, all in one go, and put them in their place."""
+    keys, places = [], []
+    for array, out in zip(arrays, outs, strict=True):
+        data, axis = array.data, array.get_axis_num(TIME)
+        ends = [np.cumsum((0, *sizes)) for sizes in data.chunks]
+        hit = set((np.searchsorted(ends[axis], positions, side="right") - 1).tolist())
+        for block in np.ndindex(*data.numblocks):
+            if block[axis] in hit:
+                keys.append((data.name, *block))
+                places.append((out, tuple(slice(e[i], e[i + 1]) for e, i in zip(ends, block, strict=True))))
+    for (out, place), value in zip(places, runner.run(keys), strict=True):
+        out[place] = value
 
 
 def write_observed(frozen: xr.Dataset, plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> None:
