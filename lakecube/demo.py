@@ -12,6 +12,7 @@ import xarray as xr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from scipy import ndimage
 
 import lakecube
 from lakecube.detect.indices import index
@@ -142,7 +143,7 @@ def _sorts(mapped: np.ndarray, is_water: np.ndarray, known: np.ndarray, true: xr
     places = {
         "under cloud the mask missed": np.isin(state, _CLOUDS),
         "in shadow": np.isin(state, _SHADOWS),
-        "on the shore (mixed pixels)": (share > 0.02) & (share < 0.98),
+        "within 20 m of the shore": ndimage.binary_dilation((share > 0.02) & (share < 0.98), iterations=2),
         "elsewhere": np.ones(share.shape, bool),
     }
     out = {}

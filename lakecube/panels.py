@@ -153,7 +153,7 @@ def _hatch(axes: Axes, mask: np.ndarray, box: tuple[float, float, float, float])
     if mask.any() and min(mask.shape) > 1:
         x, y = _centres(mask.shape, box)
         filled = axes.contourf(x, y, mask.astype(np.float32), levels=[0.5, 1.5], colors=["none"], hatches=["////"])
-        filled.set_edgecolor("#ffffff")
+        filled.set_edgecolor("#8a8a8a")  # seen on cloud as on dark water
         filled.set_linewidth(0.0)
 
 
