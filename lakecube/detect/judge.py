@@ -121,7 +121,7 @@ def _judged(cube: xr.Dataset, threshold: xr.DataArray, served: Sequence[str], pa
         slope = _halo(cube, "slope", source.chunk_sizes[1:])
         extra = [] if slope is None else [slope, "yx"]
         return source.map(_read_and_judge, limits, "ti", *extra, dtype=object, name="lakecube-judge", params=params)
-    cube = chunked.enough_chunks(_all_lazy(cube), REACH).unify_chunks()
+    cube = chunked.enough_chunks(_all_lazy(cube).unify_chunks(), REACH)
     arrays = [cube[name].data for name in (*served, "observation")]
     sizes = arrays[0].chunks
     limits = limits.rechunk({0: sizes[0], 1: -1})
