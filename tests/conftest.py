@@ -34,8 +34,8 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cube():
-    """Three dates in memory with cloud, a part beyond the swath, and relief; 60 × 70 pixels."""
-    return sentinel2_cube((60, 70), 3, seed=5, clouds=[0.0, 0.25, 0.1], missing=0.1)
+    """Three dates in memory with cloud, a part beyond the swath, and relief; 40 × 44 pixels."""
+    return sentinel2_cube((40, 44), 3, seed=5, clouds=[0.0, 0.25, 0.1], missing=0.1)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,9 @@ def grid(
     return SourceGrid(crs, (size, 0.0, left, 0.0, -size, top), (rows, columns))
 
 
-def write_raster(path: Path, numbers: np.ndarray, where: SourceGrid, *, nodata: float | None = 0, **profile: Any) -> str:
+def write_raster(
+    path: Path, numbers: np.ndarray, where: SourceGrid, *, nodata: float | None = 0, **profile: Any
+) -> str:
     """Write a GeoTIFF of (rows, columns) or (bands, rows, columns); returns its path."""
     numbers = np.asarray(numbers)
     layers = numbers if numbers.ndim == 3 else numbers[np.newaxis]

@@ -10,17 +10,14 @@ from lakecube.names import OBSERVATION
 
 
 @st.composite
-def chunks_of(draw, size: int, least: int = 1) -> tuple[int, ...]:
-    """A random uneven cut of `size` pixels, no chunk smaller than `least`."""
-    sizes = []
-    left = size
-    while left:
-        step = draw(st.integers(min(least, left), left))
-        if left - step < least:
-            step = left
-        sizes.append(step)
-        left -= step
-    return tuple(sizes)
+def chunks_of(draw, size: int, least: int = 1, most: int = 4) -> tuple[int, ...]:
+    """A random uneven cut of `size` pixels, no chunk smaller than `least`, `most` of them."""
+    cuts = draw(st.sets(st.integers(least, size - least), max_size=most - 1)) if size > 2 * least else set()
+    edges = [0]
+    for cut in sorted(cuts):
+        if cut - edges[-1] >= least:
+            edges.append(cut)
+    return tuple(int(n) for n in np.diff([*edges, size]))
 
 
 @st.composite
