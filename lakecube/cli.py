@@ -93,7 +93,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     add("--bbox", nargs=4, type=float, metavar=("W", "S", "E", "N"), help="west south east north, in degrees")
     add("--datetime", metavar="T", help="a date, month or year, or an interval such as 2019/2021-06")
     add("--query", metavar="'k<20'", action="append", help="condition on an item property; may be repeated")
-    add("--sensor", metavar="NAME", help="where the metadata do not tell it, e.g. landsat-8")
+    add("--sensor", metavar="NAME", help="where the metadata do not tell it, e.g. landsat-oli-c2-l2")
     add("--bands", nargs="+", metavar="B", help="bands to read, or name=band for GeoTIFFs and arrays")
     add("--crs", help="CRS of the result (default: that of most scenes)")
     add("--resolution", type=float, metavar="R", help="pixel size in units of the CRS (default: the finest band's)")
