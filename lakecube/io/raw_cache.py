@@ -1,6 +1,8 @@
-"""A small memory of raw blocks, so that the pass that finds thresholds and the pass that judges decode a file once.
+"""A small memory of decoded tiles of files, so that passes and neighbouring blocks decode each tile once.
 
-Bounded in bytes per process, whatever the area or the number of dates; least recently used goes first.
+A block read with a margin of one pixel touches a whole row of tiles of its neighbour; the pass that finds
+thresholds and the pass that judges read the same tiles. Tiles are held as the file has them, bounded in bytes per
+process whatever the area or the number of dates; the least recently used goes first.
 """
 
 from __future__ import annotations
@@ -12,9 +14,18 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
+from lakecube.io.grids import Window
+
+#: Tiles are at least this many pixels high and wide, so that strips of a few rows are not held one by one.
+_LEAST_SIDE = 256
+#: Larger tiles are not worth holding.
+_LARGEST_TILE = 2**25
+
+Tile = tuple[int, int]
+
 
 class RawCache:
-    """Least-recently-used read-only arrays, at most `capacity` bytes together; safe between threads."""
+    """Least-recently-used read-only tiles, at most `capacity` bytes together; safe between threads."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -22,17 +33,58 @@ class RawCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, read: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of `key`, read if it is not held."""
+    def read(
+        self,
+        key: Hashable,
+        area: Window,
+        shape: tuple[int, int],
+        block: tuple[int, int],
+        read: Callable[[Window], np.ndarray],
+    ) -> np.ndarray:
+        """The pixels of `area` of a raster of `shape`, from held tiles and, for the rest, one call of `read`.
+
+        `key` identifies the raster band and its state; `block` is the shape of the file's own tiles.
+        """
+        side = tuple(max(b, -(-_LEAST_SIDE // b) * b) for b in block)
+        if self.capacity == 0 or side[0] * side[1] > _LARGEST_TILE:
+            return read(area)
+        wanted = [
+            (i, j)
+            for i in range(area.y0 // side[0], -(-area.y1 // side[0]))
+            for j in range(area.x0 // side[1], -(-area.x1 // side[1]))
+        ]
+        tiles = {tile: self._get((key, tile)) for tile in wanted}
+        missing = [tile for tile, held in tiles.items() if held is None]
+        if missing:
+            try:
+                tiles |= self._fetch(key, missing, shape, side, read)
+            except OSError:  # a broken part beyond `area` must not take it along
+                return read(area)
+        return _assemble(tiles, area, side)
+
+    def _fetch(
+        self, key: Hashable, missing: list[Tile], shape: tuple[int, int], side: tuple[int, ...],
+        read: Callable[[Window], np.ndarray],
+    ) -> dict[Tile, np.ndarray]:  # fmt: skip
+        """Read the box of all missing tiles at once and hold each."""
+        (top, left), (bottom, right) = np.min(missing, axis=0), np.max(missing, axis=0) + 1
+        box = Window(int(top) * side[0], int(bottom) * side[0], int(left) * side[1], int(right) * side[1]).clip(shape)
+        numbers = read(box)
+        found = {}
+        for i, j in missing:
+            tile = Window(i * side[0], (i + 1) * side[0], j * side[1], (j + 1) * side[1]).clip(shape)
+            array = numbers if tile == box else np.ascontiguousarray(numbers[tile.within(box)])
+            array.flags.writeable = False
+            found[i, j] = array
+            self._put((key, (i, j)), array)
+        return found
+
+    def _get(self, key: Hashable) -> np.ndarray | None:
         with self._lock:
             array = self._held.get(key)
             if array is not None:
                 self._held.move_to_end(key)
-                return array
-        array = read()
-        array.flags.writeable = False
-        self._put(key, array)
-        return array
+            return array
 
     def _put(self, key: Hashable, array: np.ndarray) -> None:
         with self._lock:
@@ -49,6 +101,24 @@ class RawCache:
         with self._lock:
             self._held.clear()
             self._bytes = 0
+
+
+def _assemble(tiles: dict[Tile, np.ndarray], area: Window, side: tuple[int, ...]) -> np.ndarray:
+    """Cut `area` out of the tiles that cover it."""
+    first = next(iter(tiles.values()))
+    if len(tiles) == 1:
+        ((i, j),) = tiles
+        rows, columns = area.within(Window(i * side[0], 0, j * side[1], 0))
+        return np.ascontiguousarray(first[rows, columns])
+    out = np.empty(area.shape, first.dtype)
+    for (i, j), array in tiles.items():
+        top, left = i * side[0], j * side[1]
+        y0, y1 = max(area.y0, top), min(area.y1, top + array.shape[0])
+        x0, x1 = max(area.x0, left), min(area.x1, left + array.shape[1])
+        out[y0 - area.y0 : y1 - area.y0, x0 - area.x0 : x1 - area.x0] = array[
+            y0 - top : y1 - top, x0 - left : x1 - left
+        ]
+    return out
 
 
 #: The process's own; ``LAKECUBE_CACHE_MB`` sets its size, 0 turns it off.

@@ -52,6 +52,10 @@ _CASTS_BUFFER = np.zeros(256, np.bool_)
 _CASTS_BUFFER[[OBSERVATION[name] for name in ("cloud", "cirrus", "cloud_shadow")]] = True
 
 
+#: Shape of the tiles of each file that this process has opened.
+_FILE_BLOCKS: dict[str, tuple[int, int]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class ReadSettings:
     """How blocks are read.
@@ -281,11 +285,8 @@ def _read_source(
         area = source_window(placement, grid, window)
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement
-    numbers = RAW.get(
-        (source.href, source.band, area, _state_of(source.href, record)),
-        lambda: with_retries(
-            lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.retries, settings.backoff
-        ),
+    numbers = with_retries(
+        lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.retries, settings.backoff
     )
     return grid, numbers, area, placement
 
@@ -304,10 +305,19 @@ def _state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
 def _read_numbers(
     record: ItemRecord, source: BandSource, grid: SourceGrid, area: Window, settings: ReadSettings
 ) -> np.ndarray:
-    with open_source(source.href, local=record.local, sign=settings.sign) as file:
-        _check_header(file, source, grid)
-        window = rasterio.windows.Window(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0)
-        return file.read(source.band, window=window)
+    key = (source.href, source.band, _state_of(source.href, record))
+
+    def read(window: Window) -> np.ndarray:
+        with open_source(source.href, local=record.local, sign=settings.sign) as file:
+            _check_header(file, source, grid)
+            _FILE_BLOCKS[source.href] = file.block_shapes[source.band - 1]
+            rows, columns = (window.y0, window.y1), (window.x0, window.x1)
+            return file.read(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
+
+    block = _FILE_BLOCKS.get(source.href)
+    if block is None:  # the first read of a file finds out how it is tiled
+        return read(area)
+    return RAW.read(key, area, grid.shape, block, read)
 
 
 def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> None:
