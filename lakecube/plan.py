@@ -167,7 +167,8 @@ def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
     """Tasks by pass, counted in the graphs of one wave of `to_zarr` and scaled to all of it."""
     todo = make_plan(contents, None, [], "resume", chunks, None)
     water = contents.water
-    facts = sum(_tasks_of_dates(water[name].data, todo.blocks, len(todo.positions)) for name in contents.lazy_rows)
+    arrays = [water[name].data for name in contents.lazy_rows]
+    facts = _tasks_of_dates(arrays, todo.blocks, len(todo.positions)) if arrays else 0
     frozen = chunked.freeze(water, {n: np.zeros(water[n].shape, water[n].dtype) for n in contents.lazy_rows})
     writer = Writer("", ())
     rows = len(todo.positions)
@@ -181,11 +182,11 @@ def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
     return {"thresholds": facts, "observed": observed, "revision": total[1] * total[2] + total[2]}
 
 
-def _tasks_of_dates(array: da.Array, blocks: tuple[int, int], dates: int) -> int:
-    """Tasks that the blocks of one per-date variable need: those of the first wave, scaled to all dates."""
+def _tasks_of_dates(arrays: list[da.Array], blocks: tuple[int, int], dates: int) -> int:
+    """Tasks that the blocks of the per-date variables need: those of the first wave, scaled to all dates."""
     some = min(dates, max(1, WAVE // (blocks[0] * blocks[1])))
-    wave = {(array.name, *at) for at in np.ndindex(*array.numblocks) if at[0] < some or array.numblocks[0] <= some}
-    return round(len(Runner([array]).part(wave)) * dates / some)
+    wave = {(a.name, *at) for a in arrays for at in np.ndindex(*a.numblocks) if at[0] < some or a.numblocks[0] <= some}
+    return round(len(Runner(arrays).part(wave)) * dates / some)
 
 
 def _bytes_to_read(source: BlockSource, second_look: float) -> tuple[int, int, float]:
