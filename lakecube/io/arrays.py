@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from affine import Affine
 
 from lakecube.errors import InvalidInputError, MissingBandError, ReadError
 from lakecube.io.lazy import band_attrs
@@ -123,7 +124,18 @@ def _with_crs(cube: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
     if crs is None:
         raise InvalidInputError("the Dataset has no CRS; write it first: ds.rio.write_crs('EPSG:32648')")
     cube = cube.rio.write_crs(crs, grid_mapping_name=SPATIAL_REF)
-    return cube.rio.write_transform(grid_mapping_name=SPATIAL_REF) if min(cube.sizes[Y], cube.sizes[X]) > 1 else cube
+    if min(cube.sizes[Y], cube.sizes[X]) < 2:
+        return cube
+    return cube.rio.write_transform(Affine(*_transform(cube)), grid_mapping_name=SPATIAL_REF)
+
+
+def _transform(cube: xr.Dataset) -> tuple[float, float, float, float, float, float]:
+    """The affine of pixel centres `y`, `x`; from the file where one row or column tells no step."""
+    x, y = cube[X].values, cube[Y].values
+    if min(x.size, y.size) < 2:
+        return tuple(cube.rio.transform())[:6]
+    dx, dy = (float(v[-1] - v[0]) / (v.size - 1) for v in (x, y))
+    return dx, 0.0, float(x[0]) - dx / 2, 0.0, dy, float(y[0]) - dy / 2
 
 
 def _cut(cube: xr.Dataset, datetime: Any, bbox: Any) -> xr.Dataset:
@@ -162,5 +174,5 @@ def _add_dem(cube: xr.Dataset, dem: Any) -> xr.Dataset:
     from lakecube.io.records import SourceGrid
     from lakecube.io.terrain import add_terrain
 
-    transform = tuple(cube.rio.transform(recalc=True))[:6]
-    return add_terrain(cube, dem, SourceGrid(cube.rio.crs.to_string(), transform, (cube.sizes[Y], cube.sizes[X])))
+    shape = cube.sizes[Y], cube.sizes[X]
+    return add_terrain(cube, dem, SourceGrid(cube.rio.crs.to_string(), _transform(cube), shape))
