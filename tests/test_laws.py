@@ -218,6 +218,7 @@ def test_random_chunks(case, cube, eager, chunks):
 
 
 @every_case
+@pytest.mark.filterwarnings("ignore:Increasing number of chunks")
 def test_bands_may_be_chunked_unalike(case, cube, eager):
     uneven = cube.chunk({"time": 1, "y": 20, "x": 44})
     uneven["swir16"] = cube["swir16"].chunk({"time": 3, "y": 33, "x": 25})

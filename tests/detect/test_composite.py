@@ -70,8 +70,9 @@ def test_all_bands_come_from_the_date_of_the_greatest_index(dates, choice, other
         best = part.argmax(0)
         for band in ("green", "red", "nir", "swir16"):
             expected = np.take_along_axis(seen[band].values[rows], best[None], 0)[0]
-            expected = np.where(np.isfinite(part.max(0)), expected, np.nan)
-            np.testing.assert_array_equal(out[band].values[k], expected)
+            known = np.isfinite(part.max(0))
+            assert known.mean() > 0.5
+            np.testing.assert_array_equal(out[band].values[k][known], expected[known])
 
 
 def test_observation_is_the_best_state_of_the_period(dates):
