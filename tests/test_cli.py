@@ -149,6 +149,7 @@ MISTAKES = {
     "bbox elsewhere": (["--bbox", 10, 50, 11, 51], "bbox"),
     "bbox swapped": (["--bbox", 26.9, 105.4, 27.0, 105.6], "swapped"),
     "bbox upside down": (["--bbox", 105.4, 27.1, 105.6, 26.9], "south"),
+    "bbox west for east": (["--bbox", 105.6, 26.9, 105.4, 27.1], "antimeridian"),
     "wrong datetime": (["--datetime", "soon"], "soon"),
     "dates reversed": (["--datetime", "2022-05/2022-01"], "2022-05"),
     "missing band": (["--bands", "green", "swir61"], "swir61"),

@@ -22,7 +22,8 @@ def parse_bbox(bbox: Any) -> Box:
     Raises
     ------
     InvalidInputError
-        Not four (or six) finite numbers, out of range, or in another order.
+        Not four (or six) finite numbers, out of range, or in another order (more than 180 degrees across the
+        antimeridian is taken for west and east exchanged).
     """
     need = "bbox must be [west, south, east, north] in degrees (EPSG:4326)"
     try:
@@ -43,6 +44,11 @@ def parse_bbox(bbox: Any) -> Box:
     if south > north:
         raise InvalidInputError(
             f"{need}, got south {south:g} above north {north:g}: is it {[west, north, east, south]}?"
+        )
+    if west > east and east - west + 360 > 180:
+        raise InvalidInputError(
+            f"{need}, got west {west:g} above east {east:g}, which spans {east - west + 360:g} degrees across the "
+            f"antimeridian: is it {[east, south, west, north]}?"
         )
     return west, south, east, north
 
