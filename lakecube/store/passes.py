@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,16 @@ import xarray as xr
 import zarr
 from zarr.storage import LocalStore
 
-from lakecube.chunked import blockwise
+from lakecube.chunked import blockwise, freeze
 from lakecube.names import TIME, X, Y
 from lakecube.store.layout import array_document, open_array, read_metadata
 from lakecube.store.ledger import Ledger, pack, unpack
 from lakecube.store.plan import Plan
 from lakecube.store.report import Run
-from lakecube.store.waves import Box, Runner, boxes, chosen
+from lakecube.store.waves import Box, Runner, boxes, chosen, threads
+
+#: Block·dates that are worked on together, at least.
+GROUP = 16
 
 #: What a write task reports of one block·date.
 RECORD = np.dtype([("bytes", np.int64), ("pixels", np.int64), ("unknown", np.int64, (256,))])
@@ -60,37 +65,79 @@ def _open(root: str, name: str, document: str) -> zarr.Array:
     return open_array(LocalStore(root), name, read_metadata(json.loads(document)))
 
 
-def find_facts(plan: Plan, ledger: Ledger, run: Run, wave: int) -> dict[str, np.ndarray]:
-    """Pass 1: the per-date values that must be computed, date by date in waves.
+def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
+    """Passes 1 and 2 over groups of dates: what a group needs to know (facts), then its pixels.
+
+    The group is small enough for the tiles of files that the first pass decoded to be still at hand in the second.
 
     Returns
     -------
-    dict
+    frozen : xr.Dataset
+        The input with its facts in place of their graph.
+    facts : dict
         Values over all of `time`; dates that are not written stay zero.
     """
-    water, names = plan.contents.water, plan.contents.lazy_rows
-    known = {n: np.zeros(water[n].shape, water[n].dtype) for n in names}
-    have = np.zeros(water.sizes[TIME], bool)
-    for record in ledger.done("facts") if names else []:
-        positions = [plan.positions[row] for row in record["rows"]]
-        for name in names:
-            _axis_first(known[name], water[name])[positions] = unpack(record["values"][name])
-        have[positions] = True
-    todo = [p for p in plan.positions if not have[p]] if names else []
-    runner = Runner([water[n].data for n in names]) if todo else None
-    row_of = {position: row for row, position in enumerate(plan.positions)}
-    with run.stage("facts", len(todo), "dates") as done:
-        step = max(1, wave // (plan.blocks[0] * plan.blocks[1]))
-        for start in range(0, len(todo), step):
-            assert runner is not None
-            positions = todo[start : start + step]
-            _compute_dates(runner, [water[name] for name in names], positions, [known[name] for name in names])
-            values = {n: pack(_axis_first(known[n], water[n])[positions]) for n in names}
-            rows = [row_of[p] for p in positions]  # a rerun may give other dates beside the new ones
-            ledger.record("facts", f"{rows[0]}", {"rows": rows, "values": values})
-            done(len(positions))
-    run.note("facts", tasks=runner.tasks if runner else 0)
-    return known
+    facts, frozen = Facts(plan, ledger), plan.contents.water
+    observed = Written(plan, ledger, "observed", len(plan.positions))
+    with run.stage("observed", observed.left, "blocks") as advance:
+        for rows in _groups(plan, wave):
+            facts.find(rows, ledger)
+            frozen = freeze(plan.contents.water, facts.known) if facts.known else plan.contents.water
+            names = list(plan.contents.pixels)
+            writer = Writer.of(root, {n: plan.pixels[n] for n in names})
+            records = observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance)
+            run.count(records)
+    run.note("observed", tasks=observed.tasks)
+    run.note("facts", tasks=facts.tasks, seconds=round(facts.seconds, 3))
+    return frozen, facts.known
+
+
+def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
+    """Half-open ranges of rows that are worked on together."""
+    blocks = plan.blocks[0] * plan.blocks[1]
+    step = max(1, min(wave, max(GROUP, 8 * threads())) // blocks)
+    n = len(plan.positions)
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+class Facts:
+    """The per-date values that must be computed before pixels can be (pass 1), from the ledger or anew."""
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        water, self.plan = plan.contents.water, plan
+        self.arrays = [water[n] for n in plan.contents.lazy_rows]
+        self.known = {str(a.name): np.zeros(a.shape, a.dtype) for a in self.arrays}
+        self.have = np.zeros(water.sizes[TIME], bool)
+        self.seconds = 0.0
+        for record in ledger.done("facts") if self.arrays else []:
+            positions = [plan.positions[row] for row in record["rows"]]
+            for array in self.arrays:
+                self._of(array)[positions] = unpack(record["values"][str(array.name)])
+            self.have[positions] = True
+        self._runner: Runner | None = None
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks run."""
+        return self._runner.tasks if self._runner is not None else 0
+
+    def find(self, rows: tuple[int, int], ledger: Ledger) -> None:
+        """Compute what is not known of the dates of some rows, and note it in the ledger."""
+        todo = [row for row in range(*rows) if not self.have[self.plan.positions[row]]]
+        if not todo or not self.arrays:
+            return
+        begin = time.perf_counter()
+        if self._runner is None:
+            self._runner = Runner([array.data for array in self.arrays])
+        positions = [self.plan.positions[row] for row in todo]
+        _compute_dates(self._runner, self.arrays, positions, list(self.known.values()))
+        values = {str(a.name): pack(self._of(a)[positions]) for a in self.arrays}
+        ledger.record("facts", f"{todo[0]}", {"rows": todo, "values": values})
+        self.have[positions] = True
+        self.seconds += time.perf_counter() - begin
+
+    def _of(self, array: xr.DataArray) -> np.ndarray:
+        return _axis_first(self.known[str(array.name)], array)
 
 
 def _axis_first(values: np.ndarray, array: xr.DataArray) -> np.ndarray:
@@ -112,39 +159,52 @@ def _compute_dates(runner: Runner, arrays: list[xr.DataArray], positions: list[i
         out[place] = value
 
 
-def write_observed(frozen: xr.Dataset, plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> None:
-    """Pass 2: every pixel variable of every new row; one write task per block·date writes them all."""
-    names = list(plan.contents.pixels)
-    writer = Writer.of(root, {n: plan.pixels[n] for n in names})
-    bare = frozen.reset_coords()
-    _write_waves(bare[names], plan, writer, "observed", len(plan.positions), ledger, run, wave)
-    if plan.contents.fields and plan.base == 0:
-        fields = list(plan.contents.fields)
-        writer = Writer.of(root, {n: plan.pixels[n] for n in fields})
-        still = bare[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
-        _write_waves(still, plan, writer, "fields", 1, ledger, run, wave)
+def write_fields(frozen: xr.Dataset, plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> None:
+    """Pass 3, once per store: pixel variables without time (elevation, slope)."""
+    fields = list(plan.contents.fields)
+    if not fields or plan.base > 0:
+        return
+    written = Written(plan, ledger, "fields", 1)
+    still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
+    with run.stage("fields", written.left, "blocks") as advance:
+        written.write(still, Writer.of(root, {n: plan.pixels[n] for n in fields}), (0, 1), wave, ledger, advance)
+    run.note("fields", tasks=written.tasks)
 
 
-def _write_waves(
-    data: xr.Dataset, plan: Plan, writer: Writer, stage: str, length: int, ledger: Ledger, run: Run, wave: int
-) -> None:
-    done = np.zeros((length, *plan.blocks), bool)
-    for record in ledger.done(stage):
-        done[Box(*(tuple(pair) for pair in record["box"])).index] = True
-    source = _Source(data, plan, writer, stage == "observed")
-    tasks = 0
-    with run.stage(stage, int((~done).sum()), "blocks") as advance:
-        for box in boxes(done.shape, wave):
-            todo = chosen(done, box)
+class Written:
+    """Which blocks of a pass are written, and the writing of the others in waves."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int) -> None:
+        self.plan, self.stage, self.tasks = plan, stage, 0
+        self.done = np.zeros((length, *plan.blocks), bool)
+        for record in ledger.done(stage):
+            self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
+
+    @property
+    def left(self) -> int:
+        """Number of blocks to write."""
+        return int((~self.done).sum())
+
+    def write(
+        self, data: xr.Dataset, writer: Writer, rows: tuple[int, int], wave: int, ledger: Ledger,
+        advance: Callable[[int], None],
+    ) -> np.ndarray:  # fmt: skip
+        """Write what is missing of some rows; the `RECORD` of every block written."""
+        if self.done[slice(*rows)].all():
+            return np.empty(0, RECORD)
+        source = _Source(data, self.plan, writer, self.stage == "observed")
+        records = []
+        for box in boxes((rows[1] - rows[0], *self.plan.blocks), wave):
+            box = Box((box.rows[0] + rows[0], box.rows[1] + rows[0]), box.y, box.x)
+            todo = chosen(self.done, box)
             if todo:
                 runner, keys = source.part(box, todo)
                 before = runner.tasks
-                records = np.concatenate([r.ravel() for r in runner.run(keys, advance)])
-                tasks += runner.tasks - before
-                if stage == "observed":
-                    run.count(records)
-                ledger.record(stage, box.name, {"box": [box.rows, box.y, box.x]})
-    run.note(stage, tasks=tasks)
+                records += [r.ravel() for r in runner.run(keys, advance)]
+                self.tasks += runner.tasks - before
+                self.done[box.index] = True
+                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x]})
+        return np.concatenate(records)
 
 
 class _Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -180,10 +181,20 @@ def _check_same(contents: Contents, visible: Visible) -> None:
 def _differences(contents: Contents, visible: Visible) -> str:
     out = []
     for name in ("method", "parameters", "configuration"):
-        given, stored = contents.water.attrs.get(name), visible.attrs.get(name)
-        if given != stored:
-            out.append(f"{name} is {_short(stored)} in the store and {_short(given)} now")
+        given, stored = _parts(name, contents.water.attrs.get(name)), _parts(name, visible.attrs.get(name))
+        for part in sorted({*given, *stored}):
+            if given.get(part) != stored.get(part):
+                out.append(f"{part} is {_short(stored.get(part))} in the store and {_short(given.get(part))} now")
     return "; ".join(out) or "they differ"
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+    """The entries of an attribute that is a JSON object, else the attribute itself."""
+    try:
+        parts = json.loads(value)
+    except (TypeError, ValueError):
+        parts = None
+    return parts if isinstance(parts, dict) else {name: value}
 
 
 def _short(value: Any) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from zarr.storage import LocalStore, MemoryStore
 
-from lakecube.chunked import freeze
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import TIME
 from lakecube.store.commit import (
@@ -30,7 +29,7 @@ from lakecube.store.files import LocalFiles, check_room, explained
 from lakecube.store.layout import Stored, open_array
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
-from lakecube.store.passes import find_facts, write_observed
+from lakecube.store.passes import write_fields, write_rows
 from lakecube.store.plan import Plan, make_plan, pixel_chunks, root_attrs, small_arrays
 from lakecube.store.read import open_store
 from lakecube.store.report import Run
@@ -171,9 +170,8 @@ def _passes(
     plan: Plan, root: Path, keys: list[dict[str, str]], visible: Visible | None, ledger: Ledger, run: Run, wave: int
 ) -> None:
     contents, files, store = plan.contents, LocalFiles(root), LocalStore(root)
-    facts = find_facts(plan, ledger, run, wave)
-    frozen = freeze(contents.water, facts) if facts else contents.water
-    write_observed(frozen, plan, root, ledger, run, wave)
+    frozen, facts = write_rows(plan, root, ledger, run, wave)
+    write_fields(frozen, plan, root, ledger, run, wave)
     small = small_arrays(plan, facts | _lazy_items(frozen, contents), store, visible)
     dates = np.asarray(small[TIME].values).astype("datetime64[s]")
     derived = revision_arrays(plan, dates)
