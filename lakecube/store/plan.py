@@ -182,9 +182,8 @@ def _differences(contents: Contents, visible: Visible) -> str:
     out = []
     for name in ("method", "parameters", "configuration"):
         given, stored = _parts(name, contents.water.attrs.get(name)), _parts(name, visible.attrs.get(name))
-        for part in sorted({*given, *stored}):
-            if given.get(part) != stored.get(part):
-                out.append(f"{part} is {_short(stored.get(part))} in the store and {_short(given.get(part))} now")
+        pairs = {part: (_short(stored.get(part)), _short(given.get(part))) for part in sorted({*given, *stored})}
+        out += [f"{part} is {old} in the store and {new} now" for part, (old, new) in pairs.items() if old != new]
     return "; ".join(out) or "they differ"
 
 

@@ -286,7 +286,7 @@ def test_another_configuration_or_grid_is_refused(tmp_path):
     other = extract(times=2).assign_attrs(parameters='{"rules": "paper"}')
     shifted = extract(times=2).assign_coords(x=lambda d: d.x + 5)
     cases = [
-        (other, {}, r"parameters is .*evidence.* in the store and .*paper.*overwrite"),
+        (other, {}, r"rules is evidence in the store and paper now.*overwrite"),
         (shifted, {}, "another grid: x coordinates"),
         (extract(times=2, rows=50), {}, "shape"),
         (extract(times=3), {}, 'mode="append"'),
