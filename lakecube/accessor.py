@@ -41,8 +41,8 @@ class WaterAccessor:
 
         return composite(self._dataset, period, **parameters)
 
-    def frequency(self) -> xr.Dataset:
-        """Counts and water frequency: `lakecube.series.occurrence.frequency`."""
+    def frequency(self) -> xr.DataArray:
+        """Share of clear dates that are wet: `lakecube.series.occurrence.frequency`."""
         from lakecube.series.occurrence import frequency
 
         return frequency(_has(self._dataset, "water_mask")["water_mask"])

@@ -122,11 +122,8 @@ def add_frequency(picture: Figure, axes: Any, values: xr.DataArray, dates: int) 
 
 
 def _of_water(dataset: xr.Dataset, series: bool) -> Picture:
-    values = (
-        dataset["water_frequency"]
-        if "water_frequency" in dataset
-        else frequency(dataset["water_mask"])["water_frequency"]
-    )
+    known = "water_frequency" in dataset
+    values = dataset["water_frequency"] if known else frequency(dataset["water_mask"])
     picture = Picture(figsize=(7.2, 9.2 if series else 6.4), layout="constrained")
     picture.get_layout_engine().set(rect=(0, 0.02, 1, 0.98))  # type: ignore[union-attr,call-arg]
     rows = picture.subplots(

@@ -41,6 +41,13 @@ def test_a_store_is_a_map_a_series_and_its_sources(stored, tmp_path):
     assert picture._repr_png_().startswith(b"\x89PNG")
 
 
+def test_an_extract_shows_the_same_frequency_as_its_store(archive, stored):
+    water = lakecube.open(archive.items_path, dem=archive.dem_path).water.extract()
+    maps = [plot(data, series=False).axes[0].images[0].get_array() for data in (water, stored)]
+    np.testing.assert_array_equal(*(m.filled(-1) for m in maps))
+    np.testing.assert_array_equal(water.water.frequency().values, stored["water_frequency"].values)
+
+
 def test_a_cube_is_one_date_with_outlines(archive, stored):
     cube = lakecube.open(archive.items_path)
     text = words(plot(cube, date="2022-04-19", water=stored))
