@@ -137,8 +137,11 @@ class VariableSpec:
         return attrs
 
 
-def _spec(*args: Any, extra: dict[str, str] | None = None, **kw: Any) -> VariableSpec:
-    return VariableSpec(*args, extra=MappingProxyType(extra or {}), **kw)
+def _spec(
+    name: str, dims: tuple[str, ...], dtype: str, long_name: str, units: str | None = None, *,
+    extra: dict[str, str] | None = None, **kw: Any,
+) -> VariableSpec:  # fmt: skip
+    return VariableSpec(name, dims, dtype, long_name, units, extra=MappingProxyType(extra or {}), **kw)
 
 
 _TYX, _YX, _TI = (TIME, Y, X), (Y, X), (TIME, INDEX)
