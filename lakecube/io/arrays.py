@@ -8,8 +8,9 @@ from typing import Any
 
 import xarray as xr
 from affine import Affine
+from rioxarray.exceptions import NoDataInBounds
 
-from lakecube.errors import InvalidInputError, MissingBandError, ReadError
+from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError, ReadError
 from lakecube.io.lazy import band_attrs
 from lakecube.io.rasters import ALIASES
 from lakecube.names import BANDS, OBSERVATION, SPATIAL_REF, TIME, VARIABLES, X, Y
@@ -148,8 +149,14 @@ def _cut(cube: xr.Dataset, datetime: Any, bbox: Any) -> xr.Dataset:
         start, _, end = str(datetime).partition("/")
         bounds = [None if v in ("", "..") else v for v in (start, end or start)]
         cube = cube.sortby(TIME).sel({TIME: slice(*bounds)})
+        if cube.sizes[TIME] == 0:
+            held = f"{str(times.min().values)[:10]} to {str(times.max().values)[:10]}" if times.size else "no date"
+            raise EmptySearchError(f"datetime={datetime!r} leaves no date; the Dataset holds {held}")
     if bbox is not None:
-        cube = cube.rio.clip_box(*bbox, crs="EPSG:4326")
+        try:
+            cube = cube.rio.clip_box(*bbox, crs="EPSG:4326")
+        except NoDataInBounds as error:
+            raise EmptySearchError(f"bbox {tuple(bbox)} (west, south, east, north) misses the Dataset") from error
     return cube
 
 
