@@ -16,6 +16,7 @@ from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandErro
 from lakecube.io import arrays, rasters, sensors, stac, terrain
 from lakecube.io.files import with_header
 from lakecube.io.grids import choose_grid
+from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
@@ -104,9 +105,14 @@ def open(
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
+        _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
+                resolution=resolution, groupby=None if groupby == "solar_day" else groupby,
+                offset=None if isinstance(offset, str) and offset == "metadata" else offset, sign=sign)  # fmt: skip
         return arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
     records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
+    for record in records:
+        _check_hrefs(record)
     records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
     box = _box(bbox, intersects)
     grid, others = _grid(records, box, crs, resolution)
@@ -128,6 +134,22 @@ def open(
         cube = terrain.add_terrain(cube, dem, grid)
     cube.attrs.update(_describe(source, collections, box, datetime, records, settings, dem))
     return cube
+
+
+def _refuse(**options: Any) -> None:
+    """Raise InvalidInputError for options that arrays cannot honour."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InvalidInputError(
+            f"{', '.join(given)}: for files and STAC items only; a Dataset, Zarr or NetCDF holds reflectance on a grid "
+            "already (bring it to another with ds.rio.reproject first)"
+        )
+
+
+def _check_hrefs(record: ItemRecord) -> None:
+    """Raise UnsafeHrefError before anything is read if an item points to what it may not."""
+    for source in (*record.bands.values(), *record.qa.values()):
+        check_href(source.href, local=record.local, item=record.id)
 
 
 def _records(
@@ -250,7 +272,7 @@ def _describe(
         "collections": " ".join(sorted({r.collection for r in records if r.collection})),
         "cloud_buffer_pixels": settings.cloud_buffer,
         "input_token": dask.base.tokenize(records, settings.grid, settings.bands, settings.cloud_mask,
-                                          settings.cloud_buffer, str(dem)),
+                                          settings.cloud_buffer, str(dem) if isinstance(dem, str | Path) else dem),
     }  # fmt: skip
 
 
