@@ -12,6 +12,11 @@ from lakecube.synthetic.archive import make_archive
 from lakecube.synthetic.cube import sentinel2_cube
 
 
+def pytest_configure(config):
+    # rioxarray 0.19 multiplies by affine's old operator, which affine 3.1 will deprecate
+    config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
+
+
 def _refuse(dsk, keys, **kwargs):
     raise AssertionError("something was computed while a lazy result was built")
 

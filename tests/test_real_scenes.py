@@ -188,16 +188,16 @@ def test_cloud_patch_unmasked_beats_every_single_index(patch):
 
 
 def test_barbellino_with_its_scl(data):
-    """A reservoir of two hectares in rock and snow; what its SCL hides is unknown, not dry."""
+    """A reservoir of two hectares in rock, with a quality layer of half the resolution."""
     folder = data / "barbellino"
     cube = lakecube.open([folder / "2019-07-23_l2a.tif", folder / "2019-07-23_scl.tif"])
     out = cube.water.extract().compute()
     water = out.water_mask.values[0] == WATER
     assert 150 < water.sum() < 280
     with rasterio.open(folder / "2019-07-23_scl.tif") as file:
-        snow = (file.read(1) == 11).repeat(2, 0).repeat(2, 1)
-    assert snow.any()
-    assert (cube.observation.values[0][snow] == OBSERVATION["snow_ice"]).all()
+        unsure = (file.read(1) == 7).repeat(2, 0).repeat(2, 1)
+    assert unsure.any()
+    assert (cube.observation.values[0][unsure] == OBSERVATION["unclassified"]).all()
     _, n = ndimage.label(water)
     assert n <= 4
 
