@@ -1,0 +1,62 @@
+"""The one door: halos, merged chunks, anchors, cut graphs, honest metas."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from lakecube import chunked
+from lakecube.errors import InvalidInputError
+from tests.strategies import chunks_of
+
+IMAGE = np.random.default_rng(3).uniform(size=(23, 29))
+
+
+@given(chunks_of(23, least=2), chunks_of(29, least=2), st.integers(0, 2))
+@settings(max_examples=20, deadline=None)
+def test_a_filter_within_the_halo_is_the_filter_of_the_whole(rows, columns, reach):
+    lazy = chunked.with_halo(da.from_array(IMAGE, chunks=(rows, columns)), reach)
+    size = 2 * reach + 1
+    done = chunked.trim_halo(lazy.map_blocks(ndimage.maximum_filter, size=size, mode="nearest", dtype=float), reach)
+    np.testing.assert_array_equal(done.compute(), ndimage.maximum_filter(IMAGE, size, mode="nearest"))
+    assert done.chunks == (rows, columns)
+
+
+def test_a_chunk_smaller_than_the_reach_is_refused_and_can_be_merged():
+    cube = xr.Dataset({"a": (("y", "x"), da.from_array(IMAGE, chunks=((20, 3), (29,))))})
+    with pytest.raises(InvalidInputError, match="rechunk"):
+        chunked.with_halo(cube.a.data, 4)
+    merged = chunked.enough_chunks(cube, 4)
+    assert merged.a.chunks == ((23,), (29,))
+    assert chunked.enough_chunks(cube, 3) is cube
+
+
+@pytest.mark.parametrize(("y", "x"), [(0, 0), (5, 7), (22, 28)])
+def test_anchors_are_absolute(y, x):
+    for size, left, top in ((10.0, 549600.0, 2986500.0), (1e-4, 105.0, 26.3), (9.995, 123.4, -55.0)):
+        coords = {"y": top - size * (np.arange(40) + 0.5), "x": left + size * (np.arange(40) + 0.5)}
+        cube = xr.Dataset(coords=coords)
+        row, column = chunked.anchor_of(cube)
+        assert chunked.anchor_of(cube.isel(y=slice(y, None), x=slice(x, None))) == (row + y, column + x)
+
+
+def test_freezing_checks_what_it_is_given():
+    cube = xr.Dataset({"a": (("y",), da.arange(6, chunks=2)), "b": (("y",), da.arange(1, 7, chunks=2))})
+    cube["c"] = cube.a + cube.b
+    frozen = chunked.freeze(cube, {"a": np.full(6, 100)})
+    np.testing.assert_array_equal(frozen.c.values, 100 + np.arange(1, 7))
+    np.testing.assert_array_equal(cube.c.values, np.arange(6) + np.arange(1, 7))
+    for wrong in (np.zeros(5, int), np.zeros(6, "float32")):
+        with pytest.raises(InvalidInputError, match="freeze"):
+            chunked.freeze(cube, {"a": wrong})
+
+
+def test_fields_of_records_have_their_dtype():
+    records = np.zeros((4, 6), [("a", "u1"), ("b", "f4")])
+    records["b"] = np.arange(24).reshape(4, 6)
+    lazy = chunked.field(da.from_array(records, chunks=(3, 4)), "b")
+    assert lazy.dtype == lazy._meta.dtype == np.float32
+    np.testing.assert_array_equal(lazy.compute(), records["b"])
