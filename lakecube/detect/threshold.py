@@ -24,15 +24,12 @@ from lakecube.io.lazy import source_of, window_of
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord
 from lakecube.kernels import histogram, indices
-from lakecube.kernels.rules import REACH
 from lakecube.names import INDEX, OBSERVATION, THRESHOLD_SOURCE, TIME, VARIABLES, X, Y
 
 #: Water indices with a threshold, in the order of `index`.
 INDICES = histogram.INDICES
 #: Tiles of a date that are counted, about: more are thinned out by `stride_of`.
-SAMPLE_TILES = 64
-#: Below this stride a block is read whole: small windows across the files' own tiles would decode more, not less.
-READ_WHOLE_BELOW = 9
+SAMPLE_TILES = 32
 
 _RESULT = np.dtype([("threshold", "f4"), ("threshold_source", "u1")])
 _AWEI_BANDS = ("blue", "green", "nir", "swir16", "swir22")
@@ -178,13 +175,8 @@ def _count_read(
     """Count the sampled tiles of one block, reading only the bands the indices need."""
     bands = tuple(dict.fromkeys([*served.values(), *settings.validity_bands]))
     window = window_of(rows, columns)
-    if stride < READ_WHOLE_BELOW:  # the very window that `judge` will read: its raw numbers are kept for it
-        padded = window.pad(REACH).clip(settings.grid.shape)
-        block = read_block(records, padded, settings, bands, skip_masked=True)
-        block = {name: np.ascontiguousarray(array[window.within(padded)]) for name, array in block.items()}
-        return BlockCounts([[_count_sampled(block, served, window, anchor, stride)]])
     parts = []
-    for tile in _sampled_windows(window, anchor, stride):
+    for tile in [window] if stride == 1 else _sampled_windows(window, anchor, stride):
         block = read_block(records, tile, settings, bands, skip_masked=True)
         parts.append(_count(block, served, (tile.y0 + anchor[0], tile.x0 + anchor[1])))
     return BlockCounts([parts])

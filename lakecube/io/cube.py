@@ -165,7 +165,7 @@ def _records(
         found = stac.load_items(
             source, collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
         )
-        records = [sensors.describe_item(item, sensor=sensor, offset=offset, local=found.local) for item in found.items]
+        records = [sensors.describe_item(item, sensor=sensor, offset=offset, local=local) for item, local in found]
     newest, _ = sensors.select_newest(records)
     return sorted(newest, key=lambda r: (r.time, r.id))
 
