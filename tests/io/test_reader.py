@@ -16,7 +16,7 @@ from rasterio.warp import reproject
 from scipy import ndimage
 
 from lakecube.errors import ReadError, UnsafeHrefError
-from lakecube.io import reader
+from lakecube.io import files, reader
 from lakecube.io.grids import Window
 from lakecube.io.raw_cache import RAW
 from lakecube.io.reader import read_block
@@ -585,7 +585,7 @@ def test_the_error_of_a_signed_file_holds_no_signature(site, remote, trouble):
         site.always[PATH] = trouble
     unknown = replace(record, bands={"green": replace(record.bands["green"], grid=None)})
     with pytest.raises(ReadError) as caught:
-        reader.with_header(unknown, Signer(site.key))
+        files.with_header(unknown, Signer(site.key))
     assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
     assert PATH in str(caught.value)
 
@@ -619,7 +619,7 @@ def test_a_vrt_served_as_tif_reads_no_local_file(tmp_path, site, remote):
 def test_headers_fill_in_unknown_grids(tmp_path):
     dn = numbers(48, 60)
     band = replace(source(tmp_path / "g.tif", dn, FINE), grid=None, nodata=None)
-    record = reader.with_header(item(bands={"green": band}))
+    record = files.with_header(item(bands={"green": band}))
     assert record.bands["green"].grid.transform == FINE.transform
     assert record.bands["green"].grid.shape == FINE.shape
     assert record.bands["green"].nodata == 0
