@@ -33,6 +33,7 @@ def show(found: dict[str, Any]) -> None:
     print(f"\n  tasks per chunk·date: {', '.join(f'{n} {v:.2f}' for n, v in p['tasks_per_chunk_date'].items())}")
     print(f"  peak memory, MiB: {', '.join(f'{n} {v:.0f}' for n, v in p['peak_mib'].items())}")
     print(f"  8 × the dates: {p['ratio_memory_8x_dates']:.2f} × the memory")
+    print(f"  4 × the area: {p['ratio_memory_4x_area']:.2f} × the memory")
     graph = p["graph"]
     print(f"  600 dates × 64 chunks: open {graph['open_s']:.1f} s, extract {graph['extract_s']:.2f} s (lazy)\n")
     for name, rates in found["kernels_mpx_s"].items():

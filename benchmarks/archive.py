@@ -24,7 +24,7 @@ def archive(shape: int = 2040, dates: int = 6) -> Path:
 
 
 def repeated(items_path: Path, times: int) -> Path:
-    """An ItemCollection that shows the files of another on `times` as many dates."""
+    """An ItemCollection that shows the files of another under new names on `times` as many dates."""
     collection = json.loads(items_path.read_text())
     features = []
     for k in range(times):
@@ -35,6 +35,11 @@ def repeated(items_path: Path, times: int) -> Path:
             for name in ("s2:product_uri", "s2:datatake_id", "s2:granule_id"):
                 copy["properties"].pop(name, None)
             copy["id"] = f"{feature['id']}_{k}"
+            link = items_path.parent / copy["id"]
+            if not link.is_symlink():
+                link.symlink_to(feature["id"])
+            for asset in copy["assets"].values():
+                asset["href"] = asset["href"].replace(feature["id"], copy["id"], 1)
             features.append(copy)
     path = items_path.with_name(f"items-x{times}.json")
     path.write_text(json.dumps({**collection, "features": features}))

@@ -123,13 +123,10 @@ def measure(repeats: int) -> dict[str, Any]:
     seconds = timed({"odc.stac.load": odc_load, "lakecube.open": read, "fusion to store": fusion}, path, repeats)
     tasks = tasks_per_block()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    few = repeated(archive(1020, 3), 1)
-    many = repeated(archive(1020, 3), 8)
-    wide = archive(2040, 6)
     peaks = {
-        "3 dates of 1020²": peak_memory(few),
-        "24 dates of 1020²": peak_memory(many),
-        "6 dates of 2040²": peak_memory(wide),
+        "1020² × 6": peak_memory(archive(1020, 6)),
+        "2040² × 6": peak_memory(path),
+        "2040² × 48": peak_memory(repeated(path, 8)),
     }
     return {
         "seconds": seconds,
@@ -138,6 +135,7 @@ def measure(repeats: int) -> dict[str, Any]:
         "ratio_fusion": medians["fusion to store"] / medians["odc.stac.load"],
         "tasks_per_chunk_date": tasks,
         "peak_mib": peaks,
-        "ratio_memory_8x_dates": peaks["24 dates of 1020²"] / peaks["3 dates of 1020²"],
+        "ratio_memory_8x_dates": peaks["2040² × 48"] / peaks["2040² × 6"],
+        "ratio_memory_4x_area": peaks["2040² × 6"] / peaks["1020² × 6"],
         "graph": graph_figures(),
     }

@@ -183,7 +183,7 @@ def choose_grid(
     chosen = crs or max(sorted(votes), key=lambda name: votes[name])
     native = [g for g in grids if same_crs(g.crs, chosen)]
     a, d, phase = _lattice(native, chosen, resolution)
-    bounds = _bounds(grids, chosen)
+    bounds = _bounds(_finest(grids), chosen)
     if bbox is not None:
         bounds = _intersect(bounds, _project(_densify(bbox), "EPSG:4326", chosen), bbox)
     x0, x1 = (_snap(v, phase[0], a, up) for v, up in ((bounds[0], False), (bounds[2], True)))
@@ -210,6 +210,14 @@ def _lattice(native: list[SourceGrid], crs: str, resolution: float | None) -> tu
             f"no scene is in {crs}, so the pixel size is unknown: give resolution= in units of that CRS"
         )
     return resolution, resolution, (0.0, 0.0)
+
+
+def _finest(grids: list[SourceGrid]) -> list[SourceGrid]:
+    """The finest grids of each CRS: coarser bands of a scene stick out by part of a pixel."""
+    least: dict[str, float] = {}
+    for grid in grids:
+        least[grid.crs] = min(least.get(grid.crs, np.inf), abs(grid.transform[0]))
+    return [grid for grid in grids if abs(grid.transform[0]) < 1.01 * least[grid.crs]]
 
 
 def _bounds(grids: list[SourceGrid], crs: str) -> tuple[float, float, float, float]:

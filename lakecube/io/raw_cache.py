@@ -53,8 +53,9 @@ class RawCache:
             for i in range(area.y0 // side[0], -(-area.y1 // side[0]))
             for j in range(area.x0 // side[1], -(-area.x1 // side[1]))
         ]
-        tiles = {tile: self._get((key, tile)) for tile in wanted}
-        missing = [tile for tile, held in tiles.items() if held is None]
+        held = {tile: self._get((key, tile)) for tile in wanted}
+        tiles = {tile: array for tile, array in held.items() if array is not None}
+        missing = [tile for tile in wanted if tile not in tiles]
         if missing:
             try:
                 tiles |= self._fetch(key, missing, shape, side, read)
@@ -122,4 +123,4 @@ def _assemble(tiles: dict[Tile, np.ndarray], area: Window, side: tuple[int, ...]
 
 
 #: The process's own; ``LAKECUBE_CACHE_MB`` sets its size, 0 turns it off.
-RAW = RawCache(int(float(os.environ.get("LAKECUBE_CACHE_MB", "256")) * 2**20))
+RAW = RawCache(int(float(os.environ.get("LAKECUBE_CACHE_MB", "128")) * 2**20))

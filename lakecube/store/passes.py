@@ -29,7 +29,7 @@ from lakecube.store.report import Run
 from lakecube.store.waves import Box, Runner, boxes, chosen, threads
 
 #: Block·dates that are worked on together, at least.
-GROUP = 16
+GROUP = 8
 
 #: What a write task reports of one block·date.
 RECORD = np.dtype([("bytes", np.int64), ("pixels", np.int64), ("unknown", np.int64, (256,))])
@@ -95,7 +95,7 @@ def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> t
 def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
     """Half-open ranges of rows that are worked on together."""
     blocks = plan.blocks[0] * plan.blocks[1]
-    step = max(1, min(wave, max(GROUP, 8 * threads())) // blocks)
+    step = max(1, min(wave, max(GROUP, 4 * threads())) // blocks)
     n = len(plan.positions)
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
