@@ -143,8 +143,8 @@ def places(data):
         name = f"{path.parent.name}/{path.stem}"
         if reference.mean() > 0.05:
             scores.append((iou((mask == WATER)[seen], reference[seen]), name))
-        elif reference.sum() == 0:
-            dry.append((int((mask == WATER).sum()), name))
+        elif reference.mean() < 0.002:
+            dry.append((int(((mask == WATER) & ~reference).sum()), name))
     return scores, dry
 
 
@@ -155,7 +155,9 @@ def test_places_agree_with_fmask(places):
 
 
 def test_places_without_water_stay_empty(places):
+    """No date is wholly dry by Fmask; on those it finds less than 0.2 % wet, nothing is added."""
     _, dry = places
+    assert len(dry) > 3
     assert all(n <= 5 for n, _ in dry), [d for d in dry if d[0] > 5]
 
 
