@@ -15,7 +15,6 @@ import pyproj
 import xarray as xr
 
 from lakecube import chunked, methods
-from lakecube.detect.threshold import SAMPLE_TILES, stride_of
 from lakecube.errors import InvalidInputError
 from lakecube.io.hrefs import is_remote
 from lakecube.io.lazy import BlockSource, source_of
@@ -141,7 +140,7 @@ def plan(
     raw = read = None
     measured = 0.0
     if source is not None:
-        raw, read, measured = _bytes_to_read(source, _second_look(dataset, source, parameters))
+        raw, read, measured = _bytes_to_read(source)
     workers = threads()
     tasks = count_tasks(contents, chunks)
     pixels = shape[0] * shape[1] * water.sizes[TIME]
@@ -189,14 +188,13 @@ def _tasks_of_dates(arrays: list[da.Array], blocks: tuple[int, int], dates: int)
     return round(len(Runner(arrays).part(wave)) * dates / some)
 
 
-def _bytes_to_read(source: BlockSource, second_look: float) -> tuple[int, int, float]:
+def _bytes_to_read(source: BlockSource) -> tuple[int, int, float]:
     """Raw bytes under the request, an estimate of what is read, and the share of it known from file sizes."""
     raw = read = measured = 0.0
-    for record in (r for items in source.dates for r in items):
+    for record in source.items:
         for name, band in _files_of(record):
             share, pixels = _share(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
             is_qa = name in record.qa and name != "qa_pixel"
-            times = 1 + second_look * (name in source.settings.validity_bands or name in record.qa)
             size = _file_size(record, band)
             whole = pixels * (QA_BYTES if is_qa else BAND_BYTES)
             mine = (
@@ -204,7 +202,7 @@ def _bytes_to_read(source: BlockSource, second_look: float) -> tuple[int, int, f
                 if size
                 else whole * (QA_LEFT if name in record.qa else BAND_LEFT)
             )
-            raw, read, measured = raw + whole, read + mine * times, measured + (mine * times if size else 0.0)
+            raw, read, measured = raw + whole, read + mine, measured + (mine if size else 0.0)
     return round(raw), round(read), measured / read if read else 0.0
 
 
@@ -242,13 +240,6 @@ def _files_of(record: ItemRecord) -> list[tuple[str, BandSource]]:
     return [*record.bands.items(), *((str(kind), layer) for kind, layer in record.qa.items())]
 
 
-def _second_look(cube: xr.Dataset, source: BlockSource, parameters: dict[str, Any]) -> float:
-    """Share of the pixels that the pass for the thresholds reads before the main pass."""
-    if parameters.get("threshold") == "fixed" or isinstance(parameters.get("threshold"), dict):
-        return 0.0
-    return 1.0 / stride_of(cube, parameters.get("sample", SAMPLE_TILES))
-
-
 def _dates_per_pixel(water: xr.Dataset, source: BlockSource | None, composite: str | None) -> float:
     """Dates read for one date written: more than one for composites."""
     return len(source.dates) / water.sizes[TIME] if source is not None and composite else 1.0
@@ -262,13 +253,13 @@ def _memory(size: tuple[int, int], source: BlockSource | None, bands: int, worke
 
 
 def _seconds(pixels: float, read: int, source: BlockSource | None, workers: int, bandwidth: float) -> float:
-    remote = source is not None and any(is_remote(b.href) for d in source.dates for r in d for b in r.bands.values())
+    remote = source is not None and any(is_remote(b.href) for r in source.items for b in r.bands.values())
     return 3 + max(pixels / (PIXELS_PER_CORE * workers), read / bandwidth if remote else 0.0)
 
 
 def _scenes(source: BlockSource | None, water: xr.Dataset) -> int | None:
     if source is not None:
-        return sum(map(len, source.dates))
+        return len(source.items)
     return water.sizes.get("item")
 
 
@@ -320,13 +311,13 @@ def _doubts(
 def _doubts_about_grid(source: BlockSource) -> list[str]:
     grid = source.settings.grid
     out = []
-    finest = min((abs(b.grid.transform[0]) for d in source.dates for r in d for b in r.bands.values()
+    finest = min((abs(b.grid.transform[0]) for r in source.items for b in r.bands.values()
                   if b.grid and b.grid.crs == grid.crs), default=None)  # fmt: skip
     if finest and abs(grid.transform[0]) < 0.45 * finest:
         out.append(
             f"pixels of {abs(grid.transform[0]):g} from scenes of {finest:g} show nothing new: leave out resolution="
         )
-    grids = {b.grid for d in source.dates for r in d for b in r.bands.values() if b.grid}
+    grids = {b.grid for r in source.items for b in r.bands.values() if b.grid}
     covered = max((_share(grid, g)[0] for g in grids), default=1.0)
     if covered < 0.2:
         out.append(f"no scene covers more than {covered:.0%} of the grid: is the bbox much larger than the scenes?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -13,11 +14,13 @@ from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.detect.indices import bands_for
 from lakecube.errors import InvalidInputError
-from lakecube.io.reader import IS_JUDGED, RANK
+from lakecube.io.lazy import BlockSource, build_cube, source_of
+from lakecube.io.records import Period
+from lakecube.kernels.composite import NEEDS, reduce_dates
 from lakecube.names import BANDS, TIME, VARIABLES, X, Y
 
 PERIODS = {"month": "M", "year": "Y"}
-CHOICES = ("mndwi", "ndvi", "median", "maximum")
+CHOICES = tuple(NEEDS)
 
 
 @law("exact")
@@ -54,8 +57,12 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
     if choice not in CHOICES:
         raise InvalidInputError(f"choice={choice!r}: use one of {', '.join(CHOICES)}")
     unit = f"datetime64[{PERIODS[period]}]"
-    needed = () if choice in ("median", "maximum") else ("green", "swir16") if choice == "mndwi" else ("nir", "red")
+    needed = {"mndwi": ("green", "swir16"), "ndvi": ("nir", "red")}.get(choice, ())
     bands_for(cube, needed, f"a composite by {choice}")
+    attrs = {**cube.attrs, "cell_methods": f"time: {choice} over days"}
+    source = source_of(cube)
+    if source is not None and not any(isinstance(date, Period) for date in source.dates):
+        return _from_files(cube, source, unit, choice).assign_attrs(attrs)
     cube = cube.sortby(TIME).transpose(TIME, Y, X, ...)
     starts = cube[TIME].values.astype(unit)
     periods = np.unique(starts)
@@ -68,11 +75,30 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
     for k, name in enumerate((*bands, "observation")):
         stacked = da.concatenate([picture[k] for picture in pictures], axis=0)
         variables[name] = ((TIME, Y, X), stacked, cube[name].attrs)
+    out = xr.Dataset(variables, coords={**coords, **_time_coords(periods)})
+    return _with_static(out, cube).assign_attrs(attrs)
+
+
+def _from_files(cube: xr.Dataset, source: BlockSource, unit: str, choice: str) -> xr.Dataset:
+    """The composites of an untouched cube: one task per block and period reads all its dates and reduces them."""
+    starts = cube[TIME].values.astype(unit)
+    periods = np.unique(starts)
+    dates: list[Any] = list(source.dates)
+    groups = [tuple(dates[i] for i in np.flatnonzero(starts == p)) for p in periods]
+    composites = replace(source, dates=tuple(Period(group, choice) for group in groups))
+    out = build_cube(composites, list(periods)).assign_coords(_time_coords(periods))
+    kept = {n: c for n, c in cube.coords.items() if TIME not in c.dims and n not in out.coords}
+    return _with_static(out.assign_coords(kept), cube)
+
+
+def _time_coords(periods: np.ndarray) -> dict[str, Any]:
     bounds = np.stack([periods, periods + 1], axis=1).astype("datetime64[ns]")
-    out = xr.Dataset(variables, coords={**coords, TIME: bounds[:, 0], "time_bounds": ((TIME, "bnds"), bounds)})
-    out[TIME].attrs = {"standard_name": "time", "bounds": "time_bounds"}
-    static = {n: v for n, v in cube.data_vars.items() if TIME not in v.dims}
-    return out.assign(static).assign_attrs(cube.attrs, cell_methods=f"time: {choice} over days")
+    time = (TIME, bounds[:, 0], {"standard_name": "time", "bounds": "time_bounds"})
+    return {TIME: time, "time_bounds": ((TIME, "bnds"), bounds)}
+
+
+def _with_static(out: xr.Dataset, cube: xr.Dataset) -> xr.Dataset:
+    return out.assign({n: v for n, v in cube.data_vars.items() if TIME not in v.dims})
 
 
 def _picture(dates: xr.Dataset, bands: list[str], choice: str) -> list[da.Array]:
@@ -97,30 +123,4 @@ def _take(block: dict[str, np.ndarray], name_: str) -> np.ndarray:
 
 
 def _reduce(*arrays: np.ndarray, bands: tuple[str, ...], choice: str) -> dict[str, np.ndarray]:
-    state = arrays[-1]
-    usable = IS_JUDGED[state]
-    values = {band: np.where(usable, array, np.float32(np.nan)) for band, array in zip(bands, arrays, strict=False)}
-    best = np.take_along_axis(state, RANK[state].argmax(0)[np.newaxis], 0)[0]
-    if choice in ("median", "maximum"):
-        reduce = _nan_median if choice == "median" else _nan_max
-        out = {band: reduce(array) for band, array in values.items()}
-    else:
-        first, second = ("green", "swir16") if choice == "mndwi" else ("nir" if "nir" in values else "nir08", "red")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = (values[first] - values[second]) / (values[first] + values[second])
-        pick = np.where(np.isfinite(score), score, -np.inf).argmax(0)[np.newaxis]
-        out = {band: np.take_along_axis(array, pick, 0)[0] for band, array in values.items()}
-    return out | {"observation": best}
-
-
-def _nan_max(array: np.ndarray) -> np.ndarray:
-    return np.fmax.reduce(array, axis=0)
-
-
-def _nan_median(array: np.ndarray) -> np.ndarray:
-    """Median over axis 0 without NaN; NaN where nothing is valid. Exact: the mean of the two middle float32."""
-    ordered = np.sort(array, axis=0)  # NaN last
-    n = np.isfinite(array).sum(0)
-    low, high = np.maximum((n - 1) // 2, 0)[np.newaxis], np.maximum(n // 2, 0)[np.newaxis]
-    a, b = (np.take_along_axis(ordered, i, 0)[0] for i in (low, np.minimum(high, array.shape[0] - 1)))
-    return np.where(n > 0, (a + b) * np.float32(0.5), np.float32(np.nan))
+    return reduce_dates(dict(zip((*bands, "observation"), arrays, strict=True)), choice)

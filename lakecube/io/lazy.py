@@ -17,7 +17,7 @@ from lakecube import chunked
 from lakecube.io.audit import audit_item
 from lakecube.io.grids import Window, geobox
 from lakecube.io.reader import ReadSettings, read_block
-from lakecube.io.records import ItemRecord, SourceGrid
+from lakecube.io.records import ItemRecord, Period, SourceGrid
 from lakecube.names import ITEM, SPATIAL_REF, TIME, VARIABLES, X, Y
 
 #: Key of `Dataset.encoding` under which a cube from `open` keeps how its blocks are read.
@@ -33,13 +33,19 @@ class BlockSource:
     """
 
     settings: ReadSettings
-    dates: tuple[tuple[ItemRecord, ...], ...]
+    dates: tuple[tuple[ItemRecord, ...] | Period, ...]
     chunks: tuple[int, int]
 
     @cached_property
     def token(self) -> str:
         """Deterministic hash of all of the above."""
         return tokenize(self.settings, self.dates, self.chunks)
+
+    @property
+    def items(self) -> list[ItemRecord]:
+        """All items, in the order of their dates."""
+        dates = [d for date in self.dates for d in (date.dates if isinstance(date, Period) else (date,))]
+        return [record for date in dates for record in date]
 
     @cached_property
     def chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -179,7 +185,7 @@ def audit(source: BlockSource) -> xr.Dataset:
         Dims (item,): `item_offset_audited` (reflectance; NaN where the data do not tell),
         `item_offset_audit_confidence` (0 to 1), `item_offset_conflict` (uint8, 1: the data contradict the metadata).
     """
-    records = [record for date in source.dates for record in date]
+    records = source.items
     items = chunked.per_chunk((1,) * len(records), records)
     found = chunked.blockwise(
         _audit_task, "i", items, "i", dtype=_AUDIT, name="lakecube-audit", token=source.token, settings=source.settings

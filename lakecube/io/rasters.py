@@ -47,7 +47,9 @@ class _Layer:
 def is_raster_source(source: Any) -> bool:
     """True for a path (or a list of paths) of rasters."""
     paths = source if isinstance(source, list | tuple) else [source]
-    return bool(paths) and all(isinstance(p, str | Path) and Path(str(p)).suffix.lower() in SUFFIXES for p in paths)
+    return bool(paths) and all(
+        isinstance(p, str | Path) and Path(str(p).split("?")[0]).suffix.lower() in SUFFIXES for p in paths
+    )
 
 
 def describe_rasters(

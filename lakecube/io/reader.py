@@ -25,32 +25,26 @@ from lakecube.errors import ReadError
 from lakecube.io.audit import with_audited_offset
 from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
 from lakecube.io.grids import Placement, Window, apply_affine, coordinates_in, place, source_window, warp_window
-from lakecube.io.hrefs import is_remote, strip_signature
+from lakecube.io.hrefs import gdal_path, is_remote, strip_signature
 from lakecube.io.raw_cache import RAW
-from lakecube.io.records import BandSource, ItemRecord, SourceGrid
+from lakecube.io.records import BandSource, ItemRecord, Period, SourceGrid
 from lakecube.kernels import mosaic, qa, resample
+from lakecube.kernels.composite import NEEDS, reduce_dates
 from lakecube.kernels.morphology import dilate_disk
-from lakecube.names import JUDGED, OBSERVATION, OBSERVATION_PRIORITY
+from lakecube.kernels.mosaic import IS_JUDGED, RANK
+from lakecube.names import OBSERVATION
 
 logger = logging.getLogger("lakecube.io")
 
 
 CLEAR, NOT_ACQUIRED = OBSERVATION["clear"], OBSERVATION["not_acquired"]
 
-#: Rank of a state by its code: 0 wins over all others when several sources tell of one pixel's quality.
-RANK = np.full(256, len(OBSERVATION_PRIORITY), np.uint8)
-for _rank, _state in enumerate(OBSERVATION_PRIORITY):
-    RANK[OBSERVATION[_state]] = _rank
-RANK.flags.writeable = False
-
-#: 1 where a state lets the ground be judged, by code.
-IS_JUDGED = np.zeros(256, np.bool_)
-IS_JUDGED[[OBSERVATION[name] for name in JUDGED]] = True
-IS_JUDGED.flags.writeable = False
-
 _CASTS_BUFFER = np.zeros(256, np.bool_)
 _CASTS_BUFFER[[OBSERVATION[name] for name in ("cloud", "cirrus", "cloud_shadow")]] = True
 
+
+#: Rows of a composite that are reduced at a time: all dates of these rows are in memory together.
+_STRIP = 256
 
 #: Shape of the tiles of each file that this process has opened.
 _FILE_BLOCKS: dict[str, tuple[int, int]] = {}
@@ -94,7 +88,7 @@ class ReadSettings:
 
 
 def read_block(
-    records: tuple[ItemRecord, ...],
+    records: tuple[ItemRecord, ...] | Period,
     window: Window,
     settings: ReadSettings,
     bands: tuple[str, ...] | None = None,
@@ -108,7 +102,7 @@ def read_block(
     Parameters
     ----------
     records
-        The items of the date.
+        The items of the date, or the dates of a composite.
     window
         In pixels of the cube's grid; may reach beyond it.
     bands
@@ -122,6 +116,32 @@ def read_block(
         Band name to float32 (rows, columns) reflectance, NaN where not observed, and ``"observation"``, uint8.
     """
     bands = settings.bands if bands is None else bands
+    if isinstance(records, Period):
+        return _read_composite(records, window, settings, bands, skip_masked)
+    return _read_date(records, window, settings, bands, skip_masked)
+
+
+def _read_composite(
+    period: Period, window: Window, settings: ReadSettings, bands: tuple[str, ...], skip_masked: bool
+) -> dict[str, np.ndarray]:
+    """Read all dates of a period strip by strip and reduce each strip to one picture."""
+    needed = tuple(dict.fromkeys((*bands, *NEEDS[period.choice](settings.bands))))
+    strips = []
+    for top in range(window.y0, window.y1, _STRIP):
+        part = Window(top, min(top + _STRIP, window.y1), window.x0, window.x1)
+        dates = [_read_date(records, part, settings, needed, skip_masked) for records in period.dates]
+        stacked = {name: np.stack([date[name] for date in dates]) for name in (*needed, "observation")}
+        strips.append(reduce_dates(stacked, period.choice))
+    return {name: np.concatenate([strip[name] for strip in strips]) for name in (*bands, "observation")}
+
+
+def _read_date(
+    records: tuple[ItemRecord, ...],
+    window: Window,
+    settings: ReadSettings,
+    bands: tuple[str, ...],
+    skip_masked: bool,
+) -> dict[str, np.ndarray]:
     out: dict[str, np.ndarray] = {}
     state = np.full(window.shape, NOT_ACQUIRED, np.uint8)
     with rasterio.Env(**GDAL_OPTIONS):
@@ -296,7 +316,7 @@ def _state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
     if is_remote(href):
         return record.id, record.updated
     try:
-        status = Path(href).stat()
+        status = Path(gdal_path(href)).stat()
     except OSError:
         return ()
     return status.st_mtime_ns, status.st_size, status.st_ino

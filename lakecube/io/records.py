@@ -65,3 +65,11 @@ class ItemRecord:
     local: bool = False  #: read from the user's own disk, so its hrefs may be local paths
     dropped: Mapping[str, str] = field(default_factory=dict)  #: band name to why it is not in `bands`
     datastrip: str = ""  #: start of the datastrip: two halves of one tile share an identity but not this
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The dates of one composite, each a tuple of items, and what stands for them (`kernels.composite.NEEDS`)."""
+
+    dates: tuple[tuple[ItemRecord, ...], ...]
+    choice: str

@@ -5,6 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from lakecube.kernels.jit import jit
+from lakecube.names import JUDGED, OBSERVATION, OBSERVATION_PRIORITY
+
+#: Rank of a state by its code: the higher it is, the better the ground was seen.
+RANK = np.full(256, len(OBSERVATION_PRIORITY), np.uint8)
+for _rank, _state in enumerate(OBSERVATION_PRIORITY):
+    RANK[OBSERVATION[_state]] = _rank
+RANK.flags.writeable = False
+
+#: True where a state lets the ground be judged, by code.
+IS_JUDGED = np.zeros(256, np.bool_)
+IS_JUDGED[[OBSERVATION[name] for name in JUDGED]] = True
+IS_JUDGED.flags.writeable = False
 
 
 @jit

@@ -146,8 +146,24 @@ def count_by_year(water_mask: xr.DataArray) -> xr.Dataset:
     )
 
 
+@law("exact")
 def frequency_by_year(water_mask: xr.DataArray) -> xr.DataArray:
-    """Water frequency of each calendar year: ``frequency(count_by_year(water_mask))``."""
+    """Water frequency of each calendar year: ``frequency(count_by_year(water_mask))``.
+
+    Parameters
+    ----------
+    water_mask : xr.DataArray
+        uint8 flags, dims (time, y, x).
+
+    Returns
+    -------
+    xr.DataArray
+        float32, 1, dims (year, y, x); NaN where the year has no clear date.
+
+    Notes
+    -----
+    Chunks: any. Law: exact. Reach: 0. Lazy.
+    """
     return frequency(count_by_year(water_mask))
 
 

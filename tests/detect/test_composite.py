@@ -1,16 +1,20 @@
 """Composites against pandas and NumPy."""
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 import lakecube
+from lakecube import methods
 from lakecube.detect.composite import composite
 from lakecube.detect.indices import index
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.reader import IS_JUDGED
+from lakecube.io.lazy import source_of
+from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.names import OBSERVATION
+from lakecube.synthetic.archive import make_archive
 from lakecube.synthetic.cube import sentinel2_cube
 
 DATES = ["2021-01-05", "2021-01-15", "2021-01-25", "2021-03-01", "2021-03-31", "2022-01-07"]
@@ -130,3 +134,28 @@ def test_refusals(dates):
         composite(dates, choice="mean")
     with pytest.raises(MissingBandError, match="swir16"):
         composite(dates.drop_vars("swir16"), choice="mndwi")
+
+
+@pytest.mark.parametrize("choice", ["median", "mndwi", "ndvi", "maximum"])
+def test_composites_read_from_files_equal_those_of_the_arrays(tmp_path, choice):
+    made = make_archive(
+        tmp_path, shape=(70, 64), dates=["2022-03-01", "2022-03-11", "2022-03-21", "2022-05-10"], clouds=0.3, seed=5
+    )
+    cube = lakecube.open(made.items_path, chunks=33, cloud_buffer=10)
+    from_files = composite(cube, "month", choice=choice)
+    from_arrays = composite(cube.chunk({"y": 70}), "month", choice=choice)
+    assert source_of(from_files) is not None
+    assert source_of(from_arrays) is None
+    xr.testing.assert_identical(from_files.drop_vars("time").compute(), from_arrays.drop_vars("time").compute())
+    water = methods.extract(cube, composite="month")
+    again = methods.extract(cube.chunk({"y": 70}), composite="month")
+    for name in ("water_mask", "reason", "rules_fired", "threshold"):
+        np.testing.assert_array_equal(water[name].values, again[name].values)
+    assert water.sizes["time"] == 2
+
+
+def test_a_composite_takes_few_tasks(tmp_path):
+    made = make_archive(tmp_path, shape=(64, 64), dates=["2022-03-01", "2022-03-11", "2022-05-10"], seed=5)
+    water = methods.extract(lakecube.open(made.items_path, chunks=32), composite="month")
+    (graph,) = dask.optimize(water[["water_mask", "reason", "rules_fired"]])
+    assert len(dict(graph.__dask_graph__())) <= 6 * 2 * 4

@@ -7,7 +7,7 @@ import xarray as xr
 from lakecube.detect.judge import judge
 from lakecube.detect.threshold import threshold
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.reader import IS_JUDGED
+from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.rules import REACH
 from lakecube.names import LAND, LAND_REASONS, NO_VALID_BANDS, OBSERVATION, UNKNOWN, WATER
 
