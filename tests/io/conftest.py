@@ -44,11 +44,17 @@ def stac_api(recorded):
     rustac = pytest.importorskip("rustac")
     assert rustac
     folders = ("landsat-8-c2-l2", "sentinel-2-l2a", "sentinel-2-c1-l2a")
-    paths = [str(path) for name in folders for path in sorted((recorded / "pystac-client" / name).glob("*.json"))]
+    with api_of(path for name in folders for path in sorted((recorded / "pystac-client" / name).glob("*.json"))) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def api_of(paths):
+    """Address of a `rustac` server that serves the items of some files."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["rustac", "serve", "--addr", f"127.0.0.1:{port}", "--create-collections", *paths]
+    command = ["rustac", "serve", "--addr", f"127.0.0.1:{port}", "--create-collections", *map(str, paths)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         url = f"http://127.0.0.1:{port}/"
         try:
