@@ -15,7 +15,7 @@ import rasterio
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
-from lakecube.io.sensors import SENSORS
+from lakecube.io.sensor_tables import SENSORS, sensor_name
 from lakecube.names import BANDS
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".vrt")
@@ -85,6 +85,8 @@ def describe_rasters(
     ReadError
         Not a raster that can be read.
     """
+    if sensor is not None:
+        sensor = {"landsat-c2-l2": "landsat-oli-c2-l2"}.get(sensor_name(sensor), sensor_name(sensor))
     paths = [str(p) for p in (source if isinstance(source, list | tuple) else [source])]
     dates = _given_dates(datetime, len(paths))
     mapping = {str(k).lower(): v for k, v in bands.items()} if isinstance(bands, Mapping) else None

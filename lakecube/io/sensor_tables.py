@@ -197,14 +197,15 @@ def find_sensor(item: pystac.Item, sensor: str | None = None) -> Sensor:
     InvalidInputError
         `sensor` is not a known name.
     """
-    name = _given(sensor) if sensor is not None else _recognised(item)
+    name = sensor_name(sensor) if sensor is not None else _recognised(item)
     if name == "landsat-c2-l2":
         is_tm = platform_of(item) in {"landsat-4", "landsat-5", "landsat-7"}
         name = "landsat-tm-c2-l2" if is_tm else "landsat-oli-c2-l2"
     return SENSORS[name]
 
 
-def _given(sensor: str) -> str:
+def sensor_name(sensor: str) -> str:
+    """The name in `SENSORS` (or the family ``landsat-c2-l2``) that `sensor=` means; InvalidInputError if none."""
     name = FAMILIES.get(sensor.lower(), sensor.lower())
     if name not in SENSORS and name != "landsat-c2-l2":
         known = ", ".join(sorted({*SENSORS, *FAMILIES, "landsat-c2-l2"}))

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from lakecube.chunked import blockwise, freeze
-from lakecube.names import TIME, X, Y
+from lakecube.names import REASON, TIME, X, Y
 from lakecube.store.layout import array_document, open_array, read_metadata
 from lakecube.store.ledger import Ledger, pack, unpack
 from lakecube.store.plan import Plan
@@ -30,6 +31,8 @@ from lakecube.store.waves import Box, Runner, boxes, chosen, threads
 
 #: Block·dates that are worked on together, at least.
 GROUP = 8
+
+_READ_FAILED = REASON["read_failed"]
 
 #: What a write task reports of one block·date.
 RECORD = np.dtype([("bytes", np.int64), ("pixels", np.int64), ("unknown", np.int64, (256,))])
@@ -85,8 +88,10 @@ def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> t
             frozen = freeze(plan.contents.water, facts.known) if facts.known else plan.contents.water
             names = list(plan.contents.pixels)
             writer = Writer.of(root, {n: plan.pixels[n] for n in names})
-            records = observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance)
-            run.count(records)
+            run.count(observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance))
+    run.facts["read_failed"] = {
+        str(plan.contents.dates[plan.positions[row]])[:10]: pixels for row, pixels in sorted(observed.failed.items())
+    }
     run.note("observed", tasks=observed.tasks)
     run.note("facts", tasks=facts.tasks, seconds=round(facts.seconds, 3))
     return frozen, facts.known
@@ -176,6 +181,7 @@ class Written:
 
     def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int) -> None:
         self.plan, self.stage, self.tasks = plan, stage, 0
+        self.failed: Counter[int] = Counter()  #: row to the pixels that could not be read
         self.done = np.zeros((length, *plan.blocks), bool)
         for record in ledger.done(stage):
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
@@ -200,7 +206,10 @@ class Written:
             if todo:
                 runner, keys = source.part(box, todo)
                 before = runner.tasks
-                records += [r.ravel() for r in runner.run(keys, advance)]
+                found = [r.ravel() for r in runner.run(keys, advance)]
+                for (row, _, _), record in zip(todo, found, strict=True):
+                    self.failed += Counter({row: int(record["unknown"][0, _READ_FAILED])})
+                records += found
                 self.tasks += runner.tasks - before
                 self.done[box.index] = True
                 ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x]})

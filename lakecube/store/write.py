@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,12 @@ from lakecube.store.revision import revision_arrays, revision_attrs, write_revis
 from lakecube.store.waves import WAVE, Runner, threads
 
 Mode = Literal["resume", "append", "overwrite"]
+
+
+class ReadFailedWarning(UserWarning):
+    """Some imagery could not be read, after retries; its pixels are unknown."""
+
+
 #: Masks and reasons compress 20- to 100-fold; less room than this share of their raw size cannot be enough.
 _LEAST_SHARE = 1 / 200
 
@@ -160,6 +167,23 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
         _passes(plan, root, keys, visible, ledger, run, wave)
     ledger.finish()
     ledger.report(run.finished(mode=mode, rows=len(plan.positions), lakecube=version()))
+    _warn_unread(run.facts["read_failed"], contents)
+
+
+def _warn_unread(failed: dict[str, int], contents: Contents) -> None:
+    """Name the dates, and the items of them, whose imagery could not be read."""
+    if not failed:
+        return
+    water, items = contents.water, ""
+    if "item_id" in water.variables and "item_date" in water.variables:
+        of_dates = np.isin(water["item_date"].values.astype("datetime64[D]").astype(str), list(failed))
+        items = f" (of the items {', '.join(map(str, water['item_id'].values[of_dates]))})"
+    warnings.warn(
+        f"{sum(failed.values())} pixels on {', '.join(failed)} could not be read{items}: they are stored as unknown, "
+        "reason read_failed; once the archive answers again, make the store anew with mode='overwrite'",
+        ReadFailedWarning,
+        stacklevel=4,
+    )
 
 
 def _group(plan: Plan) -> str:
