@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
@@ -20,7 +21,7 @@ from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
-from lakecube.names import BANDS
+from lakecube.names import BANDS, ITEM
 
 #: Bands that `open` reads unless told otherwise: those `fusion` needs. `nir08` stands in where there is no `nir`.
 DEFAULT_BANDS = ("blue", "green", "red", "rededge1", "nir", "nir08", "nir09", "swir16", "swir22")
@@ -129,10 +130,10 @@ def open(
     )
     block_source = BlockSource(settings, tuple(dates.values()), _chunks(chunks))
     cube = build_cube(block_source, list(dates))
-    cube = cube.assign_coords(item_table(dates, wanted))
+    cube = cube.assign_coords(item_table(dates, wanted) | _looked_for_cloud(dates, cloud_mask))
     if dem is not None:
         cube = terrain.add_terrain(cube, dem, grid)
-    cube.attrs.update(_describe(source, collections, box, datetime, records, settings, dem))
+    cube.attrs.update(_describe(source, records, settings, dem, offset, sensor, groupby))
     return cube
 
 
@@ -260,21 +261,37 @@ def _chunks(chunks: int | Mapping[str, int] | None) -> tuple[int, int]:
     return sizes
 
 
+def _looked_for_cloud(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], cloud_mask: bool) -> dict[str, Any]:
+    """Per item whether a quality layer was decoded; without one nobody looked for cloud."""
+    has = [np.uint8(cloud_mask and bool(record.qa)) for records in dates.values() for record in records]
+    attrs = {"long_name": "quality layer decoded", "flag_values": np.uint8([0, 1]), "flag_meanings": "no yes"}
+    return {"item_has_quality": (ITEM, np.array(has, np.uint8), attrs)}
+
+
 def _describe(
-    source: Any, collections: Any, bbox: Any, datetime: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any
+    source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None, groupby: str
 ) -> dict[str, Any]:  # fmt: skip
     """Attributes: where the cube came from, and the token of everything its numbers depend on."""
     from lakecube.io.hrefs import strip_signature
 
     text = strip_signature(str(source)) if isinstance(source, str | Path) else type(source).__name__
+    terrain_from = strip_signature(str(dem)) if isinstance(dem, str | Path) else None if dem is None else tokenize(dem)
+    how = {
+        "bands": list(settings.bands),
+        "cloud_buffer_pixels": settings.cloud_buffer,
+        "cloud_mask": settings.cloud_mask,
+        "dem": terrain_from,
+        "groupby": groupby,
+        "offset": offset if isinstance(offset, str | int | float) else dict(offset),
+        "sensor": sensor,
+    }
     return {
         "title": f"lakecube cube of {', '.join(sorted({r.sensor for r in records}))}",
         "source": text,
         "collections": " ".join(sorted({r.collection for r in records if r.collection})),
-        "cloud_buffer_pixels": settings.cloud_buffer,
-        "input_token": dask.base.tokenize(records, settings.grid, settings.bands, settings.cloud_mask,
-                                          settings.cloud_buffer, str(dem) if isinstance(dem, str | Path) else dem),
-    }  # fmt: skip
+        "configuration": json.dumps(how, sort_keys=True),
+        "input_token": tokenize(records, settings.grid, how),
+    }
 
 
 __all__ = ["DEFAULT_BANDS", "EmptySearchError", "open"]

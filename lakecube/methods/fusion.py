@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 
 from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
@@ -20,7 +21,7 @@ from lakecube.detect.judge import judge, rule_params
 from lakecube.detect.threshold import SAMPLE_TILES
 from lakecube.detect.threshold import threshold as find_threshold
 from lakecube.errors import InvalidInputError
-from lakecube.io.lazy import audit, source_of
+from lakecube.io.lazy import BlockSource, audit, source_of
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import REACH, RuleParams
 from lakecube.names import ITEM, TIME
@@ -79,6 +80,7 @@ def extract(
     _check(parameters)
     source = source_of(cube)
     audited = audit(source) if source is not None else None
+    configuration = _configuration(cube, source)
     for_threshold = {k: v for k, v in parameters.items() if k in _THRESHOLD_FIELDS}
     for_rules = {k: v for k, v in parameters.items() if k in _RULE_FIELDS}
     if composite is not None:
@@ -95,7 +97,18 @@ def extract(
         **asdict(ThresholdParams(**for_threshold)),
         **asdict(rule_params(rules, for_rules)),
     }
-    return out.assign_attrs(_attributes(cube, judged, used))
+    return out.assign_attrs(_attributes(cube, judged, used), configuration=configuration)
+
+
+def _configuration(cube: xr.Dataset, source: BlockSource | None) -> str:
+    """How the cube came to be, without its dates: two results of one configuration may share a store.
+
+    A cube that was changed after `open` is known by the token of its arrays, since its items no longer tell.
+    """
+    how = json.loads(cube.attrs.get("configuration", "{}"))
+    if source is None and "item_date" in cube.coords:
+        how["changed"] = tokenize([cube[name].data for name in sorted(map(str, cube.data_vars))])
+    return json.dumps(how, sort_keys=True)
 
 
 def _check(parameters: dict[str, Any]) -> None:
