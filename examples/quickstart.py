@@ -13,6 +13,6 @@ if __name__ == "__main__":
     print(cube.water.plan())
     store = cube.water.extract().water.to_zarr(folder / "water.zarr")
     store.water.plot(path=folder / "water.png")
-    cube.water.plot(date="2022-07-11", water=store, path=folder / "date.png")
+    cube.water.plot(date="2022-07-09", water=store, path=folder / "date.png")
     west, south, east, north = archive.bbox
-    print(store.water.explain((west + east) / 2, (south + north) / 2, "2022-07-11"))
+    print(store.water.explain((west + east) / 2, (south + north) / 2, "2022-07-09"))

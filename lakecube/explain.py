@@ -25,7 +25,7 @@ from lakecube.names import (
     X,
     Y,
 )
-from lakecube.summary import crs_of
+from lakecube.summary import crs_of, plural, position_of
 
 _LABELS = {code: name for name, code in WATER_MASK.items()}
 _REASONS = {code: name for name, code in REASON.items()}
@@ -53,7 +53,7 @@ def explain(dataset: xr.Dataset, lon: float, lat: float, time: Any) -> Explanati
     lon, lat : float
         Degrees; the pixel that holds the point.
     time : date-like
-        The date; of the dataset's dates the nearest.
+        The date; the nearest within three days is taken and said. Of composites: the one the date falls in.
 
     Returns
     -------
@@ -65,19 +65,20 @@ def explain(dataset: xr.Dataset, lon: float, lat: float, time: Any) -> Explanati
     Raises
     ------
     InvalidInputError
-        If the point lies outside, or the date is none.
+        If the point lies outside, the date is none, or the dataset has none within three days of it.
 
     Notes
     -----
     Reads one block of one date.
     """
     row, column = _pixel(dataset, float(lon), float(lat))
-    position = _position(dataset, time)
-    date = dataset[TIME].values[position]
+    position, days = position_of(dataset, time)
+    date = np.atleast_1d(dataset[TIME].values)[position]
     out = Explanation(longitude=float(lon), latitude=float(lat), pixel=(row, column), date=_date(date))
     asked = pd.Timestamp(time)
-    if asked.normalize() != pd.Timestamp(date).normalize():
+    if asked.tz_localize(None).normalize() != pd.Timestamp(date).normalize():
         out["asked_for"] = _date(asked)
+        out["note"] = f"nearest date, {days} {plural('day', days)} off" if days else "the composite of that date"
     wanted = [n for n, v in dataset.variables.items() if {Y, X} <= set(v.dims) and set(v.dims) <= {TIME, Y, X}]
     wanted += [n for n in ("threshold", "threshold_source") if n in dataset]
     at = (
@@ -117,17 +118,6 @@ def _extent(dataset: xr.Dataset, crs: pyproj.CRS) -> str:
     back = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     west, south, east, north = back.transform_bounds(x.min(), y.min(), x.max(), y.max())
     return f"which spans longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
-
-
-def _position(dataset: xr.Dataset, time: Any) -> int:
-    try:
-        asked = pd.Timestamp(time).tz_localize(None).to_datetime64()
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError(f"time={time!r} is not a date; for example '2021-07-14'") from error
-    if np.isnat(asked):
-        raise InvalidInputError(f"time={time!r} is not a date; for example '2021-07-14'")
-    days = dataset[TIME].values.astype("datetime64[s]")
-    return int(np.abs(days - asked.astype("datetime64[s]")).argmin())
 
 
 def _add_judgement(out: Explanation, at: xr.Dataset) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pyproj
 import xarray as xr
 
@@ -21,9 +23,13 @@ from lakecube import chunked
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND_REASONS, REASON, SPATIAL_REF, TIME, X, Y
 
+#: Days by which a date that is asked for may miss the nearest one there is.
+NEAR_DAYS = 3
+
 _CODES = 256
 _NAMES = {code: name for name, code in REASON.items()}
 _LAND = tuple(LAND_REASONS.values())
+_CLOUDY = ("cloud", "cirrus", "cloud_shadow", "cloud_adjacent")
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,59 @@ def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
     attrs = dataset[SPATIAL_REF].attrs
     text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
     return None if text is None else pyproj.CRS.from_user_input(text)
+
+
+def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:
+    """Position of a date and how many days it is off: the composite it falls in, or the nearest within three days.
+
+    Raises
+    ------
+    InvalidInputError
+        If `moment` is no date, or no date of the Dataset is that near; names its neighbours.
+    """
+    try:
+        asked = pd.Timestamp(moment).tz_localize(None).to_datetime64().astype("datetime64[s]")
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"{argument}={moment!r} is not a date; for example '2021-07-14'") from error
+    if np.isnat(asked):
+        raise InvalidInputError(f"{argument}={moment!r} is not a date; for example '2021-07-14'")
+    times = np.atleast_1d(dataset[TIME].values).astype("datetime64[s]")
+    if "time_bounds" in dataset.variables:
+        begin, end = np.atleast_2d(dataset["time_bounds"].values).astype("datetime64[s]").T
+        inside = np.flatnonzero((begin <= asked) & (asked < end))
+        if inside.size:
+            return int(inside[0]), 0
+    near = int(np.abs(times - asked).argmin())
+    days = int(abs(times[near].astype("datetime64[D]") - asked.astype("datetime64[D]")).astype(int))
+    if days <= NEAR_DAYS:
+        return near, days
+    sides = [times[times < asked].max(initial=times.min()), times[times > asked].min(initial=times.max())]
+    beside = " and ".join(str(day) for day in np.unique(np.array(sides).astype("datetime64[D]")))
+    day = asked.astype("datetime64[D]")
+    raise InvalidInputError(f"{argument}: no date within {NEAR_DAYS} days of {day}; the nearest are {beside}")
+
+
+def cloud_doubt(dataset: xr.Dataset, series: AreaSeries | None = None) -> str:
+    """Say on how many dates nobody looked for cloud; "" where a quality layer told on all.
+
+    The item table tells it (`item_has_quality`); without that column only that nothing was ever called cloud.
+    """
+    dates = dataset.sizes.get(TIME, 1)
+    columns = dataset.variables
+    if dataset.attrs.get("cloud_mask") in (0, "false", "False"):
+        return f"not checked on {dates} of {dates} {plural('date', dates)} (cloud mask switched off)"
+    if "item_has_quality" in columns and ("item_time_index" in columns or "item_date" in columns):
+        key = "item_time_index" if "item_time_index" in columns else "item_date"
+        without = np.unique(dataset[key].values[dataset["item_has_quality"].values == 0]).size
+        return f"not checked on {without} of {dates} {plural('date', dates)} (no quality layer)" if without else ""
+    if series is not None and not any(name in series.unknown for name in _CLOUDY):
+        return f"none found on {dates} {plural('date', dates)}: clear sky, or no quality layer to tell"
+    return ""
+
+
+def plural(word: str, count: int) -> str:
+    """A word in the number that a count asks for."""
+    return word if count == 1 else f"{word}s"
 
 
 def block_count(dataset: xr.Dataset) -> int:

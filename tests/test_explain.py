@@ -52,9 +52,29 @@ def test_a_cube_gives_state_bands_indices_and_items(opened):
 
 def test_the_nearest_date_is_taken_and_said(water):
     lon, lat = degrees(water, 5, 5)
-    found = water.water.explain(lon, lat, "2022-04-28")
-    assert (found["date"], found["asked_for"]) == ("2022-04-20", "2022-04-28")
+    found = water.water.explain(lon, lat, "2022-04-23")
+    assert (found["date"], found["asked_for"]) == ("2022-04-20", "2022-04-23")
+    assert "nearest date, 3 days off" in repr(found)
     assert "asked_for" not in water.water.explain(lon, lat, "2022-04-20")
+
+
+@pytest.mark.parametrize(
+    ("time", "says"),
+    [
+        ("1990-01-01", "the nearest are 2022-03-01$"),
+        ("2022-04-24", "the nearest are 2022-04-20 and 2022-07-09$"),
+        ("2050", "the nearest are 2022-07-09$"),
+    ],
+)
+def test_a_date_far_away_is_refused(water, time, says):
+    with pytest.raises(InvalidInputError, match=says):
+        water.water.explain(*degrees(water, 5, 5), time)
+
+
+def test_a_day_of_a_composite_finds_its_month(opened):
+    monthly = opened.water.extract(composite="month")
+    found = monthly.water.explain(*degrees(monthly, 5, 5), "2022-04-28")
+    assert (found["date"], found["note"]) == ("2022-04-01", "the composite of that date")
 
 
 def test_it_prints_as_a_report(water):

@@ -47,6 +47,12 @@ def test_the_accessor_comes_with_the_import():
     assert python("import lakecube, xarray; print(hasattr(xarray.Dataset, 'water'))") == "True\n"
 
 
+def test_only_public_names_are_listed():
+    assert python("import lakecube; print(*dir(lakecube))").split() == [
+        "LakecubeError", "__version__", "extract", "open", "open_store",
+    ]  # fmt: skip
+
+
 def test_help_does_not_wait_for_xarray():
     code = (
         "import sys; sys.argv = ['lakecube', '--help']\n"
