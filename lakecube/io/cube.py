@@ -264,12 +264,13 @@ def _chunks(chunks: int | Mapping[str, int] | None) -> tuple[int, int]:
 def _looked_for_cloud(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], cloud_mask: bool) -> dict[str, Any]:
     """Per item whether a quality layer was decoded; without one nobody looked for cloud."""
     has = [np.uint8(cloud_mask and bool(record.qa)) for records in dates.values() for record in records]
-    attrs = {"long_name": "quality layer decoded", "flag_values": np.uint8([0, 1]), "flag_meanings": "no yes"}
-    return {"item_has_quality": (ITEM, np.array(has, np.uint8), attrs)}
+    attrs = {"long_name": "quality layer decoded", "flag_values": np.array([0, 1], np.uint8), "flag_meanings": "no yes"}
+    return {"item_has_quality": (ITEM, np.array(has), attrs)}
 
 
 def _describe(
-    source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None, groupby: str
+    source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None,
+    groupby: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Attributes: where the cube came from, and the token of everything its numbers depend on."""
     from lakecube.io.hrefs import strip_signature
