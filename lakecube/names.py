@@ -49,7 +49,8 @@ JUDGED = frozenset({"clear", "clear_cloud_unknown", "terrain_shadow", "unclassif
 LAND, WATER, UNKNOWN = 0, 1, 255
 WATER_MASK = MappingProxyType({"land": LAND, "water": WATER, "unknown": UNKNOWN})
 
-#: `rules_fired`: bit of every removal rule; a bit is set wherever its rule held, whatever was decided.
+#: `rules_fired`: bit of every removal rule, set wherever the rule held, whatever was decided; of an index below its
+#: threshold; and of neighbours that outvoted a pixel. Bits 8 and 9 are reserved.
 RULE_BITS = MappingProxyType({
     "ndvi": 0,
     "ndbi": 1,
@@ -59,8 +60,6 @@ RULE_BITS = MappingProxyType({
     "slope": 5,
     "mndwi_below": 6,
     "awei_sh_below": 7,
-    "bright": 8,
-    "dark_shadow": 9,
     "neighbours": 10,
 })  # fmt: skip
 
@@ -74,11 +73,8 @@ LAND_REASONS = MappingProxyType({
     "nir": 24,
     "nir09": 25,
     "slope": 26,
-    "bright": 27,
-    "dark_shadow": 28,
     "neighbours": 29,
     "weak_evidence": 30,
-    "model": 31,
 })  # fmt: skip
 NO_VALID_BANDS, NOT_PROCESSED = 254, 255
 REASON = MappingProxyType({
@@ -92,7 +88,7 @@ REASON = MappingProxyType({
 #: `threshold_source`: what chose a threshold.
 THRESHOLD_SOURCE = MappingProxyType({
     "fixed": 0, "otsu": 1, "bimodal_tiles": 2, "fallback_unimodal": 3, "fallback_class_share": 4,
-    "clipped_to_bounds": 5, "given": 6, "edges": 7, "no_data": 255,
+    "clipped_to_bounds": 5, "given": 6, "no_data": 255,
 })  # fmt: skip
 
 
@@ -156,7 +152,7 @@ VARIABLES = MappingProxyType({
               extra={"ancillary_variables": "reason rules_fired"}),
         _spec("reason", _TYX, "uint8", "why unknown, or the decisive ground for land",
               fill=NOT_PROCESSED, flags=REASON),
-        _spec("rules_fired", _TYX, "uint16", "removal rules that fired", flags=RULE_BITS, masks=True),
+        _spec("rules_fired", _TYX, "uint16", "removal rules, indices below threshold and neighbours that spoke against water", flags=RULE_BITS, masks=True),
         _spec("water_probability", _TYX, "float32", "probability of water", "1", fill=float("nan")),
         _spec("threshold", _TI, "float32", "threshold applied to the water index", "1", fill=float("nan")),
         _spec("threshold_source", _TI, "uint8", "what chose the threshold", fill=255, flags=THRESHOLD_SOURCE),
@@ -167,7 +163,7 @@ VARIABLES = MappingProxyType({
         _spec("count_wet_year", (YEAR, Y, X), "uint16", "observed wet dates of the year", "1"),
         _spec("count_clear_year", (YEAR, Y, X), "uint16", "observed clear dates of the year", "1"),
         _spec("water_frequency_year", (YEAR, Y, X), "float32", "share of the year's clear dates that are wet",
-              "1", fill=float("nan")),
+              "1", fill=float("nan"), extra={"ancillary_variables": "count_wet_year count_clear_year"}),
         _spec("elevation", _YX, "float32", "elevation above the datum of the DEM", "m", fill=float("nan"),
               extra={"standard_name": "surface_altitude"}),
         _spec("slope", _YX, "float32", "slope of the terrain (Horn)", "degree", fill=float("nan")),

@@ -173,7 +173,7 @@ def lazily(case, cube):
             assert v.data._meta.dtype == v.dtype, name
             corners[name] = v.data.blocks[(0,) * v.ndim]
     for name, block in zip(corners, dask.compute(*corners.values(), scheduler="synchronous"), strict=True):
-        assert block.dtype == lazy[name].dtype if isinstance(lazy, xr.Dataset) else lazy.dtype
+        assert block.dtype == variables(lazy)[name].dtype
         assert block.shape == corners[name].shape, name
     for name, v in before.items():
         assert v.identical(cube.variables[name]), f"{name} was changed"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd
 from typing import Any
 
 import dask.array as da
@@ -105,8 +107,17 @@ def stride_of(cube: xr.Dataset, sample: int | None) -> int:
 
 
 def is_sampled(tile_y: Any, tile_x: Any, stride: int) -> Any:
-    """True for the anchored tiles that are counted: one in `stride`, spread evenly."""
-    return (tile_y * max(1, round(stride**0.5)) + tile_x) % stride == 0
+    """True for the anchored tiles that are counted: one in `stride`, spread evenly.
+
+    The step from row to row is coprime to the stride and near its golden section: every row or column of `stride`
+    tiles holds exactly one, wherever it begins, and so does about every box of `stride` tiles.
+    """
+    return (tile_y * _row_step(stride) + tile_x) % stride == 0
+
+
+@lru_cache(maxsize=256)
+def _row_step(stride: int) -> int:
+    return min((m for m in range(1, stride + 1) if gcd(m, stride) == 1), key=lambda m: abs(m - 0.618 * stride))
 
 
 def _settings(method: str | Mapping[str, float], parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def _beyond(a, b, limit, noise):
 
 @jit_inline
 def _above(a, b, limit):
-    return (a - b) / (a + b) > limit  # NaN of 0 / 0 is above nothing
+    total = a + b
+    return total > np.float32(0) and (a - b) / total > limit  # as in `indices`: undefined, hence above nothing
 
 
 @jit_inline
@@ -83,7 +84,9 @@ def _against(penalty, code, total, worst, ground):
 def _score(g, n, r, re, n9, s1, s2, b, tilt, t_m, t_a, has, p, combine, hard):
     """Return log-odds, the decisive ground against water, and the rules fired, of one valid pixel."""
     zero, one, no = np.float32(0), np.float32(1), np.uint16(0)
-    mndwi, awei = (g - s1) / (g + s1), zero
+    total = g + s1
+    mndwi = (g - s1) / total if total > zero else np.float32(np.nan)
+    awei = zero
     evidence = p.contrast_weight * _beyond(g, s1, t_m, p.noise)
     fired = no if mndwi > t_m else _BIT_MNDWI
     if has.nir:

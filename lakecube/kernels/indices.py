@@ -1,8 +1,9 @@
 """Spectral indices of water and of what is mistaken for it, one function per published formula.
 
 Every function takes reflectance (unit 1) arrays of one shape and returns a new float32 array of that
-shape; inputs are never written. NaN in any needed band gives NaN; a zero denominator gives NaN. Each is
-evaluated pixel by pixel in float32: reach 0, O(pixels), bitwise the same wherever a block is cut.
+shape; inputs are never written. NaN in any needed band gives NaN; so does a denominator of zero, and for a normalised difference a negative one too (after the
+radiometric offset dark water can fall below 0: there is no light to compare). Each is evaluated pixel by
+pixel in float32: reach 0, O(pixels), bitwise the same wherever a block is cut.
 
 `CATALOGUE` names them all, with bands, formula and reference.
 """
@@ -22,7 +23,7 @@ from lakecube.kernels.jit import jit
 def _normalized(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     for i in range(a.size):
         total = a[i] + b[i]
-        out[i] = (a[i] - b[i]) / total if total != np.float32(0.0) else np.float32(np.nan)
+        out[i] = (a[i] - b[i]) / total if total > np.float32(0.0) else np.float32(np.nan)
 
 
 @jit
@@ -50,7 +51,7 @@ def normalized_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32, unit 1; NaN where either is NaN or a + b is 0. Outside [-1, 1] where a band is negative.
+        float32, unit 1; NaN where either is NaN or a + b is not positive. Outside [-1, 1] where a band is negative.
 
     Raises
     ------

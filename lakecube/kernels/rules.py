@@ -183,7 +183,7 @@ def classify(
         uint8, codes of `lakecube.names.REASON`. ``no_valid_bands`` where green, swir16, or another given one of
         red, nir and AWEIsh's bands is NaN or infinite; NaN in rededge1, nir09 or slope only silences its rule.
     rules_fired : numpy.ndarray
-        uint16 flags of `lakecube.names.RULEBITS`; 0 where unknown.
+        uint16 flags of `lakecube.names.RULE_BITS`; 0 where unknown.
     water_probability : numpy.ndarray or None
         float32, logistic of the evidence, NaN where unknown; above 0.5 is water. None with hard rules.
 

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
+import lakecube
+from lakecube import chunked
 from lakecube.detect.indices import index
-from lakecube.detect.threshold import is_sampled, stride_of, threshold
+from lakecube.detect.threshold import SAMPLE_TILES, is_sampled, stride_of, threshold
 from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.kernels import histogram
 from lakecube.kernels.histogram import N_BINS, RANGES, ThresholdParams
 from lakecube.names import OBSERVATION, THRESHOLD_SOURCE
+from lakecube.synthetic.archive import make_archive
 from lakecube.synthetic.cube import sentinel2_cube
 
 CODES = {code: name for name, code in THRESHOLD_SOURCE.items()}
@@ -120,3 +124,29 @@ def test_without_the_bands_of_awei_mndwi_has_a_threshold_still(clear):
     all_ = threshold(clear, "otsu").compute()
     assert np.isfinite(some["threshold"][:, 0]).all()
     assert abs(some["threshold"][:, 0] - all_["threshold"][:, 0]).max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(100, 1), (1, 100), (500, 1), (43, 43), (7, 90), (2, 33)])
+def test_every_request_has_a_sample_wherever_it_lies(shape):
+    rows, columns = shape
+    stride = -(-rows * columns // SAMPLE_TILES)
+    for top in range(0, 3 * stride, max(1, stride // 5)):
+        ty, tx = np.mgrid[top : top + rows, -3 * top : -3 * top + columns]
+        assert 0 < is_sampled(ty, tx, stride).sum() <= 2 * SAMPLE_TILES
+
+
+def test_the_sample_is_anchored_to_the_lattice_and_not_to_the_chunks(monkeypatch, tmp_path):
+    monkeypatch.setattr(histogram, "TILE", 16)
+    made = make_archive(tmp_path, shape=(150, 130), dates=["2022-03-01", "2022-07-09"], clouds=0, seed=7)
+    found = {}
+    for chunks in (150, 47, 33):
+        cube = lakecube.open(made.items_path, chunks=chunks)
+        files = threshold(cube, "otsu", sample=9)
+        arrays = threshold(cube.chunk({"y": chunks + 5}), "otsu", sample=9)
+        np.testing.assert_array_equal(files.threshold, arrays.threshold)
+        found[chunks] = files.threshold.values
+    np.testing.assert_array_equal(found[150], found[47])
+    np.testing.assert_array_equal(found[150], found[33])
+    assert not np.array_equal(found[150], threshold(cube, "otsu", sample=None).threshold)
+    moved = lakecube.open(made.items_path).isel(x=slice(5, None), y=slice(3, None))
+    assert chunked.anchor_of(moved) == tuple(a + b for a, b in zip(chunked.anchor_of(cube), (3, 5), strict=True))

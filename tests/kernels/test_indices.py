@@ -75,3 +75,9 @@ def test_refuses():
         normalized_difference(np.zeros(3), np.zeros(4))
     with pytest.raises(ValueError, match="missing: \\['swir16'\\]"):
         CATALOGUE["mndwi"]({"green": np.zeros(3)})
+
+
+def test_a_sum_below_zero_is_undefined_and_never_flips_the_sign():
+    dark = np.float32([-0.02, 0.01, -0.03])
+    darker = np.float32([0.01, -0.02, -0.01])
+    assert np.isnan(indices.mndwi(dark, darker)).all()

@@ -303,3 +303,22 @@ def test_parameters_are_frozen_and_shapes_are_checked():
     for thresholds in ((np.nan, 0.0), (0.1,)):
         with pytest.raises(ValueError, match="two finite"):
             classify(bands, observation, thresholds=thresholds)
+
+
+def test_reflectance_below_zero_flips_no_rule():
+    bands = {name: np.full((3, 3), value, np.float32) for name, value in
+             {"green": -0.02, "swir16": 0.01, "nir": -0.02, "red": 0.01, "rededge1": 0.01}.items()}  # fmt: skip
+    clear = np.zeros((3, 3), np.uint8)
+    mask, _, fired, _ = classify(bands, clear, None, np.float32([0.1, 0.0]), RuleParams(rules="none", combine="mndwi"))
+    assert (mask == 0).all()  # green below short-wave infrared is no water, though the quotient is +3
+    assert not (
+        fired & (1 << RULE_BITS["ndvi"])
+    ).any()  # red above near infrared is no plant, though the quotient is +3
+
+
+def test_the_paper_s_numbers():
+    """Xue et al. (2025), section 3.5 and Appendix A."""
+    paper = RuleParams.paper()
+    assert (paper.rules, paper.combine) == ("paper", "intersection")
+    assert (paper.ndvi_max, paper.ndbi_max, paper.ndrei_max) == (0.2, -0.05, 0.1)
+    assert (paper.nir_max, paper.nir09_max, paper.slope_max) == (0.18, 0.15, 15.0)
