@@ -159,8 +159,9 @@ def _records(
 ) -> list[ItemRecord]:  # fmt: skip
     """Item records of any source that is read file by file, newest of each datatake, oldest date first."""
     if rasters.is_raster_source(source):
-        given = float(offset) if isinstance(offset, int | float) else 0.0
-        records = rasters.describe_rasters(source, bands=bands, datetime=datetime, sensor=sensor, offset=given)
+        if collections is not None or query is not None:
+            raise InvalidInputError("collections= and query= search catalogues; raster files have neither")
+        records = rasters.describe_rasters(source, bands=bands, datetime=datetime, sensor=sensor, offset=offset)
     else:
         if isinstance(bands, Mapping):
             raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")

@@ -6,6 +6,8 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +16,7 @@ import rasterio
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.offsets import user_offset
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
 from lakecube.io.sensor_tables import SENSORS, sensor_name
 from lakecube.names import BANDS
@@ -32,6 +35,9 @@ QA_ALIASES: dict[str, QAKind] = {
     "scl": "scl", "qa_pixel": "qa_pixel", "qa_radsat": "qa_radsat", "fmask": "fmask", "cloud": "cloud_mask",
     "clm": "cloud_mask", "cloud_mask": "cloud_mask",
 }  # fmt: skip
+
+_NUMBERED = re.compile(r"b\d+a?")
+_TM_FILE = re.compile(r"L[TE]0[457]_")
 
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -59,7 +65,7 @@ def describe_rasters(
     datetime: Any = None,
     sensor: str | None = None,
     scale: float | None = None,
-    offset: float = 0.0,
+    offset: str | float | Mapping[str, float] = "metadata",
 ) -> list[ItemRecord]:
     """One item per date from raster files of one or many bands.
 
@@ -71,33 +77,55 @@ def describe_rasters(
         Mapping from the bands' names in the files (descriptions, or ``"1"``, ``"2"``, … by position) to STAC
         common names, or to the kind of a quality layer (``"scl"``, ``"cloud_mask"``, …). Otherwise descriptions are
         matched to known names, red, green and blue by their colour interpretation, a single band by the file's name.
+        Known quality layers are taken whether they are mapped or not.
     datetime
         Date of the files, or one per file, where neither their tags nor their names tell.
     sensor
-        Name in `SENSORS`; its scale applies where the file has none.
-    scale, offset
+        Name in `SENSORS`: whose band ``B3`` is meant; its scale, offset and nodata apply to integers where the file
+        has none. Floats without a scale are reflectance already.
+    scale
         ``reflectance = number * scale + offset``; by default the file's own, then the sensor's.
+    offset
+        As in `open`; a number, or one per file name, replaces that of the file or sensor.
 
     Raises
     ------
     InvalidInputError
-        No known band, or no date.
+        No known band, no band of the name that `bands` maps, an offset that is none, or no date.
     ReadError
         Not a raster that can be read.
     """
-    if sensor is not None:
-        sensor = {"landsat-c2-l2": "landsat-oli-c2-l2"}.get(sensor_name(sensor), sensor_name(sensor))
+    sensor = None if sensor is None else sensor_name(sensor)
     paths = [str(p) for p in (source if isinstance(source, list | tuple) else [source])]
     dates = _given_dates(datetime, len(paths))
     mapping = {str(k).lower(): v for k, v in bands.items()} if isinstance(bands, Mapping) else None
+    _check_mapping(mapping)
     items: dict[np.datetime64, ItemRecord] = {}
+    held: dict[np.datetime64, list[str]] = {}
     for path, date in zip(paths, dates, strict=True):
-        record = _describe_file(path, date, mapping, sensor, scale, offset)
+        record, names = _describe_file(path, date, mapping, sensor, scale, user_offset(offset, Path(path).name))
         kept = items.get(record.time)
         items[record.time] = record if kept is None else _merge(kept, record)
-    if not any(record.bands for record in items.values()):
+        held.setdefault(record.time, []).extend(names)
+    described = [record for record in items.values() if record.bands]
+    if not described:
         raise InvalidInputError(f"no reflectance band in {', '.join(Path(p).name for p in paths)}")
-    return [record for record in items.values() if record.bands]
+    for record in described:
+        absent = [key for key, name in (mapping or {}).items() if name not in {*record.bands, *record.qa}]
+        if absent:
+            raise InvalidInputError(
+                f"no band {', '.join(map(repr, absent))} in {record.id}; it has {', '.join(held[record.time])} "
+                "(name or position in the file)"
+            )
+    return described
+
+
+def _check_mapping(mapping: Mapping[str, Any] | None) -> None:
+    for name in (mapping or {}).values():
+        if name not in BANDS and name not in get_args(QAKind):
+            raise InvalidInputError(
+                f"bands= maps to {name!r}; use STAC common names ({', '.join(BANDS)}) or {get_args(QAKind)}"
+            )
 
 
 def _given_dates(datetime: Any, n: int) -> list[np.datetime64 | None]:
@@ -114,17 +142,20 @@ def _given_dates(datetime: Any, n: int) -> list[np.datetime64 | None]:
 
 def _describe_file(
     path: str, date: np.datetime64 | None, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
-    offset: float,
-) -> ItemRecord:  # fmt: skip
+    offset: float | None,
+) -> tuple[ItemRecord, list[str]]:  # fmt: skip
+    if sensor == "landsat-c2-l2":
+        sensor = "landsat-tm-c2-l2" if _TM_FILE.match(Path(path).name) else "landsat-oli-c2-l2"
     with rasterio.Env(**GDAL_OPTIONS), open_source(path, local=True) as file:
         if file.crs is None:
             raise ReadError(f"{Path(path).name} has no CRS: write one, for example with rioxarray's write_crs")
         time = date if date is not None else _date_of(path, file.tags())
         layers = _layers(path, file, mapping, sensor, scale, offset)
+        held = [f"{i} ({name})" if name else str(i) for i, name in enumerate(file.descriptions, 1)]
     named = {layer.name: layer.source for layer in layers}
     kinds = get_args(QAKind)
     time = time.astype("datetime64[ns]")
-    return ItemRecord(
+    record = ItemRecord(
         id=Path(path).name,
         collection="",
         sensor=sensor or "rasters",
@@ -133,9 +164,10 @@ def _describe_file(
         bands={b: named[b] for b in BANDS if b in named},
         qa={k: named[k] for k in kinds if k in named},
         identity=str(time),
-        offset_source="file",
+        offset_source="file" if offset is None else "user",
         local=True,
     )
+    return record, held
 
 
 def _date_of(path: str, tags: Mapping[str, str]) -> np.datetime64:
@@ -153,16 +185,21 @@ def _date_of(path: str, tags: Mapping[str, str]) -> np.datetime64:
 
 
 def _layers(
-    path: str, file: Any, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None, offset: float
-) -> list[_Layer]:
+    path: str, file: Any, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
+    offset: float | None,
+) -> list[_Layer]:  # fmt: skip
     grid = SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
     layers = []
     for i, (names, dtype) in enumerate(zip(_names(path, file), file.dtypes, strict=True), 1):
-        name = _match(names, mapping)
+        name = _match(names, mapping, sensor)
         if name is None:
             continue
-        factor, shift = (1.0, 0.0) if name in QA_ALIASES.values() else _decoding(file, i, dtype, sensor, scale, offset)
-        layers.append(_Layer(name, BandSource(path, i, factor, shift, file.nodata, grid)))
+        factor, shift, nodata = 1.0, 0.0, file.nodata
+        if name in BANDS:
+            factor, shift = _decoding(file, i, dtype, sensor, scale, offset)
+            if nodata is None and sensor is not None and np.dtype(dtype).kind in "ui":
+                nodata = SENSORS[sensor].nodata
+        layers.append(_Layer(name, BandSource(path, i, factor, shift, nodata, grid)))
     if not layers:
         raise InvalidInputError(
             f"{Path(path).name}: none of its bands {[n[0] for n in _names(path, file)]} is known; pass "
@@ -177,42 +214,61 @@ def _names(path: str, file: Any) -> list[list[str]]:
     for i, (description, colour) in enumerate(zip(file.descriptions, file.colorinterp, strict=True), 1):
         options = [description or "", str(i), colour.name]
         if file.count == 1:
-            options += re.split(r"[^A-Za-z0-9]+", Path(path).stem)[::-1]
+            words = re.split(r"[^A-Za-z0-9]+", Path(path).stem)[::-1]
+            options += [f"{a}_{b}" for b, a in pairwise(words)] + words  # QA_PIXEL, SR_B3
         names.append([o.lower() for o in options if o])
     return names
 
 
-def _match(names: list[str], mapping: Mapping[str, str] | None) -> str | None:
-    if mapping is not None:
-        hit = next((mapping[n] for n in names if n in mapping), None)
-        if hit is not None and hit not in BANDS and hit not in get_args(QAKind):
-            raise InvalidInputError(
-                f"bands= maps to {hit!r}; use STAC common names ({', '.join(BANDS)}) or {get_args(QAKind)}"
-            )
-        return hit
-    return next((ALIASES.get(n) or QA_ALIASES.get(n) for n in names if n in ALIASES or n in QA_ALIASES), None)
+def _match(names: list[str], mapping: Mapping[str, str] | None, sensor: str | None) -> str | None:
+    """The common name of a band, or the kind of a quality layer, that goes by some names in its file."""
+    bands, qa = _known(sensor)
+    if mapping is None:
+        return next((bands.get(n) or qa.get(n) for n in names if n in bands or n in qa), None)
+    hit = next((mapping[n] for n in names if n in mapping), None)
+    if hit is None:
+        hit = next((qa[n] for n in names if n in qa and qa[n] not in mapping.values()), None)
+    return hit
+
+
+@lru_cache(maxsize=32)
+def _known(sensor: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Names in files to common names, and to kinds of quality layers; what the sensor calls B3 goes before others."""
+    if sensor is None:
+        return ALIASES, dict(QA_ALIASES)
+    own = {key.lower(): band for band, keys in SENSORS[sensor].keys.items() for key in keys}
+    own |= {key.removeprefix("sr_"): band for key, band in own.items()}
+    own |= {re.sub(r"^b0", "b", key): band for key, band in own.items() if _NUMBERED.fullmatch(key)}
+    # B3 of Sentinel-2 is green, B3 of another sensor is not.
+    others = "sentinel-2" not in sensor and sensor not in {"hls-s30", "generic"}
+    general = {key: band for key, band in ALIASES.items() if not (others and _NUMBERED.fullmatch(key))}
+    kinds = {key.lower(): kind for kind, keys in SENSORS[sensor].qa.items() for key in keys}
+    return general | own, {**QA_ALIASES, **kinds}
 
 
 def _decoding(
-    file: Any, i: int, dtype: str, sensor: str | None, scale: float | None, offset: float
+    file: Any, i: int, dtype: str, sensor: str | None, scale: float | None, offset: float | None
 ) -> tuple[float, float]:
     """(scale, offset): given, of the file, of the sensor, or by the field's habit for the dtype (with a warning)."""
+    factor, shift = 1.0, 0.0
     if scale is not None:
-        return scale, offset
-    if (file.scales[i - 1], file.offsets[i - 1]) != (1.0, 0.0):
-        return file.scales[i - 1], file.offsets[i - 1]
-    if sensor is not None and sensor in SENSORS:
-        return SENSORS[sensor].scale, SENSORS[sensor].offset + offset
-    if dtype == "uint8":
-        return 1.0 / 255.0, 0.0
-    if np.dtype(dtype).kind in "ui":
+        factor = scale
+    elif (file.scales[i - 1], file.offsets[i - 1]) != (1.0, 0.0):
+        factor, shift = file.scales[i - 1], file.offsets[i - 1]
+    elif np.dtype(dtype).kind not in "ui":
+        pass  # reflectance already: a sensor's scale is for its integers
+    elif sensor is not None and SENSORS[sensor].offset_rule != "metadata":
+        factor, shift = SENSORS[sensor].scale, SENSORS[sensor].offset
+    elif dtype == "uint8":
+        factor = 1.0 / 255.0
+    else:
         warnings.warn(
             f"{Path(file.name).name} holds {dtype} without a scale: taken as reflectance × 10000; "
             "write the scale into the file, or pass sensor=, if that is wrong",
             stacklevel=8,
         )
-        return 1e-4, offset
-    return 1.0, offset
+        factor = 1e-4
+    return factor, shift if offset is None else offset
 
 
 def _merge(a: ItemRecord, b: ItemRecord) -> ItemRecord:

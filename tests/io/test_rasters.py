@@ -66,3 +66,66 @@ def test_refusals(tmp_path):
             lakecube.open(wrong, **options)
     assert not is_raster_source([])
     assert not is_raster_source("https://host/items.json")
+
+
+@pytest.mark.parametrize("sensor", ["sentinel-2-l2a", "landsat-oli-c2-l2"])
+def test_a_sensors_scale_is_for_integers(tmp_path, sensor):
+    path, values = stack(tmp_path / "2020-01-01.tif", ["green"])
+    np.testing.assert_array_equal(lakecube.open(path, sensor=sensor).green.values[0], values[0])
+    path, values = stack(tmp_path / "2020-01-02.tif", ["green"], "uint16")
+    (record,) = describe_rasters(path, sensor=sensor)
+    assert record.bands["green"].scale < 1e-3
+    assert record.bands["green"].nodata == 0
+
+
+@pytest.mark.parametrize(
+    ("sensor", "file", "names", "expected"),
+    [
+        ("landsat-oli-c2-l2", "x", ["B3", "SR_B5", "sr_b6", "B8", "QA_PIXEL"], {"green": 1, "nir08": 2, "swir16": 3}),
+        ("landsat-tm-c2-l2", "x", ["B2", "B4", "B5", "B6"], {"green": 1, "nir08": 2, "swir16": 3}),
+        ("landsat", "LT05_L2SP_041025", ["B2", "B5"], {"green": 1, "swir16": 2}),
+        ("landsat", "LC08_L2SP_041025", ["B3", "B6"], {"green": 1, "swir16": 2}),
+        ("hls-l30", "x", ["B5", "B06"], {"nir08": 1, "swir16": 2}),
+        ("sentinel-2", "x", ["B3", "B11", "b8a"], {"green": 1, "nir08": 3, "swir16": 2}),
+    ],
+)
+def test_the_sensor_says_which_band_it_is(tmp_path, sensor, file, names, expected):
+    path, _ = stack(tmp_path / f"{file}_2020-01-01.tif", names, "uint16")
+    (record,) = describe_rasters(path, sensor=sensor)
+    assert {name: source.band for name, source in record.bands.items()} == expected
+
+
+def test_the_name_of_a_file_of_one_band(tmp_path):
+    names = [f"LC08_L2SP_041025_20200804_02_T1_{n}.TIF" for n in ("SR_B3", "SR_B6", "QA_PIXEL")]
+    paths = [stack(tmp_path / name, [""], "uint16")[0] for name in names]
+    (record,) = describe_rasters(paths, sensor="landsat")
+    assert list(record.bands) == ["green", "swir16"]
+    assert list(record.qa) == ["qa_pixel"]
+
+
+def test_an_offset_replaces_that_of_the_sensor(tmp_path):
+    path, _ = stack(tmp_path / "2020-01-01.tif", ["green"], "uint16")
+    (record,) = describe_rasters(path, sensor="landsat-oli-c2-l2", offset=-0.1)
+    assert record.bands["green"].offset == -0.1
+    assert record.offset_source == "user"
+    for offset in ({"2020-01-01.tif": -0.3}, {"other.tif": 0.5}):
+        (record,) = describe_rasters(path, sensor="landsat-oli-c2-l2", offset=offset)
+        assert record.bands["green"].offset == offset.get("2020-01-01.tif", -0.2)
+    for wrong in ("audt", -1000, float("nan"), True):
+        with pytest.raises(InvalidInputError, match="offset"):
+            lakecube.open(path, sensor="landsat-oli-c2-l2", offset=wrong)
+
+
+def test_a_mapping_names_what_is_there_and_leaves_masks_alone(tmp_path):
+    path, _ = stack(tmp_path / "2020-01-01.tif", ["one", "two", "SCL"])
+    (record,) = describe_rasters(path, bands={"one": "green", "2": "swir16"})
+    assert list(record.qa) == ["scl"]
+    with pytest.raises(InvalidInputError, match=r"no band 'b3' in 2020-01-01.tif; it has 1 \(one\), 2 \(two\)"):
+        lakecube.open(path, bands={"one": "green", "B3": "swir16"})
+
+
+def test_files_are_not_searched(tmp_path):
+    path, _ = stack(tmp_path / "2020-01-01.tif", ["green"])
+    for options in ({"collections": "c"}, {"query": {"eo:cloud_cover": {"lt": 20}}}):
+        with pytest.raises(InvalidInputError, match="collections= and query="):
+            lakecube.open(path, **options)
