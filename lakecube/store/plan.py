@@ -23,6 +23,7 @@ from lakecube.store.layout import (
     group_attrs,
     open_array,
     pixel_array,
+    plain,
     resized,
     row_array,
     time_attrs,
@@ -182,8 +183,10 @@ def _differences(contents: Contents, visible: Visible) -> str:
     out = []
     for name in ("method", "parameters", "configuration"):
         given, stored = _parts(name, contents.water.attrs.get(name)), _parts(name, visible.attrs.get(name))
-        pairs = {part: (_short(stored.get(part)), _short(given.get(part))) for part in sorted({*given, *stored})}
-        out += [f"{part} is {old} in the store and {new} now" for part, (old, new) in pairs.items() if old != new]
+        for part in sorted({*given, *stored}):
+            old, new = stored.get(part, _ABSENT), given.get(part, _ABSENT)
+            if old != new:
+                out.append(f"{part} is {_short(old)} in the store and {_short(new)} now")
     return "; ".join(out) or "they differ"
 
 
@@ -196,8 +199,14 @@ def _parts(name: str, value: Any) -> dict[str, Any]:
     return parts if isinstance(parts, dict) else {name: value}
 
 
+#: Stands for an entry that one of two configurations does not have.
+_ABSENT = object()
+
+
 def _short(value: Any) -> str:
-    text = str(value)
+    if value is _ABSENT or value is None:
+        return "not given"
+    text = value if isinstance(value, str) else json.dumps(plain(value))
     return text if len(text) <= 200 else f"{text[:197]}…"
 
 
