@@ -6,13 +6,15 @@ Nothing heavy is imported until a command runs, so that `--help` and a typo answ
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -22,6 +24,7 @@ _EXTRACT_EXAMPLES = """examples:
   lakecube extract items.json --collection landsat-c2-l2 --dem dem.tif --out landsat.zarr
   lakecube extract items.json --threshold otsu --rules paper --composite month --out paper.zarr
   lakecube extract items.json --set ndvi_max=0.3 --set slope_max=20 --out tuned.zarr
+  lakecube extract --list-parameters     every parameter, its default and its value in the paper
 
 The same command again finishes a run that was stopped; --mode append adds new dates to a finished store."""
 
@@ -40,9 +43,35 @@ _DEMO_EXAMPLES = """examples:
   lakecube demo --out somewhere          keeps the archive, the store and the picture there"""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that guesses which option was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [option for one in (self, *self._below()) for option in one._option_string_actions]
+        words = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        if message.startswith("unrecognized"):
+            close = {near: None for word in words for near in difflib.get_close_matches(word, known, n=1)}
+            message += f" (did you mean {', '.join(close)}?)" if close else ""
+        super().error(message)
+
+    def _below(self) -> list[argparse.ArgumentParser]:
+        inner = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
+        return [one for action in inner for one in action.choices.values()]
+
+
+class _ListParameters(argparse.Action):
+    """Print the parameters of the method and stop, as --help does."""
+
+    def __call__(self, *_: Any) -> None:
+        from lakecube.commands import list_parameters
+
+        print(list_parameters())
+        raise SystemExit(OK)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="lakecube",
         description="Satellite archives in, trustworthy water through time out.",
         epilog="Each command has --help with examples. Exit code: 0 done, 1 failed, 2 a mistake in the request.",
@@ -104,9 +133,9 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     add(
         "--cloud-buffer",
         type=float,
-        default=60.0,
+        default=40.0,
         metavar="M",
-        help="metres around cloud that stay unknown (default: 60)",
+        help="metres around cloud that stay unknown (default: 40)",
     )
     add("--method", default="fusion", help="published method (default: fusion)")
     add("--composite", choices=["month"], help="judge monthly composites instead of dates")
@@ -114,6 +143,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     add("--rules", default=None, metavar="HOW", help="evidence (default), paper or none")
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="parameters",
         help="any parameter of the method; may be repeated")  # fmt: skip
+    add("--list-parameters", action=_ListParameters, nargs=0, help="list the parameters of the method and stop")
 
 
 def _add_output(command: argparse.ArgumentParser, needed: bool = True) -> None:
@@ -162,7 +192,7 @@ def _run(given: argparse.Namespace) -> int:
     except LakecubeError as error:
         if given.debug:
             raise
-        print(f"lakecube: {_one_line(str(error))}", file=sys.stderr)
+        print(f"lakecube: {_in_words(str(error))}", file=sys.stderr)
         return exit_code(error)
     except BrokenPipeError:
         raise
@@ -178,10 +208,10 @@ def exit_code(error: Exception) -> int:
     """2 where the request is at fault, 1 where the world is: unreadable imagery, a full disk."""
     import errno
 
-    from lakecube.errors import ReadError
+    from lakecube.errors import ReadError, StoreError
 
     cause = error.__cause__
-    if isinstance(error, ReadError):
+    if isinstance(error, ReadError) or (isinstance(error, StoreError) and " GB free" in str(error)):
         return FAILED
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
         return FAILED
@@ -190,6 +220,13 @@ def exit_code(error: Exception) -> int:
 
 def _how_to_resume(given: argparse.Namespace) -> str:
     return "; the same command resumes where this one stopped" if given.command == "extract" else ""
+
+
+def _in_words(text: str) -> str:
+    """A message in one line, in flags instead of Python, and without a file's name twice."""
+    from lakecube.commands import in_flags
+
+    return re.sub(r"(?<!\S)(\S+): '?\1'?(?=[:\s])", r"\1", in_flags(_one_line(text)))
 
 
 def _one_line(text: str) -> str:
@@ -201,7 +238,7 @@ def _plain_warnings() -> None:
     said: set[str] = set()
 
     def say(text: str) -> None:
-        line = _one_line(text)
+        line = _in_words(text)
         if line not in said:
             said.add(line)
             print(f"lakecube: warning: {line}", file=sys.stderr)

@@ -159,8 +159,6 @@ def cloud_doubt(dataset: xr.Dataset, series: AreaSeries | None = None) -> str:
     """
     dates = dataset.sizes.get(TIME, 1)
     columns = dataset.variables
-    if dataset.attrs.get("cloud_mask") in (0, "false", "False"):
-        return f"not checked on {dates} of {dates} {plural('date', dates)} (cloud mask switched off)"
     if "item_has_quality" in columns and ("item_time_index" in columns or "item_date" in columns):
         key = "item_time_index" if "item_time_index" in columns else "item_date"
         without = np.unique(dataset[key].values[dataset["item_has_quality"].values == 0]).size
