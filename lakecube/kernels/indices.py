@@ -1,9 +1,10 @@
 """Spectral indices of water and of what is mistaken for it, one function per published formula.
 
 Every function takes reflectance (unit 1) arrays of one shape and returns a new float32 array of that
-shape; inputs are never written. NaN in any needed band gives NaN; so does a denominator of zero, and for a normalised difference a negative one too (after the
-radiometric offset dark water can fall below 0: there is no light to compare). Each is evaluated pixel by
-pixel in float32: reach 0, O(pixels), bitwise the same wherever a block is cut.
+shape; inputs are never written. NaN in any needed band gives NaN; so does a denominator of zero, and for a
+normalised difference a negative one too: after the radiometric offset dark water can fall below 0, and there
+is no light to compare. Each is evaluated pixel by pixel in float32: reach 0, O(pixels), bitwise the same
+wherever a block is cut.
 
 `CATALOGUE` names them all, with bands, formula and reference.
 """

@@ -25,8 +25,8 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
         From `lakecube.open`, or any Dataset in its form.
     method : {"fusion"}
         See `lakecube.methods.fusion.extract`.
-    composite : {None, "month"}
-        Judge every date, or monthly composites.
+    composite : {None, "month", "year"}
+        Judge every date, or composites of a period.
     **parameters
         Of the method.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def extract(
     cube: xr.Dataset,
     *,
     composite: str | None = None,
+    choice: str = "median",
     threshold: Any = "guarded",
     rules: str = "evidence",
     sample: int | None = SAMPLE_TILES,
@@ -49,8 +51,11 @@ def extract(
     ----------
     cube : xr.Dataset
         From `lakecube.open`: reflectance bands (at least `green` and `swir16`), `observation`; `slope` with a DEM.
-    composite : {None, "month"}
-        Judge every date, or monthly composites as in the paper.
+    composite : {None, "month", "year"}
+        Judge every date, or composites; the paper's are monthly.
+    choice : {"median", "mndwi", "ndvi", "maximum"}
+        What stands for a period in a composite, see `lakecube.detect.composite.composite`. The paper's "Maximum Value
+        Composite" is ``"ndvi"`` as the field knows it, ``"maximum"`` if read literally.
     threshold : str or mapping
         ``"guarded"``, ``"otsu"`` (the paper's), ``"bimodal_tiles"``, ``"fixed"``, or values
         ``{"mndwi": 0.1, "awei_sh": 0}``.
@@ -73,6 +78,13 @@ def extract(
     -----
     Chunks: any. Law: exact. Reach: 1 px. Lazy. The thresholds of a date depend on the whole request.
 
+    Raises
+    ------
+    InvalidInputError
+        An unknown parameter or one out of its range.
+    MissingBandError
+        `green` or `swir16` is missing, or a band that `choice` needs.
+
     References
     ----------
     Xue et al. (2025), 10.3390/app152111490.
@@ -84,7 +96,7 @@ def extract(
     for_threshold = {k: v for k, v in parameters.items() if k in _THRESHOLD_FIELDS}
     for_rules = {k: v for k, v in parameters.items() if k in _RULE_FIELDS}
     if composite is not None:
-        cube = make_composite(cube, composite)
+        cube = make_composite(cube, composite, choice=choice)
     limits = find_threshold(cube, threshold, sample=sample, **for_threshold)
     judged = judge(cube, limits["threshold"], rules=rules, probability=probability, **for_rules)
     out = judged.assign(limits.data_vars).assign_coords(_carried(cube))
@@ -92,6 +104,7 @@ def extract(
         out = out.assign(audited.data_vars)
     used = {
         "composite": composite,
+        "choice": choice if composite else None,
         "threshold": threshold,
         "sample": sample,
         **asdict(ThresholdParams(**for_threshold)),
@@ -112,13 +125,13 @@ def _configuration(cube: xr.Dataset, source: BlockSource | None) -> str:
 
 
 def _check(parameters: dict[str, Any]) -> None:
-    known = (*_THRESHOLD_FIELDS, *_RULE_FIELDS)
+    own = ("composite", "choice", "threshold", "rules", "sample", "probability")
+    known = (*own, *_THRESHOLD_FIELDS, *_RULE_FIELDS)
     unknown = sorted(set(parameters) - set(known))
     if unknown:
-        raise InvalidInputError(
-            f"fusion has no parameter {', '.join(unknown)}; it takes composite, threshold, rules, sample, probability, "
-            f"{', '.join(known)}"
-        )
+        close = get_close_matches(unknown[0], known, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        raise InvalidInputError(f"fusion has no parameter {', '.join(unknown)}{meant}; it takes {', '.join(known)}")
 
 
 def _carried(cube: xr.Dataset) -> dict[str, Any]:
