@@ -31,7 +31,7 @@ from lakecube.detect import composite, indices, judge, threshold
 from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
-from lakecube.names import OBSERVATION
+from lakecube.names import BANDS, OBSERVATION
 from lakecube.series import occurrence
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
@@ -381,6 +381,9 @@ def test_a_changed_cube_is_not_read_past_the_change(opened):
         cube.sortby("time", ascending=False),
     ):  # fmt: skip
         assert source_of(changed) is None
+    absent = next(band for band in BANDS if band not in cube)
+    assert source_of(cube.assign({absent: cube.green * 0})) is None
+    assert source_of(cube.assign_attrs(note="mine")) is not None
     brighter = cube.assign(swir16=cube.swir16 + 1)
     assert not (brighter.water.extract()["water_mask"] == 1).any().compute()
 

@@ -18,7 +18,7 @@ from lakecube.io.audit import audit_item
 from lakecube.io.grids import Window, geobox
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord, Period, SourceGrid
-from lakecube.names import ITEM, SPATIAL_REF, TIME, VARIABLES, X, Y
+from lakecube.names import BANDS, ITEM, SPATIAL_REF, TIME, VARIABLES, X, Y
 
 #: Key of `Dataset.encoding` under which a cube from `open` keeps how its blocks are read.
 ENCODING_KEY = "lakecube_source"
@@ -123,6 +123,8 @@ def source_of(cube: xr.Dataset) -> BlockSource | None:
     for name, graph_name in kept["names"].items():
         if name not in cube or getattr(cube[name].data, "name", None) != graph_name:
             return None
+    if any(band in cube and band not in kept["names"] for band in BANDS):  # a band that no file holds
+        return None
     return kept["source"]
 
 
