@@ -9,18 +9,25 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError, UnsafeHrefError
-from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, strip_signature
+from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, redact, strip_signature
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 
 logger = logging.getLogger("lakecube.io")
+
+T = TypeVar("T")
+
+#: The query of an address or of the end of one.
+_QUERY = re.compile(r"\?[^\s'\"]+")
+#: Seconds before the one further try at a local file: nothing that is wrong with a disk passes in a minute.
+_LOCAL_WAIT = 0.1
 
 
 class _WithoutQueries(logging.Filter):
@@ -29,7 +36,7 @@ class _WithoutQueries(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if "?" in message:
-            record.msg, record.args = re.sub(r"\?[^\s'\"]+", "", message), ()
+            record.msg, record.args = _QUERY.sub("", message), ()
         return True
 
 
@@ -63,8 +70,8 @@ def open_source(href: str, *, local: bool, sign: Callable[[str], str] | None = N
         If it cannot be opened.
     """
     check_href(href, local=local)
-    signed = sign(href) if sign is not None and "://" in href else href
-    remote = is_remote(signed)
+    remote = is_remote(href)
+    signed = _signed(href, sign) if remote and sign is not None else href
     try:
         # `rasterio.open` takes one driver only; what a server calls .tif may be a VRT that names local files
         with (
@@ -75,7 +82,32 @@ def open_source(href: str, *, local: bool, sign: Callable[[str], str] | None = N
         if remote:
             _forget(gdal_path(signed))
         cause = None if urlsplit(signed).query else error  # its text holds the signature
-        raise ReadError(f"{strip_signature(href)}: {_clean(str(error), signed, href)}") from cause
+        raise ReadError(f"{strip_signature(href)}: {_clean(_told(error), signed, href)}") from cause
+
+
+def _signed(href: str, sign: Callable[[str], str]) -> str:
+    """The href to read, from the user's callable; whatever it raises is a failure to read, told without queries."""
+    try:
+        signed = sign(href)
+    except Exception as error:  # what a callable of the user's raises is not known
+        message = f"{strip_signature(href)}: sign failed with {type(error).__name__}: {reason(error)}"
+        raise ReadError(message) from None  # its own text may hold the signature
+    if not isinstance(signed, str) or not is_remote(signed):
+        raise ReadError(f"{strip_signature(href)}: sign returned no address but a {type(signed).__name__}")
+    return signed
+
+
+def reason(error: BaseException) -> str:
+    """The message of an error without the queries, where signatures are, of any address in it."""
+    return _QUERY.sub("", redact(_told(error)))
+
+
+def _told(error: BaseException) -> str:
+    """The message of an error, or of the one it points to: rasterio's own says no more than that a read failed."""
+    seen: BaseException | None = error
+    while seen is not None and "previous exception" in str(seen):
+        seen = seen.__cause__ or seen.__context__
+    return str(error if seen is None else seen)
 
 
 def _forget(path: str) -> None:
@@ -93,24 +125,29 @@ def _forget(path: str) -> None:
 
 def _clean(message: str, signed: str, href: str) -> str:
     """A message of GDAL without signatures: it names files by their path, or by the end of it."""
+    if not is_remote(href):
+        return message
     for secret in (gdal_path(signed), signed):
         message = message.replace(secret, strip_signature(href))
     query = urlsplit(signed).query
-    return message.replace(f"?{query}", "") if query else message
+    return _QUERY.sub("", redact(message.replace(f"?{query}", "") if query else message))
 
 
-def with_retries(read: Callable[[], np.ndarray], href: str, retries: int, backoff: float) -> np.ndarray:
-    """Call `read` again after a failure that may pass, with exponential backoff and jitter."""
-    for attempt in range(retries + 1):
+def with_retries(read: Callable[[], T], href: str, retries: int, backoff: float) -> T:
+    """Call `read` again after a failure that may pass: with exponential backoff and jitter; once for local files."""
+    remote = is_remote(href)
+    tries = 1 + (retries if remote else min(retries, 1))
+    for attempt in range(1, tries + 1):
         try:
             return read()
         except UnsafeHrefError:
             raise
         except (RasterioError, OSError) as error:
-            if attempt == retries or _is_final(error):
+            if attempt == tries or _is_final(error):
                 raise
-            logger.info("retry %d of %s: %s", attempt + 1, strip_signature(href), error)
-            time.sleep(backoff * 2**attempt * (0.5 + random.random()))
+            wait = backoff * 2 ** (attempt - 1) * (0.5 + random.random()) if remote else min(backoff, _LOCAL_WAIT)
+            logger.warning("read failed, try %d of %d in %.1f s: %s", attempt + 1, tries, wait, reason(error))
+        time.sleep(wait)
     raise AssertionError("unreachable")
 
 

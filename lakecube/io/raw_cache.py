@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
+from lakecube.errors import ReadError
 from lakecube.io.grids import Window
 
 #: Tiles are at least this many pixels high and wide, so that strips of a few rows are not held one by one.
@@ -53,6 +54,7 @@ class RawCache:
             for i in range(area.y0 // side[0], -(-area.y1 // side[0]))
             for j in range(area.x0 // side[1], -(-area.x1 // side[1]))
         ]
+        key = (key, side, shape)  # tiles of another size lie elsewhere
         held = {tile: self._get((key, tile)) for tile in wanted}
         tiles = {tile: array for tile, array in held.items() if array is not None}
         missing = [tile for tile in wanted if tile not in tiles]
@@ -60,7 +62,8 @@ class RawCache:
             try:
                 tiles |= self._fetch(key, missing, shape, side, read)
             except OSError:  # a broken part beyond `area` must not take it along
-                return read(area)
+                numbers = read(area)
+                return _checked(numbers, numbers.size, area)
         return _assemble(tiles, area, side)
 
     def _fetch(
@@ -71,6 +74,8 @@ class RawCache:
         (top, left), (bottom, right) = np.min(missing, axis=0), np.max(missing, axis=0) + 1
         box = Window(int(top) * side[0], int(bottom) * side[0], int(left) * side[1], int(right) * side[1]).clip(shape)
         numbers = read(box)
+        if numbers.shape != box.shape:
+            raise ReadError(f"{numbers.shape} pixels were read where {box.shape} were asked for")
         found = {}
         for i, j in missing:
             tile = Window(i * side[0], (i + 1) * side[0], j * side[1], (j + 1) * side[1]).clip(shape)
@@ -105,12 +110,14 @@ class RawCache:
 
 
 def _assemble(tiles: dict[Tile, np.ndarray], area: Window, side: tuple[int, ...]) -> np.ndarray:
-    """Cut `area` out of the tiles that cover it."""
+    """Cut `area` out of the tiles that cover it; raise ReadError where they do not, rather than make pixels up."""
     first = next(iter(tiles.values()))
     if len(tiles) == 1:
         ((i, j),) = tiles
         rows, columns = area.within(Window(i * side[0], 0, j * side[1], 0))
-        return np.ascontiguousarray(first[rows, columns])
+        cut = np.ascontiguousarray(first[rows, columns])
+        return _checked(cut, cut.size, area)
+    covered = 0
     out = np.empty(area.shape, first.dtype)
     for (i, j), array in tiles.items():
         top, left = i * side[0], j * side[1]
@@ -119,7 +126,14 @@ def _assemble(tiles: dict[Tile, np.ndarray], area: Window, side: tuple[int, ...]
         out[y0 - area.y0 : y1 - area.y0, x0 - area.x0 : x1 - area.x0] = array[
             y0 - top : y1 - top, x0 - left : x1 - left
         ]
-    return out
+        covered += max(y1 - y0, 0) * max(x1 - x0, 0)
+    return _checked(out, covered, area)
+
+
+def _checked(numbers: np.ndarray, covered: int, area: Window) -> np.ndarray:
+    if numbers.shape != area.shape or covered != numbers.size:
+        raise ReadError(f"the tiles held cover {covered} of the {area.shape} pixels asked for")
+    return numbers
 
 
 #: The process's own; ``LAKECUBE_CACHE_MB`` sets its size, 0 turns it off.

@@ -441,6 +441,74 @@ def test_a_block_that_changed_on_disk_is_read_again(tmp_path):
     np.testing.assert_array_equal(read(record, FINE, "green")["green"], (second * 1e-4).astype(np.float32))
 
 
+def test_a_file_replaced_by_one_of_other_tiles_is_read_where_its_pixels_lie(tmp_path):
+    path, where = tmp_path / "g.tif", grid(700, 900)
+    band = source(path, numbers(700, 900), where)
+    for side in (256, 512, 128):
+        path.unlink()
+        dn = numbers(700, 900)
+        write_raster(path, dn, where, blockxsize=side, blockysize=side)
+        for window in (Window(0, 20, 0, 20), Window(200, 690, 100, 880), Window(300, 400, 500, 600)):
+            out = read(item(bands={"green": band}), where, "green", window=window)["green"]
+            expected = (dn[window.y0 : window.y1, window.x0 : window.x1] * 1e-4).astype(np.float32)
+            np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("lie", [grid(48, 90), grid(40, 60), grid(48, 60, left=LEFT + 30), grid(48, 60, 20.0)], ids=str)
+def test_what_an_honest_item_read_is_no_pixel_of_an_item_that_lies(tmp_path, lie):
+    band = source(tmp_path / "g.tif", numbers(48, 60), FINE)
+    for _ in range(2):  # so that the tiles are held
+        assert (read(item(bands={"green": band}), FINE, "green")["observation"] == UNKNOWN_CLOUD).all()
+    out = read(item(bands={"green": replace(band, grid=lie)}), lie, "green")
+    assert (out["observation"] == FAILED).all()
+
+
+def test_a_file_in_another_crs_than_its_item_says_is_not_read(tmp_path, caplog):
+    band = source(tmp_path / "g.tif", numbers(48, 60), FINE)
+    there = replace(FINE, crs="EPSG:32649")
+    out = read(item(bands={"green": replace(band, grid=there)}), there, "green")
+    assert (out["observation"] == FAILED).all()
+    assert "EPSG:32649" in caplog.text
+
+
+def test_a_crs_may_be_written_in_other_words(tmp_path):
+    """As HLS does: an unknown datum upon the ellipsoid of WGS 84, and southern scenes in the northern zone."""
+    wkt = (
+        'PROJCS["UTM Zone 48, Northern Hemisphere",GEOGCS["Unknown datum based upon the WGS 84 ellipsoid",'
+        'DATUM["Not specified (based on WGS 84 spheroid)",SPHEROID["WGS 84",6378137,298.257223563]],'
+        'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+        'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",105],PARAMETER["scale_factor",0.9996],'
+        'PARAMETER["false_easting",500000],PARAMETER["false_northing",0],UNIT["metre",1]]'
+    )
+    dn = numbers(48, 60)
+    band = source(tmp_path / "g.tif", dn, replace(FINE, crs=wkt))
+    out = read(item(bands={"green": replace(band, grid=FINE)}), FINE, "green")["green"]
+    np.testing.assert_array_equal(out, (dn * 1e-4).astype(np.float32))
+
+
+def test_nodata_that_only_the_file_knows_is_no_land(tmp_path):
+    dn = numbers(48, 60)
+    dn[:7] = 0
+    band = replace(source(tmp_path / "g.tif", dn, FINE), nodata=None)
+    for _ in range(3):  # from the file, then from what is held
+        out = read(item(bands={"green": band}), FINE, "green")
+        assert (out["observation"][:7] == NOT_ACQUIRED).all()
+        assert np.isnan(out["green"][:7]).all()
+        assert np.isfinite(out["green"][7:]).all()
+
+
+def test_a_spoilt_local_file_is_tried_twice_within_a_moment_and_the_cause_is_told(tmp_path, caplog, monkeypatch):
+    record = item("spoilt", bands={"green": source(tmp_path / "g.tif", numbers(48, 60), FINE)})
+    spoil(tmp_path / "g.tif", "cut in half")
+    waits = []
+    monkeypatch.setattr(files.time, "sleep", waits.append)
+    assert (read(record, FINE, "green", retries=3, backoff=0.5)["observation"] == FAILED).all()
+    assert waits == [0.1]
+    assert "read failed, try 2 of 2 in 0.1 s: " in caplog.text
+    assert "previous exception" not in caplog.text
+    assert "g.tif: " in caplog.text
+
+
 def test_failed_ground_does_not_depend_on_the_window(tmp_path):
     bad = item("bad", bands={"green": source(tmp_path / "b.tif", numbers(30, 30), grid(30, 30, left=LEFT + 100))})
     (tmp_path / "b.tif").unlink()
@@ -573,6 +641,35 @@ def test_hrefs_are_signed_just_before_each_read_and_signatures_never_show(site, 
         assert (out["observation"] == FAILED).all()
     assert set(sign.asked) == {record.bands["green"].href}
     assert "TOPSECRET" not in caplog.text
+
+
+@pytest.mark.parametrize("trouble", [ValueError, KeyError, OSError, "none", "path"])
+def test_a_signer_that_fails_is_a_file_that_cannot_be_read(remote, caplog, trouble):
+    def sign(href):
+        if trouble == "none":
+            return None
+        if trouble == "path":
+            return "/vsicurl/" + href
+        raise trouble(f"403 for {href}?sig=TOPSECRET and url: /sign?sig=TOPSECRET")
+
+    record, _ = remote
+    out = read(record, FINE, "green", sign=sign)
+    assert (out["observation"] == FAILED).all()
+    assert record.id in caplog.text
+    assert PATH in caplog.text
+    assert "TOPSECRET" not in caplog.text
+    unknown = replace(record, bands={"green": replace(record.bands["green"], grid=None)})
+    with pytest.raises(ReadError, match="sign") as caught:
+        files.with_header(unknown, sign)
+    assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_each_retry_is_told(site, remote, caplog):
+    site.failures[PATH] = [503, 503]
+    read(remote[0], FINE, "green", retries=3)
+    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING and r.name == "lakecube.io"]
+    assert told
+    assert all(f"read failed, try {k} of 4 in 0.0 s: " in m and "503" in m for k, m in enumerate(told, 2))
 
 
 @pytest.mark.parametrize("trouble", [503, 404, "cut"])
