@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-import warnings
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import rasterio
-from dask.base import tokenize
 from rasterio.errors import RasterioError
 
-from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.files import GDAL_OPTIONS, open_source, reason, with_retries
 from lakecube.io.offsets import OffsetAudit, audit_offset
 from lakecube.io.records import BandSource, ItemRecord
+from lakecube.io.sources import ReadSettings, state_of
 
 logger = logging.getLogger("lakecube.io")
 
@@ -24,37 +24,113 @@ _NEAR, _SHORT = ("nir08", "nir"), ("swir16", "swir22")
 #: Windows per side of a raster, and pixels per side of a window.
 _WINDOWS, _SIDE = 3, 64
 
-_known: dict[str, OffsetAudit] = {}
+#: Bands whose sample is held, about 70 kB each.
+_MOST_SAMPLES = 512
+
+_samples: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+_told: set[tuple[str, str]] = set()
 _lock = threading.Lock()
 
 
 class OffsetConflictWarning(UserWarning):
-    """An item's numbers contradict the radiometric offset that its metadata declare."""
+    """An item's numbers contradict the radiometric offset that was declared for it."""
 
 
-Sign = Callable[[str], str] | None
+def audit_item(record: ItemRecord, settings: ReadSettings) -> OffsetAudit:
+    """Audit one item from nine fixed windows of a near and a short-wave infrared band.
+
+    The windows are read once per process and state of the file; what they say is decided for every record anew,
+    since two records of one file may declare different offsets. A failure is logged, and not remembered.
+    """
+    try:
+        return _decide(record, settings)
+    except (RasterioError, OSError) as error:
+        why = reason(error)
+        _tell(record, "failed", f"item {record.id}: the sample for the audit of its offset could not be read: {why}")
+        return OffsetAudit(np.nan, 0.0, f"the sample could not be read: {why}", False)
 
 
-def audit_item(record: ItemRecord, sign: Sign, applied: bool = False) -> OffsetAudit:
-    """Audit one item from nine fixed windows of a near and a short-wave infrared band; once per process."""
-    key = tokenize(record.id, [source.href for source in record.bands.values()], record.updated)
-    with _lock:
-        found = _known.get(key)
-    if found is None:
-        bands = [next((b for b in group if b in record.bands), None) for group in (_NEAR, _SHORT)]
-        try:
-            samples = {b: _sample(record.bands[b], record, sign) for b in bands if b is not None}
-            found = audit_offset(samples, record)
-        except (RasterioError, OSError) as error:
-            found = OffsetAudit(np.nan, 0.0, f"the sample could not be read: {error}", False)
-        with _lock:
-            _known[key] = found
-        if found.conflict:
-            _warn(record, found, applied)
+def with_audited_offset(record: ItemRecord, settings: ReadSettings) -> ItemRecord:
+    """The record with the offset that the data say, where they contradict the metadata strongly.
+
+    Raises
+    ------
+    ReadError
+        The sample cannot be read, so which offset applies is unknown.
+    """
+    found = _decide(record, settings)
+    if not found.conflict:
+        return record
+    bands = {name: replace(source, offset=found.offset) for name, source in record.bands.items()}
+    return replace(record, bands=bands, offset_source="audit", offset_confidence=found.confidence)
+
+
+def applied_offset(record: ItemRecord, found: OffsetAudit, settings: ReadSettings) -> float:
+    """The offset that the reader decodes an item with; NaN where its bands differ or no pixel can be decoded."""
+    if settings.offset_audit and (found.conflict or np.isnan(found.offset)):
+        return found.offset
+    declared = {source.offset for source in record.bands.values()}
+    return declared.pop() if len(declared) == 1 else np.nan
+
+
+def conflict_message(ids: Sequence[str]) -> str:
+    """One message for all items whose `item_offset_conflict` is 1."""
+    named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    return (
+        f"the imagery of {len(ids)} item{'s' * (len(ids) != 1)} contradicts the radiometric offset declared for it: "
+        f"{named}. item_offset_applied holds the offset that was used, item_offset_audited what the imagery says."
+    )
+
+
+def _decide(record: ItemRecord, settings: ReadSettings) -> OffsetAudit:
+    groups = (_NEAR, _SHORT) if record.sensor.startswith("sentinel-2") else ()  # no other sensor is audited
+    bands = [next((b for b in group if b in record.bands), None) for group in groups]
+    found = audit_offset({b: _sample_once(record.bands[b], record, settings) for b in bands if b is not None}, record)
+    if found.conflict:
+        _tell(record, "conflict", _conflict(record, found, settings))
     return found
 
 
-def _sample(source: BandSource, record: ItemRecord, sign: Sign) -> np.ndarray:
+def _conflict(record: ItemRecord, found: OffsetAudit, settings: ReadSettings) -> str:
+    declared = next(iter(record.bands.values())).offset
+    says = f"the imagery says {found.offset:g} ({found.evidence})"
+    if record.offset_source == "user":
+        return f"item {record.id}: you gave offset {declared:g}; {says}; yours was used"
+    fate = "the imagery's was used"
+    if not settings.offset_audit:
+        fate = "the metadata's was used; offset='audit' uses the imagery's"
+    return f"item {record.id}: the metadata ({record.offset_source}) give offset {declared:g}; {says}; {fate}"
+
+
+def _tell(record: ItemRecord, what: str, message: str) -> None:
+    """Log a message once per item and kind, in this process."""
+    with _lock:
+        known = (record.id, what) in _told
+        _told.add((record.id, what))
+    if not known:
+        logger.warning(message)
+
+
+def _sample_once(source: BandSource, record: ItemRecord, settings: ReadSettings) -> np.ndarray:
+    state = state_of(source.href, record)
+    key = (source.href, source.band, state)
+    with _lock:
+        held = _samples.get(key)
+        if held is not None:
+            _samples.move_to_end(key)
+            return held
+    sample = with_retries(
+        lambda: _sample(source, record, settings.sign), source.href, settings.retries, settings.backoff
+    )
+    if state:
+        with _lock:
+            _samples[key] = sample
+            while len(_samples) > _MOST_SAMPLES:
+                _samples.popitem(last=False)
+    return sample
+
+
+def _sample(source: BandSource, record: ItemRecord, sign: Callable[[str], str] | None) -> np.ndarray:
     with rasterio.Env(**GDAL_OPTIONS), open_source(source.href, local=record.local, sign=sign) as file:
         rows, columns = file.shape
         parts = []
@@ -65,23 +141,3 @@ def _sample(source: BandSource, record: ItemRecord, sign: Sign) -> np.ndarray:
                 y, x = min(max(y - height // 2, 0), rows - height), min(max(x - width // 2, 0), columns - width)
                 parts.append(file.read(source.band, window=rasterio.windows.Window(x, y, width, height)).ravel())
     return np.concatenate(parts)
-
-
-def _warn(record: ItemRecord, found: OffsetAudit, applied: bool) -> None:
-    declared = next(iter(record.bands.values())).offset
-    fate = "applied the data's" if applied else "kept the metadata's; offset='audit' applies the data's"
-    message = (
-        f"item {record.id}: the metadata ({record.offset_source}) give a radiometric offset of {declared:g}, "
-        f"the data say {found.offset:g} ({found.evidence}); {fate}"
-    )
-    logger.warning(message)
-    warnings.warn(message, OffsetConflictWarning, stacklevel=2)
-
-
-def with_audited_offset(record: ItemRecord, sign: Sign) -> ItemRecord:
-    """The record with the offset that the data say, where they contradict the metadata strongly."""
-    found = audit_item(record, sign, applied=True)
-    if not found.conflict:
-        return record
-    bands = {name: replace(source, offset=found.offset) for name, source in record.bands.items()}
-    return replace(record, bands=bands, offset_source="audit", offset_confidence=found.confidence)

@@ -14,7 +14,7 @@ from dask.base import tokenize
 from odc.geo.xr import xr_coords
 
 from lakecube import chunked
-from lakecube.io.audit import audit_item
+from lakecube.io.audit import applied_offset, audit_item
 from lakecube.io.grids import Window, geobox
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord, Period, SourceGrid
@@ -175,7 +175,21 @@ def item_table(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], bands: tup
     }
 
 
-_AUDIT = np.dtype([("offset", "f4"), ("confidence", "f4"), ("conflict", "u1")])
+_AUDIT = np.dtype([("offset", "f4"), ("confidence", "f4"), ("conflict", "u1"), ("applied", "f4")])
+_AUDIT_VARIABLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "item_offset_audited": ("offset", {"long_name": "radiometric offset that the imagery asks for", "units": "1"}),
+    "item_offset_audit_confidence": ("confidence", {"long_name": "confidence of the audited offset", "units": "1"}),
+    "item_offset_conflict": (
+        "conflict",
+        {
+            "long_name": "whether the imagery contradicts the declared radiometric offset",
+            "units": "1",
+            "flag_values": np.array([0, 1], np.uint8),
+            "flag_meanings": "no_contradiction contradiction",
+        },
+    ),
+    "item_offset_applied": ("applied", {"long_name": "radiometric offset that was used", "units": "1"}),
+}
 
 
 def audit(source: BlockSource) -> xr.Dataset:
@@ -185,22 +199,20 @@ def audit(source: BlockSource) -> xr.Dataset:
     -------
     xr.Dataset
         Dims (item,): `item_offset_audited` (reflectance; NaN where the data do not tell),
-        `item_offset_audit_confidence` (0 to 1), `item_offset_conflict` (uint8, 1: the data contradict the metadata).
+        `item_offset_audit_confidence` (0 to 1), `item_offset_conflict` (uint8, 1: the data contradict the metadata),
+        `item_offset_applied` (the offset the numbers are decoded with; NaN where bands differ or nothing is decoded).
     """
     records = source.items
     items = chunked.per_chunk((1,) * len(records), records)
     found = chunked.blockwise(
         _audit_task, "i", items, "i", dtype=_AUDIT, name="lakecube-audit", token=source.token, settings=source.settings
     )
-    names = {
-        "item_offset_audited": "offset",
-        "item_offset_audit_confidence": "confidence",
-        "item_offset_conflict": "conflict",
-    }
-    return xr.Dataset({name: (ITEM, chunked.field(found, field)) for name, field in names.items()})
+    return xr.Dataset(
+        {name: (ITEM, chunked.field(found, part), attrs) for name, (part, attrs) in _AUDIT_VARIABLES.items()}
+    )
 
 
 def _audit_task(record: ItemRecord, settings: ReadSettings) -> np.ndarray:
-    found = audit_item(record, settings.sign, settings.offset_audit)
+    found = audit_item(record, settings)
     offset = found.offset if found.confidence > 0 else np.nan
-    return np.array([(offset, found.confidence, found.conflict)], _AUDIT)
+    return np.array([(offset, found.confidence, found.conflict, applied_offset(record, found, settings))], _AUDIT)

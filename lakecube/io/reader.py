@@ -126,7 +126,7 @@ def _add_item(
             mosaic.take_chosen(state, seen, better)
             return
         if settings.offset_audit:
-            record = with_audited_offset(record, settings.sign)
+            record = with_audited_offset(record, settings)
         values = {band: read_band(record, record.bands[band], window, settings) for band in bands}
     except (RasterioError, OSError) as error:
         logger.warning("read failed: item %s: %s", record.id, reason(error))
