@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from affine import Affine
 from rioxarray.exceptions import NoDataInBounds
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError, ReadError
+from lakecube.io.grids import chunk_sizes
 from lakecube.io.lazy import band_attrs
 from lakecube.io.rasters import ALIASES
+from lakecube.io.search_place import parse_bbox
+from lakecube.io.search_time import parse_datetime
 from lakecube.names import BANDS, OBSERVATION, SPATIAL_REF, TIME, VARIABLES, X, Y
 
 _DIM_ALIASES = {"lat": Y, "latitude": Y, "northing": Y, "lon": X, "longitude": X, "easting": X, "t": TIME, "date": TIME}
@@ -48,14 +52,15 @@ def open_arrays(
     chunks
         As in `open`.
     datetime, bbox
-        Where to cut: a date or interval ``"2017/2021"``; west, south, east, north in degrees.
+        Where to cut: as in `open`; a bbox over the antimeridian is refused.
     dem
         As in `open`.
 
     Raises
     ------
     InvalidInputError
-        No CRS, no time, or numbers that are not reflectance.
+        No CRS, no time, numbers that are not reflectance, or an `observation` of other flags (where it is lazy,
+        when it is read).
     MissingBandError
         No known band.
     """
@@ -69,7 +74,7 @@ def open_arrays(
     kept = _bands(dataset, bands)
     cube = xr.Dataset({name: _as_reflectance(dataset[old], name) for name, old in kept.items()})
     cube = _cut(_with_crs(cube, dataset), datetime, bbox)
-    sizes = {Y: 1024, X: 1024, **({Y: chunks, X: chunks} if isinstance(chunks, int) else dict(chunks or {})), TIME: 1}
+    sizes = {**dict(zip((Y, X), chunk_sizes(chunks), strict=True)), TIME: 1}
     cube = cube.chunk({dim: n for dim, n in sizes.items() if dim in cube.dims})
     state = dataset.get("observation")
     cube["observation"] = _observation(cube, state)
@@ -145,25 +150,44 @@ def _cut(cube: xr.Dataset, datetime: Any, bbox: Any) -> xr.Dataset:
         raise InvalidInputError(f"time holds {times.dtype}; dates (datetime64) are needed")
     if times.to_index().has_duplicates:
         raise InvalidInputError("time holds a date twice; join those first, for example ds.groupby('time').first()")
-    if datetime is not None:
-        start, _, end = str(datetime).partition("/")
-        bounds = [None if v in ("", "..") else v for v in (start, end or start)]
-        cube = cube.sortby(TIME).sel({TIME: slice(*bounds)})
-        if cube.sizes[TIME] == 0:
-            held = f"{str(times.min().values)[:10]} to {str(times.max().values)[:10]}" if times.size else "no date"
+    interval = parse_datetime(datetime)
+    if interval is not None:
+        cube = cube.sortby(TIME)
+        start, end = (None if t is None else np.datetime64(t.replace(tzinfo=None)) for t in interval)
+        dates = cube[TIME].values
+        inside = np.ones(dates.size, bool)
+        inside &= True if start is None else dates >= start
+        inside &= True if end is None else dates <= end
+        if not inside.any():
+            held = f"{str(dates[0])[:10]} to {str(dates[-1])[:10]}" if dates.size else "no date"
             raise EmptySearchError(f"datetime={datetime!r} leaves no date; the Dataset holds {held}")
+        cube = cube.isel({TIME: inside})
     if bbox is not None:
+        box = parse_bbox(bbox)
+        if box[0] > box[2]:
+            raise InvalidInputError(
+                f"bbox {box} crosses the antimeridian, where a Dataset cannot be cut: open it once for each side"
+            )
         try:
-            cube = cube.rio.clip_box(*bbox, crs="EPSG:4326")
+            cube = cube.rio.clip_box(*box, crs="EPSG:4326", allow_one_dimensional_raster=True)
         except NoDataInBounds as error:
-            raise EmptySearchError(f"bbox {tuple(bbox)} (west, south, east, north) misses the Dataset") from error
+            raise EmptySearchError(f"bbox {box} (west, south, east, north) misses the Dataset") from error
     return cube
 
 
 def _observation(cube: xr.Dataset, state: xr.DataArray | None) -> xr.DataArray:
     spec = VARIABLES["observation"]
     if state is not None:
-        array = state.transpose(TIME, Y, X).astype("uint8").sel({d: cube[d] for d in (TIME, Y, X)}).chunk(cube.chunks)
+        if set(state.dims) != {TIME, Y, X} or state.dtype.kind not in "uif":
+            raise InvalidInputError(
+                f"observation has dims {state.dims} of {state.dtype}; flags (time, y, x) are needed"
+            )
+        array = state.transpose(TIME, Y, X).sel({d: cube[d] for d in (TIME, Y, X)})
+        if array.chunks is None:
+            array = array.copy(data=_states(array.values)).chunk(cube.chunks)
+        else:
+            array = array.chunk(cube.chunks)
+            array = array.copy(data=array.data.map_blocks(_states, dtype="uint8", meta=np.empty((0, 0, 0), "uint8")))
     else:
         bands = [cube[name] for name in cube.data_vars if name in BANDS]
         valid = bands[0].notnull()
@@ -173,6 +197,17 @@ def _observation(cube: xr.Dataset, state: xr.DataArray | None) -> xr.DataArray:
         array = seen.astype("uint8")
     array.attrs = spec.attrs
     return array
+
+
+def _states(values: np.ndarray) -> np.ndarray:
+    """Flags as uint8; NaN, which other libraries write for no data, was not acquired (and never clear)."""
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), OBSERVATION["not_acquired"], values)
+    known = np.isin(values, list(OBSERVATION.values()))
+    if not known.all():
+        flags = ", ".join(f"{value} {name}" for name, value in OBSERVATION.items())
+        raise InvalidInputError(f"observation holds {values[~known][0]}; its flags are {flags}")
+    return values.astype("uint8")
 
 
 def _add_dem(cube: xr.Dataset, dem: Any) -> xr.Dataset:

@@ -16,7 +16,7 @@ from dask.base import tokenize
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
 from lakecube.io.files import with_header
-from lakecube.io.grids import choose_grid
+from lakecube.io.grids import choose_grid, chunk_sizes, share_covered
 from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
@@ -108,7 +108,10 @@ def open(
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
                 resolution=resolution, groupby=None if groupby == "solar_day" else groupby,
-                offset=None if isinstance(offset, str) and offset == "metadata" else offset, sign=sign)  # fmt: skip
+                offset=None if isinstance(offset, str) and offset == "metadata" else offset, sign=sign,
+                cloud_mask=None if cloud_mask is True else cloud_mask,
+                cloud_buffer=None if cloud_buffer == 40.0 else cloud_buffer,
+                retries=None if retries == 3 else retries)  # fmt: skip
         return arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
     records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
@@ -128,7 +131,7 @@ def open(
         sign=sign,
         offset_audit=offset == "audit",
     )
-    block_source = BlockSource(settings, tuple(dates.values()), _chunks(chunks))
+    block_source = BlockSource(settings, tuple(dates.values()), chunk_sizes(chunks))
     cube = build_cube(block_source, list(dates))
     cube = cube.assign_coords(item_table(dates, wanted) | _looked_for_cloud(dates, cloud_mask))
     if dem is not None:
@@ -143,7 +146,7 @@ def _refuse(**options: Any) -> None:
     if given:
         raise InvalidInputError(
             f"{', '.join(given)}: for files and STAC items only; a Dataset, Zarr or NetCDF holds reflectance on a grid "
-            "already (bring it to another with ds.rio.reproject first)"
+            "already (bring it to another with ds.rio.reproject first), and its observation is taken as it is"
         )
 
 
@@ -220,7 +223,15 @@ def _grid(records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | No
     if resolution is not None and not resolution > 0:
         raise InvalidInputError(f"resolution={resolution}: a pixel size in units of the CRS is needed, above 0")
     grids = [source.grid for record in records for source in record.bands.values() if source.grid is not None]
-    return choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+    grid, others = choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+    share = share_covered(grids, grid)
+    if share < 0.05:
+        warnings.warn(
+            f"the scenes cover {share:.2g} of the cube, the rest is empty: do they lie far apart? Give bbox=, or open "
+            "them one place at a time",
+            stacklevel=3,
+        )
+    return grid, others
 
 
 def _warn_other_crs(grid: SourceGrid, others: list[str], crs: Any) -> None:
@@ -251,15 +262,6 @@ def _buffer_pixels(metres: float, grid: SourceGrid) -> int:
     if pyproj.CRS.from_user_input(grid.crs).is_geographic:
         size *= 111_320.0
     return round(metres / size)
-
-
-def _chunks(chunks: int | Mapping[str, int] | None) -> tuple[int, int]:
-    if chunks is None:
-        return 1024, 1024
-    sizes = (chunks, chunks) if isinstance(chunks, int) else (chunks.get("y", 1024), chunks.get("x", 1024))
-    if min(sizes) < 1:
-        raise InvalidInputError(f"chunks={chunks!r}: pixels per chunk are needed, 1 or more")
-    return sizes
 
 
 def _looked_for_cloud(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], cloud_mask: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -18,6 +18,9 @@ from lakecube.io.records import SourceGrid
 
 #: Edges closer than this share of a pixel count as the same edge (metadata are rounded).
 EDGE_TOLERANCE = 1e-3
+
+#: Cubes of more pixels per date are a slip of the units: their graph alone would fill the memory.
+MOST_PIXELS, MOST_ALONG_A_SIDE = 2**31, 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,8 @@ def choose_grid(
     votes = Counter(_crs_name(g.crs) for g in grids)
     chosen = crs or max(sorted(votes), key=lambda name: votes[name])
     native = [g for g in grids if same_crs(g.crs, chosen)]
+    if resolution is not None:
+        _check_resolution(resolution, _finest(native or grids), chosen)
     a, d, phase = _lattice(native, chosen, resolution)
     bounds = _bounds(_finest(grids), chosen)
     if bbox is not None:
@@ -189,7 +194,74 @@ def choose_grid(
     x0, x1 = (_snap(v, phase[0], a, up) for v, up in ((bounds[0], False), (bounds[2], True)))
     y0, y1 = (_snap(v, phase[1], d, up) for v, up in ((bounds[1], False), (bounds[3], True)))
     shape = max(round((y1 - y0) / d), least), max(round((x1 - x0) / a), least)
+    if max(shape) > MOST_ALONG_A_SIDE or shape[0] * shape[1] > MOST_PIXELS:
+        raise InvalidInputError(
+            f"the cube would have {shape[0]} × {shape[1]} pixels of {a:g} in {chosen}, more than 2^31 or than 2^20 "
+            "along a side: give a smaller bbox= or a coarser resolution="
+        )
     return SourceGrid(chosen, (a, 0.0, x0, 0.0, -d, y1), shape), sorted(set(votes) - {_crs_name(chosen)})
+
+
+def _check_resolution(resolution: float, grids: list[SourceGrid], crs: str) -> None:
+    """Raise where pixels are so much larger than the scenes' own that they must be meant in other units."""
+    own = max(_pixel_size(grid, crs) for grid in dict.fromkeys(grids))
+    if np.isfinite(own) and resolution > 100 * own:
+        unit = pyproj.CRS.from_user_input(crs).axis_info[0].unit_name
+        raise InvalidInputError(
+            f"resolution={resolution:g} {unit} is {resolution / own:.0f} times the pixels of the scenes: in {crs} "
+            f"they are of {own:.3g} {unit}, so give resolution={own:.3g} or a few times that"
+        )
+
+
+def _pixel_size(grid: SourceGrid, crs: str) -> float:
+    """Side of the pixel in the middle of a grid, in units of another CRS."""
+    u, v = grid.shape[1] / 2 + np.array([0.0, 1.0, 0.0]), grid.shape[0] / 2 + np.array([0.0, 0.0, 1.0])
+    x, y = apply_affine(grid.transform, u, v)
+    if not same_crs(grid.crs, crs):
+        x, y = _transformer(grid.crs, crs).transform(x, y)
+    return float(np.hypot(x[1:] - x[0], y[1:] - y[0]).max())
+
+
+def share_covered(grids: Iterable[SourceGrid], grid: SourceGrid) -> float:
+    """At most this share of a cube's grid lies under some scenes (0 to 1), by their boxes."""
+    outer = _bounds([grid], grid.crs)
+    areas = []
+    for one in dict.fromkeys(_finest(list(grids))):
+        box = _bounds([one], grid.crs)
+        width, height = min(box[2], outer[2]) - max(box[0], outer[0]), min(box[3], outer[3]) - max(box[1], outer[1])
+        areas.append(max(width, 0.0) * max(height, 0.0))
+    return min(sum(areas) / ((outer[2] - outer[0]) * (outer[3] - outer[1])), 1.0)
+
+
+def share_inside(grid: SourceGrid, other: SourceGrid, n: int = 65) -> float:
+    """Share of the pixels of a grid (of n × n of them) whose centres lie in another grid."""
+    v, u = (np.linspace(0.5, size - 0.5, min(n, size)) for size in grid.shape)
+    x, y = apply_affine(grid.transform, *np.meshgrid(u, v))
+    if not same_crs(grid.crs, other.crs):
+        x, y = _transformer(grid.crs, other.crs).transform(x, y)
+    columns, rows = apply_affine(~Affine(*other.transform), x, y)
+    inside = (rows >= 0) & (rows <= other.shape[0]) & (columns >= 0) & (columns <= other.shape[1])
+    return float(inside.mean())
+
+
+def chunk_sizes(chunks: int | Mapping[str, int] | None) -> tuple[int, int]:
+    """Pixels per chunk along y and x of what `open` takes as chunks=.
+
+    Raises
+    ------
+    InvalidInputError
+        Neither a whole number of 1 or more nor a mapping of y and x to such.
+    """
+    sizes = {"y": 1024, "x": 1024, **(chunks if isinstance(chunks, Mapping) else {})}
+    if chunks is not None and not isinstance(chunks, Mapping):
+        sizes = {"y": chunks, "x": chunks}
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n >= 1 for n in sizes.values())
+    if not whole or not sizes.keys() <= {"y", "x", "time"} or sizes.get("time", 1) != 1:
+        raise InvalidInputError(
+            f"chunks={chunks!r}: pixels per chunk are needed, 1 or more, as one whole number or as "
+            "{'y': 512, 'x': 512}; along time a chunk is one date"
+        )
+    return int(sizes["y"]), int(sizes["x"])
 
 
 @lru_cache(maxsize=256)

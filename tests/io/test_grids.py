@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lakecube.errors import EmptySearchError, InvalidInputError
-from lakecube.io.grids import Window, choose_grid, coordinates_in, place
+from lakecube.io.grids import Window, choose_grid, coordinates_in, place, share_covered, share_inside
 from tests.imagery import LEFT, TOP, grid
 
 
@@ -63,3 +63,34 @@ def test_edges_on_the_lattice_stay_where_they_are():
     assert (chosen.transform, chosen.shape, others) == (grid(20, 30).transform, (20, 30), [])
     coarse, _ = choose_grid([grid(20, 30)], bbox=None, crs=None, resolution=60)
     assert coarse.transform[2] % 60 == coarse.transform[5] % 60 == 0
+
+
+@pytest.mark.parametrize(
+    ("scene", "options"),
+    [
+        (grid(10**9, 10**9), {}),
+        (grid(2**20 + 1, 1), {}),
+        (grid(50_000, 50_000), {}),
+        (grid(9, 9), {"resolution": 1e-9}),
+    ],
+)
+def test_cubes_that_would_fill_the_memory_are_refused(scene, options):
+    with pytest.raises(InvalidInputError, match="bbox= or a coarser resolution="):
+        choose_grid([scene], bbox=None, crs=None, **{"resolution": None, **options})
+
+
+def test_pixels_larger_than_the_scenes_are_refused():
+    with pytest.raises(InvalidInputError, match=r"60 degree is .* so give resolution=0.0001"):
+        choose_grid([grid(900, 900)], bbox=None, crs="EPSG:4326", resolution=60)
+    with pytest.raises(InvalidInputError, match="resolution=10 or"):
+        choose_grid([grid(900, 900)], bbox=None, crs=None, resolution=2000)
+    choose_grid([grid(900, 900)], bbox=None, crs=None, resolution=1000)
+
+
+def test_shares():
+    near, far = grid(10, 10), grid(10, 10, left=LEFT + 900)
+    both, _ = choose_grid([near, far], bbox=None, crs=None, resolution=None)
+    assert share_covered([near, far, far], both) == pytest.approx(0.2)
+    assert share_covered([near], near) == 1.0
+    assert share_inside(near, grid(5, 100, left=LEFT - 200)) == 0.5
+    assert share_inside(near, grid(10, 10, crs="EPSG:32616")) == 0.0

@@ -6,7 +6,7 @@ import pytest
 import lakecube
 from lakecube.errors import InvalidInputError, LakecubeError
 from lakecube.io.rasters import describe_rasters, is_raster_source
-from tests.imagery import grid, write_raster
+from tests.imagery import LEFT, TOP, grid, write_raster
 
 WHERE = grid(6, 8)
 
@@ -129,3 +129,14 @@ def test_files_are_not_searched(tmp_path):
     for options in ({"collections": "c"}, {"query": {"eo:cloud_cover": {"lt": 20}}}):
         with pytest.raises(InvalidInputError, match="collections= and query="):
             lakecube.open(path, **options)
+
+
+def test_files_far_apart_make_a_cube_of_nothing_and_warn(tmp_path):
+    values = np.zeros((1, 6, 8), "float32")
+    paths = [
+        write_raster(tmp_path / f"{name}.tif", values, grid(6, 8, left=LEFT + shift, top=TOP - shift), nodata=None,
+                     descriptions=["green"])
+        for name, shift in (("2020-01-01", 0), ("2020-01-02", 3000))
+    ]  # fmt: skip
+    with pytest.warns(UserWarning, match="far apart"):
+        lakecube.open(paths)
