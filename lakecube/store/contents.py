@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -18,10 +18,14 @@ from dask.base import tokenize
 from lakecube.errors import InvalidInputError
 from lakecube.names import ITEM, TIME, X, Y
 from lakecube.store.conventions import crs_of
-from lakecube.store.layout import plain
+from lakecube.store.layout import plain, read_metadata
 
 #: Column of the item table that names the row of `time` an item belongs to.
 ITEM_ROW = "item_time_index"
+#: Columns that tell of the audit of the offset.
+AUDIT_COLUMNS = frozenset({
+    "item_offset_audited", "item_offset_audit_confidence", "item_offset_conflict", "item_offset_applied",
+})  # fmt: skip
 #: Root attributes that may differ between two writes of one configuration.
 FREE_ATTRS = frozenset({"request", "title", "history", "date_created"})
 
@@ -74,7 +78,8 @@ def survey(water: xr.Dataset) -> Contents:
         If dims, dates or a variable are not what a store can hold.
     """
     _check(water)
-    roles = {name: _role(str(name), var) for name, var in water.variables.items() if name not in (TIME, Y, X)}
+    water = _placed(water)
+    roles = {name: role_of(str(name), var.dims) for name, var in water.variables.items() if name not in (TIME, Y, X)}
     pixels = tuple(sorted(str(n) for n, role in roles.items() if role == "pixels"))
     fields = tuple(sorted(str(n) for n, role in roles.items() if role == "fields"))
     laid = {name: _laid(water[name]) for name in (*pixels, *fields)}
@@ -96,6 +101,32 @@ def survey(water: xr.Dataset) -> Contents:
         keys=_keys(water, pixels, configuration),
         configuration=configuration,
     )
+
+
+def is_result(name: str) -> bool:
+    """Whether a column of the item table tells what a run found: it identifies nothing, and a store may lack it."""
+    return name in AUDIT_COLUMNS or "status" in name
+
+
+def fitted(contents: Contents, documents: Mapping[str, Mapping[str, Any]]) -> Contents:
+    """`contents` with exactly those columns of results that a store of these `documents` has; missing ones hold no value."""
+    if ITEM not in contents.water.dims:
+        return contents
+    there = {n for n, doc in documents.items() if is_result(n) and doc.get("dimension_names") == [ITEM]}
+    extra = {n for n in contents.items if is_result(n)} - there
+    water = contents.water.drop_vars(sorted(extra))
+    for name in sorted(there - set(contents.items)):
+        dtype = read_metadata(dict(documents[name])).data_type.to_native_dtype()
+        water = water.assign({name: (ITEM, np.full(water.sizes[ITEM], _missing(dtype), dtype))})
+    items = tuple(sorted({*contents.items} - extra | there))
+    return dataclasses.replace(contents, water=water, items=items)
+
+
+def _missing(dtype: np.dtype) -> Any:
+    """What stands for no value in a column of the item table."""
+    if dtype.kind == "f":
+        return np.nan
+    return np.iinfo(dtype).max if dtype.kind in "ui" else dtype.type()
 
 
 def version() -> str:
@@ -150,22 +181,42 @@ def _check(water: xr.Dataset) -> None:
         )
 
 
-def _role(name: str, variable: xr.Variable) -> str:
-    dims = set(variable.dims)
+def _placed(water: xr.Dataset) -> xr.Dataset:
+    """The Dataset with rows of its items found anew from their dates, and without the items of no row.
+
+    Choosing or sorting dates leaves the positions in the item table as they were.
+    """
+    if ITEM_ROW not in water.variables or "item_date" not in water.variables:
+        return water
+    dates, times = (np.asarray(water[name].values).astype("datetime64[s]") for name in ("item_date", TIME))
+    if "time_bounds" in water.variables:
+        bounds = np.asarray(water["time_bounds"].transpose(TIME, ...).values).astype("datetime64[s]")
+        inside = (dates[:, None] >= bounds[None, :, 0]) & (dates[:, None] < bounds[None, :, 1])
+    else:
+        inside = dates[:, None] == times[None, :]
+    kept = np.flatnonzero(inside.any(1))
+    if len(kept) < len(dates):
+        water = water.isel({ITEM: kept})
+    table = water[ITEM_ROW]
+    found = table.copy(data=inside[kept].argmax(1).astype(table.dtype) if len(kept) else table.values)
+    return water.assign_coords({ITEM_ROW: found}) if ITEM_ROW in water.coords else water.assign({ITEM_ROW: found})
+
+
+def role_of(name: str, given: tuple[Any, ...]) -> str:
+    """Role of a variable with some dims: pixels, fields, rows, items or fixed; InvalidInputError if none."""
+    dims = set(given)
     if {Y, X} <= dims:
         if dims == {TIME, Y, X}:
             return "pixels"
         if dims == {Y, X}:
             return "fields"
-    elif variable.dims[:1] == (ITEM,) and TIME not in dims:
+    elif given[:1] == (ITEM,) and TIME not in dims:
         return "items"
     elif TIME in dims and not dims & {Y, X, ITEM}:
         return "rows"
     elif not dims & {TIME, Y, X, ITEM}:
         return "fixed"
-    raise InvalidInputError(
-        f"a store has no place for {name} with dims {variable.dims}: drop it with .drop_vars({name!r})"
-    )
+    raise InvalidInputError(f"a store has no place for {name} with dims {given}: drop it with .drop_vars({name!r})")
 
 
 def _laid(array: xr.DataArray) -> xr.DataArray:
@@ -185,7 +236,7 @@ def _keys(water: xr.Dataset, pixels: Iterable[str], configuration: str) -> tuple
     columns = {
         str(name): np.asarray(var.values)
         for name, var in water.variables.items()
-        if var.dims[:1] == (ITEM,) and name != ITEM_ROW and "status" not in str(name) and not _is_lazy(var)
+        if var.dims[:1] == (ITEM,) and name != ITEM_ROW and not is_result(str(name)) and not _is_lazy(var)
     }
     keys = []
     for row, date in enumerate(dates):

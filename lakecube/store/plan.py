@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from zarr.storage import LocalStore
 
 from lakecube.errors import InvalidInputError, StoreError
-from lakecube.names import TIME, X, Y
+from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import Visible
-from lakecube.store.contents import FREE_ATTRS, ITEM_ROW, Contents, digest, grid_of, version
+from lakecube.store.contents import FREE_ATTRS, ITEM_ROW, Contents, digest, grid_of, role_of, version
 from lakecube.store.layout import (
     PIXEL_CHUNK,
     Stored,
@@ -177,6 +178,68 @@ def _check_same(contents: Contents, visible: Visible) -> None:
     for name in names:
         if np.dtype(contents.water[name].dtype) != visible.metadata(name).data_type.to_native_dtype():
             raise StoreError(f"{name} is {contents.water[name].dtype} and of another type in the store. {advice}")
+    _check_small(contents, visible, advice)
+
+
+def _check_small(contents: Contents, visible: Visible, advice: str) -> None:
+    """Raise StoreError unless every variable that is not of pixels per date has its like in the store."""
+    water = contents.water
+    grid = {TIME, Y, X, SPATIAL_REF}
+    stored: dict[str, set[str]] = {role: set() for role in ("pixels", "fields", "rows", "items", "fixed")}
+    for name in visible.arrays():
+        if name not in grid:
+            stored[role_of(name, tuple(visible.documents[name].get("dimension_names") or ()))].add(name)
+    for role, what in (("fields", "per pixel"), ("rows", "per date"), ("items", "per item"), ("fixed", "besides")):
+        given = {n for n in getattr(contents, role) if n not in grid}
+        if given != stored[role]:
+            only = [f"{n} is only in the store" for n in sorted(stored[role] - given)]
+            only += [f"{n} is only given now" for n in sorted(given - stored[role])]
+            raise StoreError(f"the store holds other variables {what}: {', '.join(only)}. {advice}")
+    for name in sorted(stored["fields"] | stored["rows"] | stored["items"] | stored["fixed"]):
+        variable, before = water[name].variable, visible.metadata(name)
+        variable = variable.transpose(TIME, ...) if name in stored["rows"] else variable
+        grows = 1 if name in stored["rows"] | stored["items"] else 0
+        empty = np.empty((0,) * grows + variable.shape[grows:], variable.dtype)
+        now = row_array(name, xr.Variable(variable.dims, empty)).metadata if name not in stored["fields"] else None
+        dims = [str(dim) for dim in variable.dims]
+        type_differs = (
+            now.data_type != before.data_type
+            if now is not None
+            else np.dtype(variable.dtype) != before.data_type.to_native_dtype()
+        )
+        if dims != list(before.dimension_names or ()) or variable.shape[grows:] != before.shape[grows:] or type_differs:
+            old = f"{before.data_type.to_native_dtype()} {before.dimension_names} {before.shape}"
+            now_is = f"{variable.dtype} {tuple(dims)} {variable.shape}"
+            raise StoreError(f"{name} is {now_is} now and {old} in the store. {advice}")
+
+
+def check_lengths(documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise StoreError unless the arrays of one group agree on the length of every dim."""
+    lengths: dict[tuple[str, str], tuple[int, str]] = {}
+    for name, document in documents.items():
+        group = name.rpartition("/")[0]
+        for dim, size in zip(document.get("dimension_names") or (), document.get("shape") or (), strict=False):
+            known, other = lengths.setdefault((group, dim), (size, name))
+            if known != size:
+                raise StoreError(
+                    f"the store would hold {size} of {dim} in {name} and {known} in {other}, so nothing was committed"
+                )
+
+
+def check_fixed(contents: Contents, known: Mapping[str, np.ndarray], store: LocalStore, visible: Visible) -> None:
+    """Raise StoreError if a small variable of neither date nor item has other values in the store."""
+    for name in contents.fixed:
+        if name == SPATIAL_REF:
+            continue
+        variable = contents.water[name].variable
+        values = xr.Variable(variable.dims, np.asarray(known.get(name, variable.data)), variable.attrs)
+        now, before = row_array(name, values).values, open_array(store, name, visible.metadata(name))[...]
+        equal = np.array_equal(np.asarray(now), np.asarray(before), equal_nan=values.dtype.kind == "f")
+        if not equal:
+            raise StoreError(
+                f"{name} is {_short(np.asarray(before).tolist())} in the store and {_short(np.asarray(now).tolist())} "
+                'now. Use mode="overwrite" to replace the store, or choose another path'
+            )
 
 
 def _differences(contents: Contents, visible: Visible) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections import Counter
@@ -25,13 +26,13 @@ from lakecube.store.commit import (
     swap,
     sweep_partial,
 )
-from lakecube.store.contents import Contents, survey, version
+from lakecube.store.contents import Contents, fitted, survey, version
 from lakecube.store.files import LocalFiles, check_room, explained
-from lakecube.store.layout import Stored, open_array
+from lakecube.store.layout import Stored, array_document, open_array
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
 from lakecube.store.passes import write_fields, write_rows
-from lakecube.store.plan import Plan, make_plan, pixel_chunks, root_attrs, small_arrays
+from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, pixel_chunks, root_attrs, small_arrays
 from lakecube.store.read import open_store
 from lakecube.store.report import Run
 from lakecube.store.revision import revision_arrays, revision_attrs, write_revision
@@ -151,7 +152,12 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
             f"{root / ROOT} is missing, but the ledger knows that this store was finished: restore that file, "
             "or remove the directory and write the store again"
         )
+    if visible is not None:
+        contents = fitted(contents, visible.documents)
     plan = make_plan(contents, visible, keys, mode, chunks, pending)
+    if visible is not None:
+        eager = dataclasses.replace(contents, fixed=tuple(n for n in contents.fixed if not _is_lazy(contents, n)))
+        check_fixed(eager, {}, LocalStore(root), visible)
     if visible is not None and not plan.positions:
         ledger.finish()
         return
@@ -186,6 +192,10 @@ def _warn_unread(failed: dict[str, int], contents: Contents) -> None:
     )
 
 
+def _is_lazy(contents: Contents, name: str) -> bool:
+    return hasattr(contents.water[name].data, "dask")
+
+
 def _group(plan: Plan) -> str:
     return f"revision/{plan.revision}"
 
@@ -196,7 +206,10 @@ def _passes(
     contents, files, store = plan.contents, LocalFiles(root), LocalStore(root)
     frozen, facts = write_rows(plan, root, ledger, run, wave)
     write_fields(frozen, plan, root, ledger, run, wave)
-    small = small_arrays(plan, facts | _lazy_items(frozen, contents), store, visible)
+    known = facts | _lazy_items(frozen, contents)
+    if visible is not None:
+        check_fixed(contents, known, store, visible)
+    small = small_arrays(plan, known, store, visible)
     dates = np.asarray(small[TIME].values).astype("datetime64[s]")
     derived = revision_arrays(plan, dates)
     write_revision(plan, dates, derived, root, ledger, run, wave)
@@ -209,8 +222,10 @@ def _passes(
     run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
     run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}
     metadata = {**plan.pixels, **{name: stored.metadata for name, stored in arrays.items()}}
+    kept = visible.documents if visible else {}
+    check_lengths({**kept, **{name: array_document(m) for name, m in metadata.items()}})
     groups = {"revision": {}, _group(plan): revision_attrs(plan)}
-    commit(files, root_attrs(plan, visible), metadata, groups, visible.documents if visible else {})
+    commit(files, root_attrs(plan, visible), metadata, groups, kept)
 
 
 def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
