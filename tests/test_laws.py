@@ -27,7 +27,7 @@ from rasterio.warp import transform_bounds
 import lakecube
 from lakecube import chunked, methods
 from lakecube.chunked import LAWS
-from lakecube.detect import composite, indices, judge, threshold
+from lakecube.detect import composite, indices, judge, observe, threshold
 from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
@@ -79,6 +79,8 @@ def mask_of(cube):
 
 
 CASES = [
+    Case("lakecube.detect.observe.checked", observe.checked),
+    Case("lakecube.detect.observe.checked", lambda c: observe.checked(c.where(c["x"] > c["x"][0])), "floats"),
     Case("lakecube.detect.indices.index", lambda c: indices.index(c, "mndwi")),
     Case("lakecube.detect.indices.indices", indices.indices),
     Case("lakecube.detect.threshold.threshold", lambda c: threshold.threshold(c), "guarded"),
@@ -288,9 +290,10 @@ def test_names_of_tasks_are_deterministic(case, cube):
 def test_dates_out_of_order_are_each_their_own(case, cube):
     """What is known per date does not depend on its neighbours in time."""
     order = [2, 0, 1]
-    forward, shuffled = case.call(cube.chunk({"time": 1})).compute(), case.call(
-        cube.isel(time=order).chunk({"time": 1})
-    ).compute()
+    forward, shuffled = (
+        case.call(cube.chunk({"time": 1})).compute(),
+        case.call(cube.isel(time=order).chunk({"time": 1})).compute(),
+    )
     if "time" in forward.dims and forward.sizes["time"] == 3:
         assert_same_bits(shuffled.sortby("time"), forward)
     else:
@@ -307,9 +310,7 @@ def test_otsu_per_chunk_breaks_the_law(cube):
         limit = threshold.threshold(block, "otsu")["threshold"].isel(index=0).values[:, None, None]
         return (indices.index(block, "mndwi") > limit).astype("uint8")
 
-    parts = [
-        chunkwise(lazy.isel(y=slice(y, y + 20), x=slice(x, x + 22)).compute()) for y in (0, 20) for x in (0, 22)
-    ]
+    parts = [chunkwise(lazy.isel(y=slice(y, y + 20), x=slice(x, x + 22)).compute()) for y in (0, 20) for x in (0, 22)]
     joined = xr.combine_by_coords([p.rename("wet").to_dataset() for p in parts])["wet"].sortby("y", ascending=False)
     whole = chunkwise(cube.isel(time=[0]))
     assert (joined.values != whole.sortby("y", ascending=False).values).any()

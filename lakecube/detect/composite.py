@@ -13,6 +13,7 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.detect.indices import bands_for
+from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import BlockSource, build_cube, source_of
 from lakecube.io.records import Period
@@ -56,6 +57,7 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
         raise InvalidInputError(f"composite={period!r}: use 'month' or 'year'")
     if choice not in CHOICES:
         raise InvalidInputError(f"choice={choice!r}: use one of {', '.join(CHOICES)}")
+    cube = checked(cube)
     unit = f"datetime64[{PERIODS[period]}]"
     needed = {"mndwi": ("green", "swir16"), "ndvi": ("nir", "red")}.get(choice, ())
     bands_for(cube, needed, f"a composite by {choice}")

@@ -14,6 +14,7 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.detect.indices import bands_for
+from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import source_of, window_of
 from lakecube.io.reader import ReadSettings, read_block
@@ -21,6 +22,9 @@ from lakecube.io.records import ItemRecord
 from lakecube.kernels.histogram import INDICES
 from lakecube.kernels.rules import BANDS, REACH, RuleParams, classify
 from lakecube.names import INDEX, TIME, VARIABLES, X, Y
+
+#: Smaller chunks of a given Dataset are merged: a task per few pixels is all overhead.
+LEAST_CHUNK = 64
 
 #: What one block of `judge` holds, by name.
 OUTPUTS = ("water_mask", "reason", "rules_fired", "water_probability")
@@ -74,6 +78,7 @@ def judge(
     Xue et al. (2025), 10.3390/app152111490, sections 3.4 and 3.5.
     """
     params = rule_params(rules, parameters)
+    cube = checked(cube)
     bands_for(cube, ("green", "swir16"), "MNDWI")
     if probability and params.rules != "evidence":
         raise InvalidInputError(f"rules={params.rules!r} gives no probability; use rules='evidence'")
@@ -121,7 +126,7 @@ def _judged(cube: xr.Dataset, threshold: xr.DataArray, served: Sequence[str], pa
         slope = _halo(cube, "slope", source.chunk_sizes[1:])
         extra = [] if slope is None else [slope, "yx"]
         return source.map(_read_and_judge, limits, "ti", *extra, dtype=object, name="lakecube-judge", params=params)
-    cube = chunked.enough_chunks(_all_lazy(cube).unify_chunks(), REACH)
+    cube = chunked.enough_chunks(_all_lazy(cube).unify_chunks(), LEAST_CHUNK)
     arrays = [cube[name].data for name in (*served, "observation")]
     sizes = arrays[0].chunks
     limits = limits.rechunk({0: sizes[0], 1: -1})

@@ -20,6 +20,7 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.detect.indices import bands_for
+from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
 from lakecube.io.grids import Window
 from lakecube.io.lazy import source_of, window_of
@@ -80,6 +81,7 @@ def threshold(
     ----------
     Otsu (1979), 10.1109/TSMC.1979.4310076; Xue et al. (2025), 10.3390/app152111490, section 3.4.
     """
+    cube = checked(cube)
     served = bands_for(cube, ("green", "swir16"), "the threshold of MNDWI")
     settings = _settings(method, parameters)
     if method == "fixed" or isinstance(method, Mapping):
@@ -100,7 +102,7 @@ def stride_of(cube: xr.Dataset, sample: int | None) -> int:
     """Every how many tiles one is counted, from the size of the request alone (not from its chunks)."""
     if sample is None:
         return 1
-    if sample < 1:
+    if isinstance(sample, bool) or not isinstance(sample, int | np.integer) or sample < 1:
         raise InvalidInputError(f"sample={sample}: a number of tiles is needed, 1 or more, or None for all")
     tiles = np.prod([-(-cube.sizes[dim] // histogram.TILE) for dim in ("y", "x")])
     return max(1, -(-int(tiles) // sample))
@@ -126,6 +128,8 @@ def _settings(method: str | Mapping[str, float], parameters: Mapping[str, Any]) 
             unknown = set(method) - set(INDICES)
             if unknown or not method:
                 raise InvalidInputError(f"threshold={dict(method)}: give values for {' and '.join(INDICES)}")
+            if not all(np.isfinite(float(value)) for value in method.values()):
+                raise InvalidInputError(f"threshold={dict(method)}: finite numbers are needed")
             given = [float(method.get(name, "nan")) for name in INDICES]
             base = histogram.ThresholdParams(**parameters).fixed
             return {"values": [b if np.isnan(g) else g for g, b in zip(given, base, strict=True)],

@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 
 from lakecube.chunked import law
+from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
 from lakecube.methods import fusion
 
@@ -48,12 +49,4 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
     """
     if method not in METHODS:
         raise InvalidInputError(f"unknown method {method!r}; this version has {', '.join(map(repr, METHODS))}")
-    missing = [dim for dim in ("time", "y", "x") if dim not in cube.dims]
-    if missing or "observation" not in cube:
-        raise InvalidInputError(
-            f"not a cube: {'dims ' + ', '.join(missing) if missing else 'observation'} missing; "
-            "lakecube.open(dataset) brings a Dataset into form"
-        )
-    if cube.sizes["time"] == 0 or 0 in (cube.sizes["y"], cube.sizes["x"]):
-        raise InvalidInputError(f"the cube is empty: {dict(cube.sizes)}; widen datetime= or bbox=")
-    return METHODS[method](cube, composite=composite, **parameters)
+    return METHODS[method](checked(cube), composite=composite, **parameters)
