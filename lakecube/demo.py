@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from scipy import ndimage
 
 import lakecube
 from lakecube.detect.indices import index
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import OBSERVATION, TIME, UNKNOWN, WATER, X, Y
 from lakecube.panels import draw_false_colour, draw_series
 from lakecube.plot import Picture, add_frequency, sign
@@ -24,6 +28,9 @@ from lakecube.summary import AreaSeries, area_series
 from lakecube.synthetic import Archive, make_archive
 
 SIZE, DATES, SEED = 480, 16, 0
+#: Room that the demo needs: bytes per pixel and date of the archive and the store, with a margin, and the rest.
+_BYTES_PER_PIXEL, _REST = 15, 20_000_000
+DPI = 150
 _SHADOWS = [OBSERVATION["cloud_shadow"], OBSERVATION["terrain_shadow"]]
 _CLOUDS = [OBSERVATION["cloud"], OBSERVATION["cirrus"]]
 
@@ -50,22 +57,30 @@ def run(out: str | os.PathLike[str], *, size: int = SIZE, dates: int = DATES, qu
     folder, begin = Path(out), time.perf_counter()
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"{folder} is a file: give a folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_room(folder, size * size * dates * _BYTES_PER_PIXEL + _REST)
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    store_path = folder / "water.zarr"
     say = Console(quiet=quiet, highlight=False, soft_wrap=True)
     say.print(
         f"[bold]1[/] a synthetic archive with known truth: {dates} dates of {size} x {size} px, in {folder / 'archive'}"
     )
-    archive = _make(folder / "archive", size, dates, quiet)
-    say.print("[bold]2[/] open it, map water on every date, write the store")
+    with _explained(folder):
+        archive = _make(folder / "archive", size, dates, quiet)
+    say.print(
+        "[bold]2[/] open it, map water on every date, write the store; the same as\n"
+        f"  lakecube extract {archive.items_path} --dem {archive.dem_path} --out {store_path} --mode overwrite"
+    )
     cube = lakecube.open(archive.items_path, dem=archive.dem_path)
-    store = lakecube.extract(cube).water.to_zarr(folder / "water.zarr", mode="overwrite", progress=not quiet)
+    store = lakecube.extract(cube).water.to_zarr(store_path, mode="overwrite", progress=not quiet)
     say.print("[bold]3[/] compare with the truth\n")
     result = compare(store, cube, archive.truth)
     picture = folder / "demo.png"
-    _draw(store, cube, archive, result).savefig(picture, dpi=150)
-    result |= {"store": str(folder / "water.zarr"), "picture": str(picture)}
+    with _explained(folder):
+        _draw(store, cube, archive, result).savefig(picture, dpi=DPI)
+    result |= {"store": str(store_path), "picture": str(picture)}
     _report(result, say)
-    say.print(f"\npicture  {picture}\nstore    {folder / 'water.zarr'}   (lakecube info {folder / 'water.zarr'})")
+    say.print(f"\npicture  {picture}\nstore    {store_path}   (lakecube info {store_path})")
     say.print(f"[dim]{time.perf_counter() - begin:.0f} s[/]")
     return result
 
@@ -106,6 +121,33 @@ def compare(store: xr.Dataset, cube: xr.Dataset, truth: xr.Dataset) -> dict[str,
         })  # fmt: skip
     scores = {name: _scores(counts) for name, counts in totals.items()}
     return {**scores, "errors": errors, "unknown_water": missed / max(real, 1), "dates": rows}
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise StoreError(
+            f"disk full: {there} has {free / 1e6:.0f} MB free, and the demo needs about {needed / 1e6:.0f} MB; "
+            "give another folder with --out"
+        ) from full
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn what a full or read-only disk says while files are written into a StoreError."""
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (OSError, RasterioError) as error:
+        if isinstance(error, StoreError):
+            raise
+        if shutil.disk_usage(next(p for p in (folder, *folder.absolute().parents) if p.exists())).free < 2_000_000:
+            error = OSError(errno.ENOSPC, str(error))
+        why = "disk full" if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        raise StoreError(f"cannot write the demo in {folder}: {why}") from error
 
 
 def _make(folder: Path, size: int, dates: int, quiet: bool) -> Archive:
@@ -198,7 +240,7 @@ def _draw(store: xr.Dataset, cube: xr.Dataset, archive: Archive, result: dict[st
     draw_false_colour(panels["colour"], cube, shown, store["water_mask"])
     draw_series(panels["series"], series, truth, truth_seen)
     picture.suptitle("lakecube demo: a synthetic Sentinel-2 archive with known truth", x=0.01, ha="left", fontsize=12)
-    sign(picture, xr.Dataset(), note="synthetic data; yellow: mapped water, hatched: unknown")
+    sign(picture, xr.Dataset(), note="synthetic data")
     return picture
 
 

@@ -9,16 +9,17 @@ import numpy as np
 import pyproj
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.patches import Patch
+from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
-from lakecube.names import TIME, UNKNOWN, WATER, X, Y
+from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
 from lakecube.summary import AreaSeries, crs_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1200
-INK, GREY, BLUE, ORANGE = "#222222", "#b8b8b8", "#0b559f", "#d95f02"
+INK, GREY, BLUE, ORANGE, YELLOW, SAND = "#222222", "#b8b8b8", "#0b559f", "#d95f02", "#ffe14d", "#efe6cf"
 FALSE_COLOUR = (
     ("swir16", "nir", "red"),
     ("swir16", "nir08", "red"),
@@ -26,6 +27,24 @@ FALSE_COLOUR = (
     ("nir08", "red", "green"),
     ("red", "green", "blue"),
 )
+
+
+class Even(Formatter):
+    """Numbers with as many decimals as the finest tick needs, all alike; no offset, no power of ten."""
+
+    def __init__(self, divisor: float = 1.0) -> None:
+        self.divisor = divisor
+        self._ticks: Sequence[float] = ()
+
+    def set_locs(self, locs: Any) -> None:
+        """Take note of all ticks."""
+        self._ticks = list(locs)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Text of a tick."""
+        ticks = np.asarray(self._ticks or [x], float) / self.divisor
+        decimals = next((n for n in range(8) if np.allclose(ticks, ticks.round(n), rtol=0, atol=10.0 ** -(n + 3))), 8)
+        return f"{x / self.divisor:.{decimals}f}"
 
 
 def water_colours() -> Colormap:
@@ -42,7 +61,33 @@ def draw_frequency(axes: Axes, frequency: xr.DataArray, title: str = "Water freq
     look: dict[str, Any] = {"cmap": water_colours(), "vmin": 1e-6, "vmax": 1, "interpolation": "nearest"}
     image = axes.imshow(values, extent=extent(picture), origin="upper", **look)
     furnish(axes, picture, title)
+    kinds = [Patch(facecolor="white", edgecolor=INK, linewidth=0.5, label="never wet")]
+    if np.ma.getmaskarray(values).any():
+        kinds.append(Patch(facecolor=GREY, edgecolor=INK, linewidth=0.5, label="never clear"))
+    legend_above(axes, kinds)
     return image
+
+
+def draw_classes(axes: Axes, mask: xr.DataArray, title: str) -> None:
+    """Water, land and unknown of one date as a map of three colours."""
+    picture = thin(mask)
+    colours = {LAND: SAND, WATER: BLUE, UNKNOWN: GREY}
+    names = {LAND: "land", WATER: "water", UNKNOWN: "unknown"}
+    values = np.select([picture.values == code for code in colours], range(len(colours)), 2)
+    look: dict[str, Any] = {"cmap": ListedColormap(list(colours.values())), "vmin": -0.5, "vmax": 2.5}
+    axes.imshow(values, extent=extent(picture), origin="upper", interpolation="nearest", **look)
+    furnish(axes, picture, title)
+    shares = [(picture.values == code).mean() for code in colours]
+    there = [(code, share) for code, share in zip(colours, shares, strict=True) if share]
+    look = {"edgecolor": INK, "linewidth": 0.5}
+    legend_above(axes, [Patch(facecolor=colours[c], label=f"{names[c]} {share:.1%}", **look) for c, share in there])
+
+
+def legend_above(axes: Axes, kinds: Sequence[Any] | None = None) -> None:
+    """A legend on the line of the title, clear of the data."""
+    look: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 3, "fontsize": 8}
+    look |= {"frameon": False, "borderaxespad": 0.2, "handlelength": 1.4, "columnspacing": 1.0, "handletextpad": 0.5}
+    axes.legend(**look) if kinds is None else axes.legend(handles=kinds, **look)
 
 
 def draw_false_colour(axes: Axes, cube: xr.Dataset, date: Any, water: xr.DataArray | None = None) -> None:
@@ -59,8 +104,12 @@ def draw_false_colour(axes: Axes, cube: xr.Dataset, date: Any, water: xr.DataArr
     axes.imshow(rgb, extent=box, interpolation="nearest", origin="upper")
     if water is not None:
         mask = thin(water.sel({TIME: date})).values
-        _outline(axes, mask == WATER, box, "#ffe14d")
+        _outline(axes, mask == WATER, box, YELLOW)
         _hatch(axes, mask == UNKNOWN, box)
+        kinds = [Patch(facecolor="#4a5a48", edgecolor=YELLOW, linewidth=1.4, label="mapped water")]
+        if (mask == UNKNOWN).any():
+            kinds.append(Patch(facecolor="white", edgecolor="#8a8a8a", hatch="////", linewidth=0.5, label="unknown"))
+        legend_above(axes, kinds)
     day = np.datetime_as_string(np.datetime64(date, "ns"), unit="D")
     furnish(axes, picture, f"{day}, {' · '.join(bands)}")
 
@@ -79,7 +128,7 @@ def draw_series(
         "zorder": 3,
         "label": "mapped, shaded by share seen",
     }
-    shades = axes.scatter(dates, water, c=seen, cmap="cividis_r", vmin=0, vmax=1, **look)
+    shades = axes.scatter(dates, water, c=seen, cmap="Greys", vmin=0, vmax=1, **look)
     if truth is not None:
         axes.plot(dates, np.asarray(truth)[order] / 1e6, color=ORANGE, linewidth=1.4, zorder=2,
                   label="truth, all of it")  # fmt: skip
@@ -93,16 +142,17 @@ def draw_series(
     _plain(axes)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 
-    ticks = AutoDateLocator(minticks=3, maxticks=9)
+    ticks = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(ticks)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
+    axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
+    axes.yaxis.set_major_formatter(Even())
     bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
     bar.set_label("share of the area seen", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    axes.legend(loc="best", fontsize=8, frameon=False)
+    legend_above(axes)
 
 
 def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
@@ -110,14 +160,14 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     crs = crs_of(picture) if isinstance(picture, xr.Dataset) else crs_of(picture.to_dataset(name="_"))
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_aspect(1 if crs is None or not crs.is_geographic else 1 / np.cos(np.radians(float(picture[Y].mean()))))
+    in_km = crs is not None and not crs.is_geographic
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_formatter(Even(1000.0 if in_km else 1.0))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
     elif crs is not None:
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}"))
         axes.set_xlabel(f"easting, km ({crs.name})")
         axes.set_ylabel("northing, km")
     _plain(axes)

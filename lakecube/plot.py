@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,9 @@ from matplotlib.figure import Figure
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import BANDS, TIME
-from lakecube.panels import draw_false_colour, draw_frequency, draw_series
+from lakecube.panels import draw_classes, draw_false_colour, draw_frequency, draw_series
 from lakecube.series.occurrence import frequency
-from lakecube.summary import area_series
+from lakecube.summary import area_series, cloud_doubt, plural, position_of
 
 _CREDITS = (
     (("sentinel-2", "sentinel2"), "Contains modified Copernicus Sentinel data"),
@@ -48,44 +50,82 @@ def plot(
 ) -> Picture:
     """Draw what there is: a store as water frequency and area through time, a cube as one date in false colour.
 
+    A store of a single date, or one whose `date` is given, is drawn as a map of water, land and unknown.
+
     Parameters
     ----------
     dataset : xr.Dataset
         A store or an extract (frequency map and area series), or a cube (false colour).
     date : date-like
-        Of a cube: the date to show, the nearest is taken; by default the last.
+        The date to show, the nearest within three days is taken; of a cube by default the last.
     water : xr.Dataset
         Of a cube: an extract or a store whose outlines are drawn on it; what it does not know is hatched.
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
-        Above all panels.
+        Above all panels; by default collection, dates and method.
     path : path
-        Write the picture there as well; the suffix tells the format.
+        Write the picture there as well; the suffix tells the format (.png, .pdf, .svg, …).
 
     Returns
     -------
     matplotlib.figure.Figure
         With `savefig`; it shows itself at the end of a notebook cell.
 
+    Raises
+    ------
+    InvalidInputError
+        Nothing to draw, no date that near, or a path that cannot be written; before anything is computed.
+
     Notes
     -----
     Maps are read in strides: what is held is bounded whatever the size of the store.
     """
-    if "water_mask" in dataset or "water_frequency" in dataset:
-        picture = _of_water(dataset, series and "reason" in dataset)
+    if path is not None:
+        _check_path(Path(path))
+    span: tuple[Any, Any] | None
+    if "water_mask" in dataset and (date is not None or dataset.sizes.get(TIME) == 1):
+        when = nearest_date(dataset, date)
+        picture, span = _of_one_date(dataset, when), (when, when)
+        doubt = cloud_doubt(dataset, date=when)
+    elif "water_mask" in dataset or "water_frequency" in dataset:
+        picture, doubt = _of_water(dataset, series and "reason" in dataset)
+        span = _span(dataset)
     elif any(band in dataset for band in BANDS) and TIME in dataset.dims:
-        picture = _of_cube(dataset, date, water)
+        when = nearest_date(dataset, date)
+        picture, span = _of_cube(dataset, when, water), (when, when)
+        doubt = ""
     else:
         raise InvalidInputError(
             "nothing to draw: a cube has bands, a store has water_mask; see lakecube.open, open_store"
         )
-    if title:
-        picture.suptitle(title, x=0.02, ha="left", fontsize=12)
-    sign(picture, dataset)
+    picture.suptitle(title or _title(dataset if water is None else water, span), x=0.02, ha="left", fontsize=11)
+    sign(picture, dataset, f"cloud: {doubt}" if doubt else "")
     if path is not None:
         picture.savefig(os.fspath(path), dpi=200)
     return picture
+
+
+def _check_path(path: Path) -> None:
+    known = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise InvalidInputError(f"path={str(path)!r}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
+    if not path.absolute().parent.is_dir():
+        raise InvalidInputError(f"path={str(path)!r}: the folder {path.absolute().parent} does not exist")
+
+
+def _title(dataset: xr.Dataset, span: tuple[Any, Any] | None) -> str:
+    """Collection, dates and method."""
+    attrs = dataset.attrs
+    is_monthly = json.loads(attrs.get("parameters", "{}")).get("composite") == "month"
+    days = [str(np.datetime64(day, "M" if is_monthly else "D")) for day in span or ()]
+    dates = " to ".join(dict.fromkeys(days))
+    method = f"method {attrs['method']}" if attrs.get("method") else ""
+    return ", ".join(part for part in (attrs.get("collections", ""), dates, method) if part)
+
+
+def _span(dataset: xr.Dataset) -> tuple[Any, Any] | None:
+    return (dataset[TIME].values.min(), dataset[TIME].values.max()) if TIME in dataset.dims else None
 
 
 def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
@@ -101,48 +141,54 @@ def credits_of(dataset: xr.Dataset) -> str:
 
 
 def nearest_date(dataset: xr.Dataset, date: Any) -> np.datetime64:
-    """The date of a Dataset that is nearest to `date`; by default its last."""
+    """The date of a Dataset that is nearest to `date`, within three days; by default its last."""
     times = dataset[TIME].values
-    if date is None:
-        return times.max()
-    try:
-        asked = np.datetime64(date, "s")
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError(f"date={date!r} is not a date; for example '2021-07-14'") from error
-    return times[np.abs(times.astype("datetime64[s]") - asked).argmin()]
+    return times.max() if date is None else times[position_of(dataset, date, "date")[0]]
 
 
 def add_frequency(picture: Figure, axes: Any, values: xr.DataArray, dates: int) -> None:
     """The frequency map with its colour bar on some axes of a picture."""
-    image = draw_frequency(axes, values, f"Water frequency, {dates} date{'s' if dates != 1 else ''}")
+    image = draw_frequency(axes, values, f"Water frequency, {dates} {plural('date', dates)}")
     bar = picture.colorbar(image, ax=axes, pad=0.02, fraction=0.04, shrink=0.9)
-    bar.set_label("share of clear dates with water (white 0, grey never clear)", fontsize=8)
+    bar.set_label("share of clear dates with water", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
 
 
-def _of_water(dataset: xr.Dataset, series: bool) -> Picture:
+def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
+    """Frequency and area through time, and what is to be said of cloud."""
     known = "water_frequency" in dataset
     values = dataset["water_frequency"] if known else frequency(dataset["water_mask"])
-    picture = Picture(figsize=(7.2, 9.2 if series else 6.4), layout="constrained")
-    picture.get_layout_engine().set(rect=(0, 0.02, 1, 0.98))  # type: ignore[union-attr,call-arg]
+    picture = _sheet(9.2 if series else 6.4)
     rows = picture.subplots(
         2 if series else 1, 1, squeeze=False, gridspec_kw={"height_ratios": [2.4, 1] if series else [1]}
     )[:, 0]
     add_frequency(picture, rows[0], values, dataset.sizes.get(TIME, 0))
-    if series:
-        draw_series(rows[1], area_series(dataset))
+    areas = area_series(dataset) if series else None
+    if areas is not None:
+        draw_series(rows[1], areas)
+    return picture, cloud_doubt(dataset, areas)
+
+
+def _of_one_date(dataset: xr.Dataset, when: Any) -> Picture:
+    picture = _sheet(6.6)
+    day = np.datetime_as_string(np.datetime64(when, "ns"), unit="D")
+    draw_classes(picture.subplots(), dataset["water_mask"].sel({TIME: when}), f"Surface water, {day}")
     return picture
 
 
-def _of_cube(cube: xr.Dataset, date: Any, water: xr.Dataset | None) -> Picture:
-    picture = Picture(figsize=(7.2, 7.0), layout="constrained")
-    picture.get_layout_engine().set(rect=(0, 0.02, 1, 0.98))  # type: ignore[union-attr,call-arg]
-    when = nearest_date(cube, date)
+def _of_cube(cube: xr.Dataset, when: Any, water: xr.Dataset | None) -> Picture:
     mask = None
     if water is not None:
         if when not in water[TIME].values:
             raise InvalidInputError(f"water= does not hold {np.datetime_as_string(when, unit='D')}")
         mask = water["water_mask"]
+    picture = _sheet(7.0)
     draw_false_colour(picture.subplots(), cube, when, mask)
+    return picture
+
+
+def _sheet(height: float) -> Picture:
+    picture = Picture(figsize=(7.2, height), layout="constrained")
+    picture.get_layout_engine().set(rect=(0, 0.02, 1, 0.98))  # type: ignore[union-attr,call-arg]
     return picture

@@ -152,20 +152,27 @@ def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tup
     raise InvalidInputError(f"{argument}: no date within {NEAR_DAYS} days of {day}; the nearest are {beside}")
 
 
-def cloud_doubt(dataset: xr.Dataset, series: AreaSeries | None = None) -> str:
-    """Say on how many dates nobody looked for cloud; "" where a quality layer told on all.
+def cloud_doubt(dataset: xr.Dataset, series: AreaSeries | None = None, date: Any = None) -> str:
+    """Say on how many dates (or whether on `date`) nobody looked for cloud; "" where a quality layer told on all.
 
     The item table tells it (`item_has_quality`); without that column only that nothing was ever called cloud.
     """
-    dates = dataset.sizes.get(TIME, 1)
-    columns = dataset.variables
+    dates, columns = dataset.sizes.get(TIME, 1), dataset.variables
     if "item_has_quality" in columns and ("item_time_index" in columns or "item_date" in columns):
-        key = "item_time_index" if "item_time_index" in columns else "item_date"
-        without = np.unique(dataset[key].values[dataset["item_has_quality"].values == 0]).size
+        has = dataset["item_has_quality"].values != 0
+        rows = dataset["item_time_index"].values if "item_time_index" in columns else _rows_of_items(dataset)
+        if date is not None:
+            has, rows, dates = (*(v[rows == position_of(dataset, date)[0]] for v in (has, rows)), 1)
+        without = np.unique(rows[~has]).size
         return f"not checked on {without} of {dates} {plural('date', dates)} (no quality layer)" if without else ""
     if series is not None and not any(name in series.unknown for name in _CLOUDY):
         return f"none found on {dates} {plural('date', dates)}: clear sky, or no quality layer to tell"
     return ""
+
+
+def _rows_of_items(dataset: xr.Dataset) -> np.ndarray:
+    """Row of `time` of every item, by its date."""
+    return np.searchsorted(dataset[TIME].values, dataset["item_date"].values)
 
 
 def plural(word: str, count: int) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
 import lakecube
 from lakecube import demo
-from lakecube.errors import InvalidInputError
+from lakecube.cli import exit_code
+from lakecube.errors import InvalidInputError, StoreError
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +55,23 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(InvalidInputError, match="at least 64 px"):
         demo.run(tmp_path / "small", size=8)
     assert not (tmp_path / "small").exists()
+
+
+def test_a_full_disk_is_said_before_and_while_writing(tmp_path, monkeypatch):
+    class Little:
+        free = 1000
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: Little)
+        with pytest.raises(StoreError, match=r"disk full: .* 0 MB free") as caught:
+            demo.run(tmp_path / "before", size=64, dates=1, quiet=True)
+        assert exit_code(caught.value) == 1
+        assert not (tmp_path / "before").exists()
+
+    def stops(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(demo, "make_archive", stops)
+    with pytest.raises(StoreError, match="disk full") as caught:
+        demo.run(tmp_path / "while", size=64, dates=1, quiet=True)
+    assert exit_code(caught.value) == 1

@@ -56,6 +56,42 @@ def test_a_cube_is_one_date_with_outlines(archive, stored):
         plot(cube, water=stored.isel(time=[0, 1]))
 
 
+def test_one_date_is_a_map_of_classes(stored):
+    for picture in (plot(stored.isel(time=[1])), plot(stored, date="2022-04-21")):
+        text = words(picture)
+        assert "Surface water, 2022-04-20" in text
+        assert "sentinel-2-l2a, 2022-04-20, method fusion" in text
+        assert "share of" not in text
+        assert len(picture.axes) == 1
+        mask = stored["water_mask"].isel(time=1).values
+        for name, code in (("land", 0), ("water", 1), ("unknown", 255)):
+            assert f"{name} {(mask == code).mean():.1%}" in text
+
+
+def test_titles_say_what_and_when(stored):
+    assert "sentinel-2-l2a, 2022-03-01 to 2022-07-09, method fusion" in words(plot(stored))
+
+
+def test_nobody_looked_for_cloud_and_the_caption_says_so(archive, stored):
+    unmasked = lakecube.open(archive.items_path, cloud_mask=False).water.extract()
+    assert "cloud: not checked on 3 of 3 dates (no quality layer)" in words(plot(unmasked, series=False))
+    assert "cloud: not checked on 1 of 1 date (no quality layer)" in words(plot(unmasked, date="2022-07-09"))
+    assert "cloud:" not in words(plot(stored))
+
+
+@pytest.mark.parametrize(("name", "says"), [("a.pgn", ".png"), ("a", ".pdf"), ("no/such/a.png", "does not exist")])
+def test_a_path_that_cannot_be_is_refused_before_anything_is_drawn(stored, tmp_path, monkeypatch, name, says):
+    monkeypatch.setattr("lakecube.plot.draw_frequency", None)
+    with pytest.raises(InvalidInputError, match=says):
+        plot(stored, path=tmp_path / name)
+
+
+def test_ticks_have_equal_decimals():
+    even = panels.Even(1000)
+    even.set_locs([549_500, 550_000, 550_500])
+    assert [even(x) for x in (549_500, 550_000, 550_500)] == ["549.5", "550.0", "550.5"]
+
+
 def test_no_pyplot_and_no_display():
     code = "import lakecube.plot, sys; print('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
@@ -132,3 +168,5 @@ def test_mistakes_are_named(stored):
         plot(xr.Dataset())
     with pytest.raises(InvalidInputError, match="not a date"):
         nearest_date(stored, "soon")
+    with pytest.raises(InvalidInputError, match="nearest are 2022-03-01"):
+        nearest_date(stored, "1990-01-01")
