@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
 from lakecube.names import BANDS, ITEM
+
+logger = logging.getLogger("lakecube.io")
 
 #: Bands that `open` reads unless told otherwise: those `fusion` needs. `nir08` stands in where there is no `nir`.
 DEFAULT_BANDS = ("blue", "green", "red", "rededge1", "nir", "nir08", "nir09", "swir16", "swir22")
@@ -172,7 +175,9 @@ def _records(
             source, collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
         )
         records = [sensors.describe_item(item, sensor=sensor, offset=offset, local=local) for item, local in found]
-    newest, _ = sensors.select_newest(records)
+    newest, superseded = sensors.select_newest(records)
+    for left, kept in superseded:
+        logger.info("%s is left out: %s is a newer copy of the scene", left, kept)
     return sorted(newest, key=lambda r: (r.time, r.id))
 
 

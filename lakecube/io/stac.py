@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ def load_items(
     ----------
     source : str, Path, pystac or pystac_client object, or iterable of items
         URL of a STAC API; path or URL of an Item, ItemCollection, static Catalog or Collection, or stac-geoparquet
-        file; a folder of these; pystac objects.
+        file; a folder of these; pystac objects. An object's local hrefs are trusted only where its `self` link is a
+        file on disk that holds it, or where neither a link nor an asset of it leads to a server.
     collections : str or sequence of str, optional
     bbox : sequence of 4 numbers, optional
         West, south, east, north in degrees; west above east crosses the antimeridian.
@@ -105,7 +107,7 @@ def _find(source: Any, terms: SearchTerms, seen: Seen, limit: int | None) -> Fou
     elif isinstance(source, pystac_client.Client):
         yield from from_api(source, terms, seen, limit)
     elif isinstance(source, pystac.Catalog):
-        yield from from_catalog(source, terms, seen, local=not is_remote(source.get_self_href() or ""))
+        yield from from_catalog(source, terms, seen, local=_is_own(source))
     elif isinstance(source, pystac.Item):
         yield from _from_objects([source], terms, seen)
     elif isinstance(source, Iterable):
@@ -125,21 +127,49 @@ def _from_objects(items: Iterable[Any], terms: SearchTerms, seen: Seen) -> Found
             yield absolute(item.clone(), item.get_self_href()), _is_own(item)
 
 
-def _is_own(item: pystac.Item) -> bool:
-    """Whether an item in Python is the user's own: from disk, or made here. One that knows a server is not."""
-    if href := item.get_self_href():
-        return not is_remote(href)
+def _is_own(thing: pystac.STACObject) -> bool:
+    """Whether an object in Python is the user's own, so that it may name local files.
+
+    An object does not tell where it came from: ``ItemCollection.from_file("https://…")`` leaves items without a link.
+    So an item is the user's own where its `self` link is a file on disk that holds an item of its id. Failing that,
+    no link to itself, its root, parent, collection or source may lead to a server, and every asset must be local:
+    an item that mixes imagery of a server with files of this machine is not trusted.
+    """
+    href = thing.get_self_href()
+    if href and not is_remote(href) and _holds(Path(href.removeprefix("file://")), thing.id):
+        return True
     # `get_root` would follow the link over the network; the target of a link is known without that.
-    links = [link.get_target_str() for link in item.links if link.rel in {"self", "root", "parent", "collection"}]
-    return not any(is_remote(target) for target in links if target)
+    rels = {"self", "root", "parent", "collection", "canonical", "derived_from", "via"}
+    links = [link.get_target_str() for link in thing.links if link.rel in rels]
+    if any(is_remote(target) for target in links if target):
+        return False
+    return not isinstance(thing, pystac.Item) or not any(is_remote(asset.href) for asset in thing.assets.values())
+
+
+def _holds(path: Path, name: str) -> bool:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(fields, dict) and fields.get("id") == name
 
 
 def _unique(found: Found) -> list[tuple[pystac.Item, bool]]:
-    """Drop what a server sent twice: pages can overlap while it is written to."""
-    unique: dict[tuple[str, str], tuple[pystac.Item, bool]] = {}
+    """Drop what a server sent twice: pages can overlap while it is written to.
+
+    Two items of one id that differ are both kept; `select_newest` chooses by what they say of themselves.
+    """
+    unique: dict[tuple[str, str], list[tuple[pystac.Item, bool]]] = {}
     for item, local in found:
-        unique.setdefault((item.collection_id or "", item.id), (item, local))
-    return list(unique.values())
+        same = unique.setdefault((item.collection_id or "", item.id), [])
+        if not any(_content(item) == _content(other) for other, _ in same):
+            same.append((item, local))
+    return [one for same in unique.values() for one in same]
+
+
+def _content(item: pystac.Item) -> dict[str, Any]:
+    fields = item.to_dict(include_self_link=False, transform_hrefs=False)
+    return {key: value for key, value in fields.items() if key != "links"}
 
 
 def _name(source: Any) -> str:

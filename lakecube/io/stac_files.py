@@ -117,9 +117,9 @@ def _filter_dicts(items: Iterable[dict[str, Any]], location: str, terms: SearchT
 def from_catalog(catalog: pystac.Catalog, terms: SearchTerms, seen: Seen, *, local: bool) -> Found:
     """Yield the matching items below a static catalogue; the catalogue itself stays as it is."""
     with reading(catalog.get_self_href() or f"catalogue {catalog.id!r}"):
-        for item in walk(catalog, terms, seen):
+        for item, own in walk(catalog, terms, seen, local=local):
             if terms.matches(item):
-                yield absolute(item.clone(), item.get_self_href()), local
+                yield absolute(item.clone(), item.get_self_href()), own
 
 
 def _parquet_items(location: str, io: StaticIO) -> Iterator[dict[str, Any]]:

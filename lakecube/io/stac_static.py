@@ -12,7 +12,7 @@ from pystac.stac_io import DefaultStacIO
 from pystac_client.stac_api_io import StacApiIO
 
 from lakecube.errors import UnsafeHrefError
-from lakecube.io.hrefs import strip_signature
+from lakecube.io.hrefs import is_remote, strip_signature
 from lakecube.io.search_terms import SearchTerms
 
 
@@ -47,16 +47,22 @@ class Tally(Protocol):
         """Count an extent that was not entered."""
 
 
-def walk(catalog: pystac.Catalog, terms: SearchTerms, tally: Tally) -> Iterator[pystac.Item]:
+def walk(
+    catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, *, local: bool = False
+) -> Iterator[tuple[pystac.Item, bool]]:
     """Yield the items below a catalogue in the order of its links, without entering what cannot match.
 
     A collection whose extent meets neither the place nor the time is cut with all that is below it; one of another
-    name is searched for child collections only. Each file is read at most once.
+    name is searched for child collections only. Each file is read at most once. With each item comes whether it is
+    the user's own: it is not where it, or anything above it, lies on a server, and what lies there may not link back
+    to this machine.
     """
-    yield from _walk(catalog, terms, tally, set())
+    yield from _walk(catalog, terms, tally, set(), local)
 
 
-def _walk(catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, visited: set[str]) -> Iterator[pystac.Item]:
+def _walk(
+    catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, visited: set[str], local: bool
+) -> Iterator[tuple[pystac.Item, bool]]:
     href = catalog.get_self_href() or f"#{id(catalog)}"
     if href in visited:
         return
@@ -68,12 +74,28 @@ def _walk(catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, visited: se
             _tally_extent(catalog, tally)
             return
         wanted = not terms.collections or catalog.id in terms.collections
+    if not local:
+        _stay_away(catalog)
     if wanted:
         for item in catalog.get_items():
             tally.add(item)
-            yield item
+            yield item, local and not is_remote(item.get_self_href() or "")
     for child in catalog.get_children():
-        yield from _walk(child, terms, tally, visited)
+        yield from _walk(child, terms, tally, visited, local and not is_remote(child.get_self_href() or ""))
+
+
+def _stay_away(catalog: pystac.Catalog) -> None:
+    """Raise UnsafeHrefError where a catalogue of a server links to a file of this machine."""
+    if not is_remote(catalog.get_self_href() or ""):
+        return
+    for link in catalog.links:
+        if link.rel not in {"item", "child"} or link.is_resolved():
+            continue
+        target = link.get_absolute_href() or ""
+        if not is_remote(target):
+            raise UnsafeHrefError(
+                f"A remote catalogue links to {strip_signature(target)[:200]!r}; it may link to http(s):// only."
+            )
 
 
 def _may_match(collection: pystac.Collection, terms: SearchTerms) -> bool:

@@ -304,3 +304,20 @@ def test_an_array_is_cut_by_bbox_and_date(cube):
     assert part.sizes["time"] == 2
     assert set(np.abs(part.x.values - x[15]) < 150) == {True}
     np.testing.assert_array_equal(part.green.values, cube.green.sel(x=part.x, y=part.y, time=part.time).values)
+
+
+def test_the_newer_of_two_items_of_one_id_is_read_and_the_other_named(archive, tmp_path, caplog):
+    document = json.loads(archive.items_path.read_text())
+    first = document["features"][0]
+    document["features"] = [
+        {**first, "properties": {**first["properties"], "updated": f"202{n}-01-01T00:00:00Z"}} for n in (4, 5, 3)
+    ]
+    for feature in document["features"]:
+        feature["properties"]["s2:processing_baseline"] = "05.00"
+    document["features"][1]["properties"]["s2:processing_baseline"] = "05.09"
+    shutil.copytree(archive.path, tmp_path / "a")
+    (tmp_path / "a" / "items.json").write_text(json.dumps(document))
+    with caplog.at_level("INFO", "lakecube.io"):
+        cube = lakecube.open(tmp_path / "a" / "items.json")
+    assert cube.item_baseline.values.tolist() == ["05.09"]
+    assert caplog.text.count("is left out") == 2

@@ -135,7 +135,8 @@ def test_old_versions_are_migrated(recorded):
 
 def test_relative_paths_start_at_the_working_directory(t11upt, monkeypatch):
     monkeypatch.chdir(t11upt)
-    assert load_items("items.json").items[0].assets["scl"].href == (t11upt / "sentinel-2" / "scl.tif").resolve().as_posix()
+    expected = (t11upt / "sentinel-2" / "scl.tif").resolve().as_posix()
+    assert load_items("items.json").items[0].assets["scl"].href == expected
 
 
 @pytest.fixture
@@ -424,6 +425,57 @@ def test_whose_item_it_is():
         [made(), pystac.Item.from_dict(feature("other", links=[{"rel": "self", "href": "https://e.org/i"}]))]
     )
     assert both.locals == (True, False) and not both.local
+
+
+def test_an_item_without_links_that_names_a_server_may_not_name_local_files(tmp_path):
+    def mixed(**fields):
+        item = pystac.Item.from_dict(feature(href="https://example.com/B04.tif") | fields)
+        item.add_asset("nir", pystac.Asset("/data/B08.tif"))
+        return item
+
+    assert not load_items([mixed()]).local
+    own = mixed()
+    own.set_self_href(str(tmp_path / "item.json"))
+    assert not load_items([own]).local
+    (tmp_path / "item.json").write_text("{}")
+    assert not load_items([own]).local
+    (tmp_path / "item.json").write_text(json.dumps(own.to_dict()))
+    assert load_items([own]).local
+    other = pystac.Item.from_dict(feature(href="/data/B04.tif"))
+    other.add_link(pystac.Link("derived_from", "https://example.com/item.json"))
+    assert not load_items([other]).local
+
+
+def test_trust_ends_at_the_first_link_to_a_server(server, tmp_path):
+    """A local catalogue links to a server's item and catalogue, which may not read this machine."""
+    catalogue = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "x"}
+    (tmp_path / "own.json").write_text(json.dumps(feature("own", href="/etc/hostname")))
+    server.pages |= {
+        "/item.json": feature("theirs", href="/etc/hostname"),
+        "/child/catalog.json": {**catalogue, "id": "d", "links": [{"rel": "item", "href": "./below.json"}]},
+        "/child/below.json": feature("below", href="file:///etc/hostname"),
+    }
+    links = [
+        {"rel": "item", "href": "./own.json"}, {"rel": "item", "href": f"{server.url}/item.json"},
+        {"rel": "child", "href": f"{server.url}/child/catalog.json"},
+    ]  # fmt: skip
+    (tmp_path / "catalog.json").write_text(json.dumps({**catalogue, "links": links}))
+    for source in (tmp_path / "catalog.json", pystac.Catalog.from_file(str(tmp_path / "catalog.json"))):
+        assert {item.id: own for item, own in load_items(source)} == {"own": True, "theirs": False, "below": False}
+    server.pages["/child/catalog.json"]["links"][0]["href"] = f"file://{tmp_path / 'own.json'}"
+    with pytest.raises(UnsafeHrefError):
+        load_items(tmp_path / "catalog.json")
+
+
+def test_only_identical_items_of_one_id_are_dropped():
+    def made(**properties):
+        fields = feature()
+        fields["properties"] = {**fields["properties"], **properties}
+        return pystac.Item.from_dict(fields)
+
+    assert len(load_items([made(), made()])) == 1
+    found = load_items([made(updated="2020-01-01T00:00:00Z"), made(updated="2021-01-01T00:00:00Z"), made()])
+    assert len(found) == 3
 
 
 # --- terms -----------------------------------------------------------------------------------------------------------
