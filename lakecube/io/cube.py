@@ -22,6 +22,7 @@ from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
+from lakecube.io.search_place import parse_bbox
 from lakecube.names import BANDS, ITEM
 
 logger = logging.getLogger("lakecube.io")
@@ -108,6 +109,8 @@ def open(
     --------
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
+    _check_options(bands, resolution, cloud_buffer, retries)
+    chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
                 resolution=resolution, groupby=None if groupby == "solar_day" else groupby,
@@ -118,12 +121,15 @@ def open(
         return arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
     records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
+    offered = {band for record in records for band in record.bands} - set(wanted)
     for record in records:
         _check_hrefs(record)
     records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
     box = _box(bbox, intersects)
     grid, others = _grid(records, box, crs, resolution)
     _warn_other_crs(grid, others, crs)
+    if collections is None and bands is None:
+        _warn_several_sensors(records, wanted, offered, grid)
     dates = _group(records, groupby)
     settings = ReadSettings(
         grid=grid,
@@ -141,6 +147,27 @@ def open(
         cube = terrain.add_terrain(cube, dem, grid)
     cube.attrs.update(_describe(source, records, settings, dem, offset, sensor, groupby))
     return cube
+
+
+def _check_options(bands: Any, resolution: Any, cloud_buffer: Any, retries: Any) -> None:
+    """Raise InvalidInputError for values that no source could be opened with."""
+    names = (bands,) if isinstance(bands, str) else bands
+    if names is not None and not (
+        isinstance(names, Mapping | list | tuple | set | frozenset | np.ndarray)
+        and len(names) > 0
+        and all(isinstance(name, str) for name in names)
+    ):
+        raise InvalidInputError(f"bands={bands!r}: names of bands are needed, such as ['green', 'swir16']")
+    if resolution is not None and not (_is_number(resolution) and resolution > 0):
+        raise InvalidInputError(f"resolution={resolution!r}: a pixel size in units of the CRS is needed, above 0")
+    if not (_is_number(cloud_buffer) and cloud_buffer >= 0):
+        raise InvalidInputError(f"cloud_buffer={cloud_buffer!r}: metres are needed, 0 or more")
+    if isinstance(retries, bool) or not isinstance(retries, int | np.integer) or retries < 0:
+        raise InvalidInputError(f"retries={retries!r}: a whole number is needed, 0 or more")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _refuse(**options: Any) -> None:
@@ -193,13 +220,27 @@ def _wanted_bands(records: list[ItemRecord], bands: Sequence[str] | None) -> tup
         return wanted
     if isinstance(bands, str):
         bands = (bands,)
-    unknown = [b for b in bands if b not in shared]
+    common = {b: _common_name(b, records) for b in bands}
+    unknown = [b for b, name in common.items() if name not in shared]
     if unknown:
+        where = "every scene" if len(records) > 1 else records[0].id
         raise MissingBandError(
-            f"no band {', '.join(map(repr, unknown))} in every scene; seen: {_bands_of(records)}. "
+            f"no band {', '.join(map(repr, unknown))} in {where}; seen: {_bands_of(records)}. "
             f"Bands go by STAC common names: {', '.join(BANDS)}"
         )
-    return tuple(b for b in BANDS if b in bands)
+    return tuple(b for b in BANDS if b in common.values())
+
+
+def _common_name(band: str, records: list[ItemRecord]) -> str:
+    """The common name of what all sensors of some items call so, such as ``"B03"``; unchanged where there is none."""
+    if band in BANDS:
+        return band
+    names = {r.sensor: rasters.known_names(r.sensor if r.sensor in sensors.SENSORS else None)[0] for r in records}
+    meant = {sensor: known.get(band.lower(), "") for sensor, known in names.items()}
+    if len(set(meant.values())) > 1:
+        each = ", ".join(f"{name or 'nothing'} of {sensor}" for sensor, name in sorted(meant.items()))
+        raise MissingBandError(f"band {band!r} is {each}: use STAC common names ({', '.join(BANDS)})")
+    return next(iter(meant.values())) or band
 
 
 def _bands_of(records: list[ItemRecord]) -> str:
@@ -210,8 +251,10 @@ def _bands_of(records: list[ItemRecord]) -> str:
 
 
 def _box(bbox: Any, intersects: Any) -> tuple[float, float, float, float] | None:
+    if bbox is not None and intersects is not None:
+        raise InvalidInputError("give either bbox or intersects, not both")
     if bbox is not None:
-        return tuple(float(v) for v in bbox)  # type: ignore[return-value]
+        return parse_bbox(bbox)
     if intersects is not None:
         return stac.bounds_of(intersects)
     return None
@@ -225,8 +268,6 @@ def _grid(records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | No
             crs = pyproj.CRS.from_user_input(crs).to_string()
         except pyproj.exceptions.CRSError as error:
             raise InvalidInputError(f"crs={crs!r} is no CRS; use a code such as 'EPSG:32648'") from error
-    if resolution is not None and not resolution > 0:
-        raise InvalidInputError(f"resolution={resolution}: a pixel size in units of the CRS is needed, above 0")
     grids = [source.grid for record in records for source in record.bands.values() if source.grid is not None]
     grid, others = choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
     share = share_covered(grids, grid)
@@ -248,6 +289,23 @@ def _warn_other_crs(grid: SourceGrid, others: list[str], crs: Any) -> None:
         )
 
 
+def _warn_several_sensors(
+    records: list[ItemRecord], wanted: tuple[str, ...], offered: set[str], grid: SourceGrid
+) -> None:
+    """Say what a cube of several sensors in several collections has lost by them."""
+    names = sorted({(r.collection, r.sensor) for r in records})
+    if len({c for c, _ in names}) < 2 or len({s for _, s in names}) < 2:
+        return
+    alike = {"nir", "nir08"} if "nir" in wanted else set()
+    lost = ", ".join(b for b in DEFAULT_BANDS if b in offered - alike) or "none"
+    warnings.warn(
+        f"the source holds several collections ({', '.join(f'{c} of {s}' for c, s in names)}): the cube is on pixels "
+        f"of {abs(grid.transform[0]):g} in {grid.crs} and has only the bands they share ({', '.join(wanted)}; left "
+        f"out: {lost}); pass collections= to open one",
+        stacklevel=3,
+    )
+
+
 def _group(records: Iterable[ItemRecord], groupby: str) -> dict[np.datetime64, tuple[ItemRecord, ...]]:
     if groupby not in ("solar_day", "time"):
         raise InvalidInputError(f"groupby={groupby!r}: use 'solar_day' or 'time'")
@@ -261,8 +319,6 @@ def _group(records: Iterable[ItemRecord], groupby: str) -> dict[np.datetime64, t
 def _buffer_pixels(metres: float, grid: SourceGrid) -> int:
     import pyproj
 
-    if metres < 0:
-        raise InvalidInputError(f"cloud_buffer={metres}: metres are needed, 0 or more")
     size = abs(grid.transform[0])
     if pyproj.CRS.from_user_input(grid.crs).is_geographic:
         size *= 111_320.0

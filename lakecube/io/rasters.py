@@ -222,7 +222,7 @@ def _names(path: str, file: Any) -> list[list[str]]:
 
 def _match(names: list[str], mapping: Mapping[str, str] | None, sensor: str | None) -> str | None:
     """The common name of a band, or the kind of a quality layer, that goes by some names in its file."""
-    bands, qa = _known(sensor)
+    bands, qa = known_names(sensor)
     if mapping is None:
         return next((bands.get(n) or qa.get(n) for n in names if n in bands or n in qa), None)
     hit = next((mapping[n] for n in names if n in mapping), None)
@@ -232,7 +232,7 @@ def _match(names: list[str], mapping: Mapping[str, str] | None, sensor: str | No
 
 
 @lru_cache(maxsize=32)
-def _known(sensor: str | None) -> tuple[dict[str, str], dict[str, str]]:
+def known_names(sensor: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """Names in files to common names, and to kinds of quality layers; what the sensor calls B3 goes before others."""
     if sensor is None:
         return ALIASES, dict(QA_ALIASES)

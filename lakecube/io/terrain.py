@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import warnings
 from typing import Any
 
 import dask.array as da
@@ -15,7 +15,8 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
 from lakecube.io.files import GDAL_OPTIONS, open_source
-from lakecube.io.grids import Window, coordinates_in, warp_window
+from lakecube.io.grids import Window, coordinates_in, share_inside, warp_window
+from lakecube.io.hrefs import strip_signature
 from lakecube.io.lazy import window_of
 from lakecube.io.records import SourceGrid
 from lakecube.kernels import resample
@@ -43,10 +44,13 @@ def add_terrain(cube: xr.Dataset, dem: Any, grid: SourceGrid) -> xr.Dataset:
     chunks = tuple(cube.chunksizes.get(dim) or (cube.sizes[dim],) for dim in (Y, X))
     if isinstance(dem, xr.DataArray):
         numbers, dem_grid = _from_dataarray(dem)
+        _check_overlap(f"the DataArray {dem.name or ''}".strip(), dem_grid, grid)
         pair = _lazy(_block_of_array, chunks, numbers=numbers, dem_grid=dem_grid, grid=grid)
     else:
         href = str(dem)
-        pair = _lazy(_block_of_file, chunks, href=href, dem_grid=_header(href), grid=grid)
+        dem_grid = _header(href)
+        _check_overlap(strip_signature(href), dem_grid, grid)
+        pair = _lazy(_block_of_file, chunks, href=href, dem_grid=dem_grid, grid=grid)
     return cube.assign(
         {
             name: (VARIABLES[name].dims, chunked.field(pair, name), VARIABLES[name].attrs)
@@ -62,10 +66,27 @@ def _lazy(function: Any, chunks: tuple[tuple[int, ...], ...], **kwargs: Any) -> 
     return chunked.blockwise(function, "yx", *pairs, dtype=_PAIR, name="lakecube-terrain", token=token, **kwargs)
 
 
+def _check_overlap(name: str, dem_grid: SourceGrid, grid: SourceGrid) -> None:
+    """Refuse a DEM of another place, and warn of one that covers the cube in part; by metadata alone."""
+    share = share_inside(grid, dem_grid)
+    if share == 0 and share_inside(dem_grid, grid) == 0:
+        raise InvalidInputError(
+            f"dem={name} does not meet the cube: it is {dem_grid.shape[0]} × {dem_grid.shape[1]} pixels in "
+            f"{dem_grid.crs} from {tuple(round(v, 4) for v in dem_grid.transform[2::3])}, the cube is in {grid.crs} "
+            f"from {tuple(round(v, 4) for v in grid.transform[2::3])}"
+        )
+    if share < 1:
+        warnings.warn(
+            f"dem={name} covers {100 * share:.3g} % of the cube; elevation and slope are NaN beyond it", stacklevel=4
+        )
+
+
 def _header(href: str) -> SourceGrid:
     with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
         if file.crs is None:
-            raise InvalidInputError(f"the DEM {Path(href).name} has no CRS; write one, e.g. with rioxarray's write_crs")
+            raise InvalidInputError(
+                f"the DEM {strip_signature(href)} has no CRS; write one, e.g. with rioxarray's write_crs"
+            )
         return SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
 
 

@@ -265,7 +265,13 @@ def test_bands(archive):
     [
         ({"datetime": "1999"}, "1999"), ({"resolution": -10}, "resolution"), ({"resolution": 0}, "resolution"),
         ({"chunks": 0}, "chunks"), ({"cloud_buffer": -1}, "cloud_buffer"), ({"crs": "EPSG:3857"}, "resolution"),
-        ({"offset": 1000}, "offset"), ({"collections": "nope"}, "nope"),
+        ({"chunks": "auto"}, "chunks"), ({"chunks": 2.5}, "chunks"), ({"chunks": {"z": 3}}, "chunks"),
+        ({"retries": -1}, "retries"), ({"retries": 2.5}, "retries"), ({"cloud_buffer": float("nan")}, "cloud_buffer"),
+        ({"cloud_buffer": float("inf")}, "cloud_buffer"), ({"cloud_buffer": "40"}, "cloud_buffer"),
+        ({"resolution": float("inf")}, "resolution"), ({"resolution": "10"}, "resolution"), ({"bands": []}, "bands"),
+        ({"bands": 5}, "bands"), ({"bands": [5]}, "bands"), ({"resolution": 1e-9}, "coarser"),
+        ({"crs": "EPSG:4326", "resolution": 60}, "give resolution="), ({"offset": 1000}, "offset"),
+        ({"collections": "nope"}, "nope"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(archive, options, match):
@@ -321,3 +327,32 @@ def test_the_newer_of_two_items_of_one_id_is_read_and_the_other_named(archive, t
         cube = lakecube.open(tmp_path / "a" / "items.json")
     assert cube.item_baseline.values.tolist() == ["05.09"]
     assert caplog.text.count("is left out") == 2
+
+
+def test_bands_by_the_names_of_the_sensor(archive, tmp_path):
+    cube = lakecube.open(archive.items_path, bands=["B11", "B03", "green"])
+    assert [v for v in cube.data_vars if v != "observation"] == ["green", "swir16"]
+    document = json.loads(archive.items_path.read_text())
+    one = document["features"][0]
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    with pytest.raises(MissingBandError, match=f"no band 'B99' in {one['id']};"):
+        lakecube.open(tmp_path / "one.json", bands="B99")
+
+
+def test_several_sensors_at_once_are_told(archive, tmp_path):
+    document = json.loads(archive.items_path.read_text())
+    for entry in document["features"]:
+        for asset in entry["assets"].values():
+            asset["href"] = str((archive.path / asset["href"]).resolve())
+    other = document["features"][-1]
+    other |= {"id": "other", "collection": "hls2-s30"}
+    other["assets"] = {
+        name: other["assets"][key] for name, key in (("B03", "green"), ("B11", "swir16"), ("Fmask", "scl"))
+    }
+    (tmp_path / "items.json").write_text(json.dumps(document))
+    with pytest.warns(UserWarning, match=r"hls2-s30 of hls-s30.*left out: blue.*collections="):
+        cube = lakecube.open(tmp_path / "items.json")
+    assert "blue" not in cube
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lakecube.open(tmp_path / "items.json", collections="hls2-s30")

@@ -47,7 +47,8 @@ def test_chunks_do_not_matter_and_arrays_equal_files(base, archive):
 
 def test_beyond_the_dem_nothing_is_known(base, tmp_path):
     flat = write_raster(tmp_path / "d.tif", np.full((10, 10), 5, "float32"), grid(10, 10, 10.0), nodata=-9999)
-    out = add_terrain(base, flat, WHERE).compute()
+    with pytest.warns(UserWarning, match="NaN beyond it"):
+        out = add_terrain(base, flat, WHERE).compute()
     known = np.zeros((40, 44), bool)
     known[:10, :10] = True
     np.testing.assert_array_equal(np.isfinite(out.elevation.values), known)
@@ -56,3 +57,16 @@ def test_beyond_the_dem_nothing_is_known(base, tmp_path):
 def test_a_dem_without_crs_is_refused(archive, cube):
     with pytest.raises(InvalidInputError, match="CRS"):
         lakecube.open(archive.items_path, dem=cube.elevation.drop_vars("spatial_ref"))
+
+
+def test_a_dem_that_does_not_meet_the_cube(base, tmp_path):
+    def dem(name, **where):
+        return write_raster(tmp_path / f"{name}.tif", np.zeros((40, 40), "float32"), grid(40, 40, 30.0, **where))
+
+    with pytest.raises(InvalidInputError, match=r"there\.tif does not meet the cube"):
+        add_terrain(base, dem("there", crs="EPSG:32616"), WHERE)
+    with pytest.raises(InvalidInputError, match="DataArray away does not meet the cube"):
+        away = rioxarray.open_rasterio(dem("far", left=LEFT + 9000)).squeeze().rename("away")
+        add_terrain(base, away, WHERE)
+    with pytest.warns(UserWarning, match=r"half\.tif covers 50 % of the cube"):
+        add_terrain(base, dem("half", left=LEFT + 220), WHERE)
