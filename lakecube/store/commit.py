@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from lakecube.errors import StoreError, StoreExistsError
 from lakecube.store.files import PARTIAL, LocalFiles, sync_all
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
 from lakecube.store.lease import Lease
+from lakecube.store.ledger import Ledger
 
 ROOT = "zarr.json"
 #: Version of this layout; a store of another is refused rather than guessed at.
@@ -63,22 +65,71 @@ def read_root(path: Path) -> Visible | None:
     try:
         text = (path / ROOT).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        if path.exists() and any(path.iterdir()) and not (path / "_ledger").is_dir():
+        if path.exists() and not Ledger(LocalFiles(path)).is_ours() and not _was_finished(path):
             raise StoreExistsError(
                 f"{path} exists and is not a lakecube store; nothing in it was touched. Choose another path"
             ) from None
         return None
+    torn = f"{path / ROOT} cannot be read as metadata of a store: it is torn or was edited"
     try:
         root = json.loads(text)
         layout = root["attributes"].get("lakecube_layout")
-        documents = root.get("consolidated_metadata", {}).get("metadata", {})
-    except (json.JSONDecodeError, KeyError, AttributeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path / ROOT} cannot be read as metadata of a store: it is torn or was edited") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise StoreError(torn) from error
     if layout is None:
         raise StoreExistsError(f"{path} is a Zarr group that lakecube did not write; choose another path")
     if layout != LAYOUT:
         raise StoreError(f"{path} has layout {layout}; this lakecube writes layout {LAYOUT}: use the matching version")
-    return Visible(root["attributes"], documents)
+    try:
+        found = Visible(root["attributes"], root["consolidated_metadata"]["metadata"])
+        whole = _is_whole(found)
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise StoreError(torn) from error
+    if not whole:
+        raise StoreError(torn)
+    return found
+
+
+def _is_whole(found: Visible) -> bool:
+    """Whether the root document says all that a reader and a writer go by."""
+    attrs = found.attrs
+    for name in found.arrays():
+        found.metadata(name)
+    return (
+        found.rows > 0
+        and all(len(found.documents[name]["shape"]) == 3 for name in ("water_mask", "reason"))
+        and isinstance(attrs["configuration_hash"], str)
+        and isinstance(attrs["lakecube_grid"], dict)
+        and isinstance(attrs["revision"], int)
+        and f"revision/{attrs['revision']}" in found.documents
+    )
+
+
+def _was_finished(path: Path) -> bool:
+    """Whether the ledger at `path` knows rows of a finished store, whose root document is then missing."""
+    return bool(Ledger(LocalFiles(path)).rows(1))
+
+
+def refuse_inside(path: Path) -> None:
+    """Raise StoreError if `path` lies inside a store: whoever writes that one would not know of it."""
+    for parent in path.parents:
+        try:
+            inside = Ledger(LocalFiles(parent)).is_pending()
+            inside = inside or "lakecube_layout" in json.loads((parent / ROOT).read_bytes())["attributes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if inside:
+            raise StoreError(f"{path} lies inside the store {parent}: choose a path outside of it")
+
+
+def foreign(files: LocalFiles, visible: Visible) -> list[str]:
+    """Names beside a visible store that no write of lakecube made."""
+    ours = {ROOT, "_ledger", "_runs", "revision", *visible.documents, *Ledger(files).names()}
+    return [n for n in files.list("") if n not in ours and not _is_partial(n) and n != ".DS_Store"]
+
+
+def _is_partial(name: str) -> bool:
+    return re.search(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$", name) is not None
 
 
 def commit(
@@ -104,25 +155,25 @@ def commit(
 
 
 def forget_unseen(files: LocalFiles, visible: Visible | None) -> None:
-    """Remove what an abandoned write left: rows past the end, revisions the root does not name, partial files."""
-    if visible is None:
-        for name in files.list(""):
-            if name != "_ledger":
-                files.delete(name)
-        return
+    """Remove what an abandoned write left: what its plan names, rows past the end, revisions that are not seen.
+
+    Whatever else lies there is somebody's and stays.
+    """
+    kept = {ROOT, "_ledger", "_runs"} | ({"revision", *visible.documents} if visible is not None else set())
+    named = set(Ledger(files).names()) - kept
     for name in files.list(""):
-        if name in visible.documents or name in (ROOT, "_ledger", "_runs"):
-            continue
-        if name.endswith(PARTIAL) or files.exists(f"{name}/{ROOT}") or files.exists(f"{name}/c"):
+        if name in named or _is_partial(name):
             files.delete(name)
+    if visible is None:
+        return
     for name in visible.arrays():
         document = visible.documents[name]
         if document.get("dimension_names", [])[:1] == ["time"] and len(document["shape"]) == 3:
             for row in files.list(f"{name}/c"):
-                if not row.isdigit() or int(row) >= visible.rows:
+                if row.isdigit() and int(row) >= visible.rows:
                     files.delete(f"{name}/c/{row}")
     for number in files.list("revision"):
-        if number != ROOT and f"revision/{number}" not in visible.documents:
+        if number.isdigit() and f"revision/{number}" not in visible.documents:
             files.delete(f"revision/{number}")
 
 

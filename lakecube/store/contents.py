@@ -109,7 +109,7 @@ def is_result(name: str) -> bool:
 
 
 def fitted(contents: Contents, documents: Mapping[str, Mapping[str, Any]]) -> Contents:
-    """`contents` with exactly those columns of results that a store of these `documents` has; missing ones hold no value."""
+    """`contents` with those columns of results that a store of these `documents` has; missing ones are empty."""
     if ITEM not in contents.water.dims:
         return contents
     there = {n for n, doc in documents.items() if is_result(n) and doc.get("dimension_names") == [ITEM]}

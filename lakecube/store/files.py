@@ -9,16 +9,50 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from lakecube.errors import StoreError
+from lakecube.errors import InvalidInputError, StoreError
 
 #: Suffix of files being written, the same as Zarr's; a rerun removes what a killed one left.
 PARTIAL = ".partial"
+
+
+def local_path(path: object) -> Path:
+    """`path` as an absolute path on a local disk, `~` expanded and links followed.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no path, or the address of an object store or a server.
+    StoreError
+        If the operating system cannot look it up.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidInputError(f"the path of a store is text or a pathlib.Path; got {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidInputError("the path of a store is text without NUL characters, and not empty")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        shown = re.sub(r"(:/+)[^/@?#]*@", r"\1", re.split(r"[?#]", text, maxsplit=1)[0])
+        raise InvalidInputError(
+            f"{shown} is the address of an object store or a server; stores are written and opened on a local disk "
+            "only, so far. Give the path of a directory, and copy the finished store"
+        )
+    try:
+        found = Path(text).expanduser().resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found.lstat()
+    except RuntimeError as error:
+        raise InvalidInputError(f"{text} cannot be followed: {error}") from error
+    except OSError as error:
+        shown = text if len(text) <= 80 else f"{text[:77]}…"
+        raise StoreError(f"{shown} cannot be looked up: {error.strerror}; choose another path") from error
+    return found
 
 
 class Files(Protocol):

@@ -56,7 +56,8 @@ class Lease:
         other = _read(self.files)
         if not _is_stale(other, self.files):
             raise StoreError(_refusal(other, self.files))
-        claim = f"{LEASE}.{other.get('token', 'torn')}"
+        token = other.get("token")
+        claim = f"{LEASE}.{token if isinstance(token, str) and token.isalnum() else 'torn'}"
         try:
             self.files.create(claim, data)
         except FileExistsError as error:
@@ -89,14 +90,17 @@ def _holder(token: str) -> dict[str, Any]:
 def _read(files: LocalFiles) -> dict[str, Any]:
     try:
         found = json.loads(files.read(LEASE))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _is_stale(holder: dict[str, Any], files: LocalFiles) -> bool:
     if holder.get("host") == socket.gethostname():
-        started = _process_start(int(holder["pid"]))
+        pid = holder.get("pid")
+        if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
+            return files.age(LEASE) > STALE_SECONDS  # torn, or edited
+        started = _process_start(pid)
         return started is None or started != holder.get("started")
     try:
         return files.age(LEASE) > STALE_SECONDS

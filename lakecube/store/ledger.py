@@ -36,11 +36,18 @@ class Ledger:
         """Date and key of the `length` visible rows; None if the ledger does not know them."""
         found = self._read(ROWS)
         rows = found.get("rows", []) if found else []
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and {"date", "key"} <= set(row) for row in rows):
+            return None
         return rows[:length] if len(rows) >= length else None
 
     def write_rows(self, rows: list[dict[str, str]]) -> None:
         """Record date and key of every row."""
         self._write(ROWS, {"rows": rows})
+
+    def names(self) -> list[str]:
+        """Names under the root that the write under way may have made."""
+        found = self._read(PLAN).get("names")
+        return [str(name) for name in found] if isinstance(found, list) else []
 
     def pending(self) -> str | None:
         """Hash of the write that was under way, or None.
@@ -52,13 +59,22 @@ class Ledger:
         return found.get("plan") if found.get("boot") == _boot() else None
 
     def is_pending(self) -> bool:
-        """Whether a write was under way, of whatever plan."""
-        return self.files.exists(PLAN)
+        """Whether a write of this ledger was under way, of whatever plan."""
+        return isinstance(self._read(PLAN).get("plan"), str)
 
-    def begin(self, plan: str) -> None:
-        """Forget whatever was pending and start `plan`."""
+    def is_ours(self) -> bool:
+        """Whether the place of an unfinished store may be written: nothing there, or a write of ours under way."""
+        beside = [name for name in self.files.list("") if name != "_ledger"]
+        if beside:
+            return self.is_pending()
+        inside = self.files.list("_ledger")
+        return all(n in ("rows.json", "pending") or n.startswith("lease.json") for n in inside)
+
+    def begin(self, plan: str, names: list[str]) -> None:
+        """Forget whatever was pending and start `plan`, which makes `names` under the root."""
         self.files.delete(PENDING)
-        self._write(PLAN, {"plan": plan, "boot": _boot()})
+        document = json.dumps({"plan": plan, "boot": _boot(), "names": names}, indent=1)
+        self.files.write(PLAN, document.encode(), durable=True)  # without it, what is made is not known as ours
 
     def finish(self) -> None:
         """Nothing is pending any more."""
@@ -85,7 +101,7 @@ class Ledger:
     def _read(self, key: str) -> dict[str, Any]:
         try:
             found = json.loads(self.files.read(key))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import StoreError
+from lakecube.errors import StoreError, StoreExistsError
 from lakecube.names import ITEM, TIME
 from lakecube.store.commit import read_root
 from lakecube.store.contents import ITEM_ROW
+from lakecube.store.files import local_path
 
 #: Root attributes that are the store's own business.
 _INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions")
@@ -44,18 +44,26 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     Chunks: as stored, one date each. Lazy: only metadata and small arrays are read. What is seen is the
     state of one commit, also while somebody writes.
     """
-    path = Path(path)
-    if read_root(path) is None:
+    path = local_path(path)
+    if path.is_file():
+        raise StoreError(f"{path} is a file: give the directory that to_zarr wrote")
+    try:
+        visible = read_root(path)
+    except StoreExistsError as error:
+        raise StoreError(f"{path} is not a store of lakecube: give the directory that to_zarr wrote") from error
+    if visible is None:
         if path.exists():
             raise StoreError(f"the first write of {path} is not finished: make the same to_zarr call again")
         raise StoreError(f"there is no store at {path}")
     chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
-    observed = xr.open_zarr(path, chunks=chunks, consolidated=True)
-    revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
     try:
+        observed = xr.open_zarr(path, chunks=chunks, consolidated=True)
+        revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
         derived = xr.open_zarr(path, group=f"revision/{revision}", chunks=chunks, consolidated=False)
     except (FileNotFoundError, KeyError) as error:
-        raise StoreError(f"{path} names revision {revision}, which it does not hold: the store is torn") from error
+        raise StoreError(f"{path} does not hold the revision that it names: the store is torn") from error
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{path} cannot be read, its metadata are torn or were edited: {error}") from error
     joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
     joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
     return _typed(_sorted(_decoded(joined)))

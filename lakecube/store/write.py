@@ -14,20 +14,22 @@ import xarray as xr
 from zarr.storage import LocalStore, MemoryStore
 
 from lakecube.errors import InvalidInputError, StoreError
-from lakecube.names import TIME
+from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import (
     ROOT,
     Visible,
     commit,
+    foreign,
     forget_unseen,
     mend_swap,
     read_root,
+    refuse_inside,
     sibling,
     swap,
     sweep_partial,
 )
 from lakecube.store.contents import Contents, fitted, survey, version
-from lakecube.store.files import LocalFiles, check_room, explained
+from lakecube.store.files import LocalFiles, check_room, explained, local_path
 from lakecube.store.layout import Stored, array_document, open_array
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
@@ -102,7 +104,9 @@ def to_zarr(
         raise InvalidInputError(f'mode is "resume", "append" or "overwrite"; got {mode!r}')
     if wave is not None and wave < 1:
         raise InvalidInputError(f"wave is a number of blocks, at least 1; got {wave}")
-    contents, path = survey(water), Path(path)
+    place = local_path(path)
+    refuse_inside(place)
+    contents, path = survey(water), place
     pixel_chunks(contents.water, chunks)
     wave = wave or max(WAVE, 8 * threads())
     if path.parent.exists():
@@ -124,6 +128,13 @@ def to_zarr(
 def _overwrite(contents: Contents, path: Path, chunks: Any, progress: bool, wave: int) -> None:
     """Write beside `path`, then swap; a killed overwrite continues in the place beside."""
     new = sibling(path, "overwriting")
+    visible = read_root(path)
+    others = foreign(LocalFiles(path), visible) if visible is not None else []
+    if others:
+        raise StoreError(
+            f"{path} also holds {', '.join(others[:5])}, which is not of the store and would be lost: "
+            "move it elsewhere, then overwrite"
+        )
     check_room(new, _least_room(contents))
     with Lease(LocalFiles(path)):
         if (new / ROOT).exists():  # the old store of an earlier swap, or a new one that was not wanted any more
@@ -163,7 +174,7 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
         return
     if pending != plan.hash:
         forget_unseen(files, visible)
-        ledger.begin(plan.hash)
+        ledger.begin(plan.hash, names_of(plan))
     else:
         sweep_partial(
             files, [*plan.pixels, *(f"revision/{plan.revision}/{n}" for n in files.list(_group(plan)))], plan.base
@@ -190,6 +201,13 @@ def _warn_unread(failed: dict[str, int], contents: Contents) -> None:
         ReadFailedWarning,
         stacklevel=4,
     )
+
+
+def names_of(plan: Plan) -> list[str]:
+    """Names under the root that a plan makes."""
+    found = plan.contents
+    small = (*found.rows, *found.items, *found.fixed, TIME, Y, X, SPATIAL_REF, "revision")
+    return sorted({*plan.pixels, *found.fields, *small})
 
 
 def _is_lazy(contents: Contents, name: str) -> bool:

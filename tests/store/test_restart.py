@@ -248,7 +248,9 @@ def test_a_reader_always_sees_whole_commits(tmp_path):
     reader.start()
     to_zarr(extract(times=2, start=2), path, mode="append", wave=3)
     to_zarr(extract(times=2, start=4), path, mode="append", wave=3)
-    time.sleep(0.3)
+    end = time.monotonic() + 20
+    while 6 not in seen and not trouble and time.monotonic() < end:
+        time.sleep(0.05)
     stop.set()
     reader.join()
     assert not trouble and seen <= {2, 4, 6} and 6 in seen
