@@ -35,7 +35,10 @@ def show(found: dict[str, Any]) -> None:
     print(f"  8 × the dates: {p['ratio_memory_8x_dates']:.2f} × the memory")
     print(f"  4 × the area: {p['ratio_memory_4x_area']:.2f} × the memory")
     graph = p["graph"]
-    print(f"  600 dates × 64 chunks: open {graph['open_s']:.1f} s, extract {graph['extract_s']:.2f} s (lazy)\n")
+    print(
+        f"  600 dates × 64 chunks: open {graph['open_s']:.1f} s, extract {graph['extract_s']:.2f} s, "
+        f"graph {graph['pickled_mib']:.1f} MiB pickled, {graph['layers']} layers\n"
+    )
     for name, rates in found["kernels_mpx_s"].items():
         ours, *others = rates.items()
         beside = "".join(f"   {n} {v:.0f}   ratio {ours[1] / v:.1f}" for n, v in others)

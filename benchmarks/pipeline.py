@@ -54,10 +54,12 @@ def fusion(items_path: Path) -> Any:
 
 
 def forget() -> None:
-    """Start without tiles in memory."""
+    """Start without tiles or samples of the audit in memory."""
+    from lakecube.io.audit import forget_samples
     from lakecube.io.raw_cache import RAW
 
     RAW.clear()
+    forget_samples()
 
 
 def timed(functions: dict[str, Callable[[Path], Any]], items_path: Path, repeats: int) -> dict[str, list[float]]:
@@ -86,22 +88,24 @@ warnings.simplefilter("ignore")
 import dask, lakecube
 dask.config.set(num_workers=2)
 cube = lakecube.open(sys.argv[1], chunks=512)
-cube.water.extract().water.to_zarr(sys.argv[2], progress=False, chunks=512)
+water = cube.water.extract()
+if sys.argv[2]:
+    water.water.to_zarr(sys.argv[2], progress=False, chunks=512)
 # not ru_maxrss: that is handed on from the parent process
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
 
 
-def peak_memory(items_path: Path) -> float:
-    """Peak resident MiB of a process that runs `fusion` to a store."""
+def peak_memory(items_path: Path, run: bool = True) -> float:
+    """Peak resident MiB of a process that runs `fusion` to a store; without `run` it stops before any pixel."""
     shutil.rmtree(STORE, ignore_errors=True)
-    command = [sys.executable, "-c", _PEAK, str(items_path), str(STORE)]
+    command = [sys.executable, "-c", _PEAK, str(items_path), str(STORE) if run else ""]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def graph_figures(dates: int = 600) -> dict[str, float]:
-    """Seconds and size of the graph of `fusion` over `dates` dates, 64 chunks each, from open to the lazy result."""
-    import dask
+    """What a lazy `fusion` over `dates` dates of 64 chunks costs before anything runs."""
+    import cloudpickle
 
     import lakecube
 
@@ -109,11 +113,10 @@ def graph_figures(dates: int = 600) -> dict[str, float]:
     begin = time.perf_counter()
     cube = lakecube.open(str(path), chunks=255)
     opened = time.perf_counter()
-    water = cube.water.extract()
+    graph = cube.water.extract().water_mask.data.dask
     built = time.perf_counter()
-    with dask.config.set({"optimization.fuse.active": False}):
-        layers = len(water.water_mask.data.dask.layers)
-    return {"open_s": opened - begin, "extract_s": built - opened, "layers": layers, "chunk_dates": dates * 64}
+    size = len(cloudpickle.dumps(graph)) / 2**20
+    return {"open_s": opened - begin, "extract_s": built - opened, "pickled_mib": size, "layers": len(graph.layers)}
 
 
 def measure(repeats: int) -> dict[str, Any]:
@@ -124,6 +127,7 @@ def measure(repeats: int) -> dict[str, Any]:
     tasks = tasks_per_block()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     peaks = {
+        "nothing read": peak_memory(path, run=False),
         "1020² × 6": peak_memory(archive(1020, 6)),
         "2040² × 6": peak_memory(path),
         "2040² × 48": peak_memory(repeated(path, 8)),

@@ -141,3 +141,9 @@ def _sample(source: BandSource, record: ItemRecord, sign: Callable[[str], str] |
                 y, x = min(max(y - height // 2, 0), rows - height), min(max(x - width // 2, 0), columns - width)
                 parts.append(file.read(source.band, window=rasterio.windows.Window(x, y, width, height)).ravel())
     return np.concatenate(parts)
+
+
+def forget_samples() -> None:
+    """Forget the samples this process holds."""
+    with _lock:
+        _samples.clear()

@@ -14,7 +14,8 @@ import numpy as np
 from skimage.filters import threshold_otsu
 
 from lakecube.kernels.jit import jit, jit_inline
-from lakecube.names import JUDGED, OBSERVATION, THRESHOLD_SOURCE
+from lakecube.kernels.mosaic import IS_JUDGED
+from lakecube.names import THRESHOLD_SOURCE
 
 INDICES = ("mndwi", "awei_sh")
 #: Declared range of each index; what lies outside counts in the end bins.
@@ -23,8 +24,6 @@ N_BINS = 256
 #: Side of an anchored tile in pixels of the absolute grid.
 TILE = 256
 METHODS = ("guarded", "otsu", "fixed", "bimodal_tiles")
-
-_JUDGED = np.array([code in {OBSERVATION[name] for name in JUDGED} for code in range(256)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ def count_tiles(
     n_ty, n_tx = int(tile_y[-1] - tile_y[0]) + 1, int(tile_x[-1] - tile_x[0]) + 1
     counts = np.zeros((n_ty * n_tx, len(INDICES), n_bins), np.int64)
     second = mndwi if awei_sh is None else awei_sh
-    _tile_counts(mndwi, second, awei_sh is not None, observation, _JUDGED, tile_y - tile_y[0], tile_x - tile_x[0],
+    _tile_counts(mndwi, second, awei_sh is not None, observation, IS_JUDGED, tile_y - tile_y[0], tile_x - tile_x[0],
                  n_tx, np.array(RANGES), counts)  # fmt: skip
     ids = np.stack(np.meshgrid(tile_y[0] + np.arange(n_ty), tile_x[0] + np.arange(n_tx), indexing="ij"), -1)
     return ids.reshape(-1, 2), counts

@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from lakecube.kernels.evidence import BITS, LEVEL, ODDS, REASONS, decide, decide_hard, score_all
-from lakecube.names import JUDGED, OBSERVATION, UNKNOWN
+from lakecube.kernels.mosaic import IS_JUDGED
+from lakecube.names import UNKNOWN
 
 #: Pixels around its own that a decision depends on.
 REACH = 1
@@ -32,8 +33,6 @@ RULES = ("evidence", "paper", "none")
 COMBINE = ("sum", "intersection", "union", "mndwi", "awei_sh")
 #: Bands `classify` uses where present; `nir08` stands in for `nir`.
 BANDS = ("blue", "green", "red", "rededge1", "nir", "nir08", "nir09", "swir16", "swir22")
-
-_JUDGED = np.array([code in {OBSERVATION[name] for name in JUDGED} for code in range(256)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +235,7 @@ def classify(
     score, reason, fired = np.empty(shape, np.float32), np.empty(shape, np.uint8), np.zeros(shape, np.uint16)
     padded = (shape[0] + 2 * REACH, shape[1] + 2 * REACH)
     near, seen = np.zeros(padded, np.uint8), np.zeros(padded, np.uint8)
-    score_all(*arrays, stand_in if tilt is None else tilt, observation, _JUDGED, t_m, t_a, has, numbers, combine,
+    score_all(*arrays, stand_in if tilt is None else tilt, observation, IS_JUDGED, t_m, t_a, has, numbers, combine,
                hard, LEVEL, score, reason, fired, near, seen)  # fmt: skip
     mask = np.full(shape, UNKNOWN, np.uint8)
     if hard:
