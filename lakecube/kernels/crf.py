@@ -177,6 +177,21 @@ def group(
 
 
 @jit
+def _bins(guide, inverse, out):  # type: ignore[no-untyped-def]
+    """One code per pixel of its bins in all bands."""
+    bands, rows, columns = guide.shape
+    for y in range(rows):
+        line = out[y]
+        for x in range(columns):
+            line[x] = 0
+        for b in range(bands):
+            band = guide[b, y]
+            for x in range(columns):
+                value = np.int64(np.int32(np.floor(band[x] * inverse)))
+                line[x] = (line[x] << np.int64(20)) + (line[x] << np.int64(7)) + line[x] + value
+
+
+@jit
 def _group(guide, valid, cell, width, top, left):  # type: ignore[no-untyped-def]
     bands, rows, columns = guide.shape
     ids = np.zeros((rows, columns), np.int32)
@@ -188,10 +203,13 @@ def _group(guide, valid, cell, width, top, left):  # type: ignore[no-untyped-def
     mask = size - 1
     codes = np.zeros(size, np.int64)
     slots = np.zeros(size, np.int32)
+    binned = np.zeros((cell, columns), np.int64)
+    inverse = np.float32(1.0) / width if width > 0 else np.float32(0.0)
     count = 0
     y0 = 0
     while y0 < rows:
         y1 = min(rows, y0 + cell - (top + y0) % cell)
+        _bins(guide[:, y0:y1], inverse, binned)
         x0 = 0
         while x0 < columns:
             x1 = min(columns, x0 + cell - (left + x0) % cell)
@@ -203,9 +221,7 @@ def _group(guide, valid, cell, width, top, left):  # type: ignore[no-untyped-def
                         continue
                     slot = 0
                     if width > 0:
-                        code = np.int64(0)
-                        for b in range(bands):
-                            code = code * np.int64(1000003) + np.int64(np.floor(guide[b, y, x] / width))
+                        code = binned[y - y0, x]
                         slot = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) & mask
                         while slots[slot] > first and codes[slot] != code:
                             slot = (slot + 1) & mask

@@ -24,6 +24,12 @@ import numpy as np
 from lakecube.kernels.jit import jit
 
 
+#: Points embedded together, so that the arithmetic runs in vector instructions.
+BLOCK = 256
+#: log2 of the vertices seen last that are looked up first; neighbours share most vertices, and this fits the L1 cache.
+SEEN_BITS = 12
+
+
 class Lattice(NamedTuple):
     """Where N points lie among M vertices (vertex 0 does not exist: its value is 0)."""
 
@@ -37,7 +43,7 @@ class Lattice(NamedTuple):
     def filter(self, values: np.ndarray) -> np.ndarray:
         """Splat, blur and slice float32 values (N,): a Gaussian sum up to a constant factor. O((N + M)·d)."""
         out = np.empty_like(values)
-        _filter(self.vertices, self.weights, self.neighbours, values, out)
+        _filter(self.vertices, self.weights, self.neighbours, values, out, (0,) * (self.weights.shape[1] - 1))
         return out
 
 
@@ -47,8 +53,8 @@ def build(features: np.ndarray) -> Lattice:
     n, d = features.shape
     scale = (np.sqrt(2.0 / 3.0) * (d + 1) / np.sqrt(np.arange(1.0, d + 1) * np.arange(2.0, d + 2))).astype(np.float32)
     radix = _radix(features, scale) if n else np.ones(d + 1, np.int64)
-    vertices, weights, codes, table, slots = _embed(features, scale, radix)
-    return Lattice(vertices, weights, _neighbours(codes, radix, table, slots))
+    vertices, weights, codes, table, ids = _embed(features, scale, radix, (0,) * d)
+    return Lattice(vertices, weights, _neighbours(codes, radix, table, ids))
 
 
 def _radix(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -71,106 +77,139 @@ def _radix(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 @jit
-def _slot(code: int, slots: np.ndarray, codes: np.ndarray) -> int:
-    """The slot of an open-addressed table (ids from 1; 0 is empty) that holds `code` or is free for it."""
-    mask = slots.size - 1
+def _slot(code: int, table: np.ndarray, ids: np.ndarray) -> int:
+    """The slot of an open-addressed table (ids from 1; 0 is free) that holds `code` or is free for it."""
+    mask = ids.size - 1
     mixed = np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)
-    slot = np.int64(mixed >> np.uint64(32)) & mask
-    while slots[slot] != 0 and codes[slots[slot]] != code:
+    slot = np.int64(mixed >> np.uint64(24)) & mask
+    while ids[slot] != 0 and table[slot] != code:
         slot = (slot + 1) & mask
     return slot
 
 
 @jit
-def _embed(features, scale, radix):  # type: ignore[no-untyped-def]
-    n, d = features.shape
-    down = np.float32(1.0) / np.float32(d + 1)
-    elevated = np.empty(d + 1, np.float32)
-    base = np.empty(d + 1, np.float32)
-    rank = np.empty(d + 1, np.int32)
+def _embed(features, scale, radix, dims):  # type: ignore[no-untyped-def]
+    """Vertices and weights of every point. `dims` has d members: a length the compiler knows."""
+    n = features.shape[0]
+    d = len(dims)
+    share = np.zeros((d + 2, BLOCK), np.float32)
+    ranks = np.empty((d + 1, BLOCK), np.int32)
+    starts = np.empty(BLOCK, np.int64)
     of_rank = np.empty(d + 1, np.int32)
-    share = np.empty(d + 2, np.float32)
     vertices = np.empty((n, d + 1), np.int32)
     weights = np.empty((n, d + 1), np.float32)
-    slots = np.zeros(1 << 12, np.int32)
+    ids = np.zeros(1 << 12, np.int32)
+    table = np.zeros(1 << 12, np.int64)
     codes = np.zeros(1 << 11, np.int64)
+    steps = radix.sum() - (d + 1) * radix
+    seen_codes = np.zeros(1 << SEEN_BITS, np.int64)
+    seen_ids = np.zeros(1 << SEEN_BITS, np.int32)
     count = 0
-    all_radix = radix.sum()
-    for p in range(n):
-        total = np.float32(0.0)
-        for j in range(d, 0, -1):
+    for begin in range(0, n, BLOCK):
+        size = min(BLOCK, n - begin)
+        _simplices(features[begin : begin + size], scale, radix, dims, share, ranks, starts)
+        for p in range(size):
+            for i in range(d + 1):
+                of_rank[ranks[i, p]] = i
+            code = starts[p]
+            for k in range(d + 1):
+                if k:
+                    code += steps[of_rank[d - k + 1]]
+                weights[begin + p, k] = share[k, p]
+                last = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - SEEN_BITS))
+                if seen_codes[last] == code and seen_ids[last] != 0:
+                    vertices[begin + p, k] = seen_ids[last]
+                    continue
+                slot = _slot(code, table, ids)
+                if ids[slot] == 0:
+                    count += 1
+                    if count == codes.size:
+                        codes, table, ids = _grow(codes, count)
+                        slot = _slot(code, table, ids)
+                    codes[count] = code
+                    table[slot] = code
+                    ids[slot] = count
+                vertices[begin + p, k] = ids[slot]
+                seen_codes[last] = code
+                seen_ids[last] = ids[slot]
+    return vertices, weights, codes[: count + 1], table, ids
+
+
+@jit
+def _simplices(features, scale, radix, dims, share, ranks, starts):  # type: ignore[no-untyped-def]
+    """For a block of points, one loop over the points per step: the shares of the vertices, the order of the
+    coordinates and the code of the first vertex."""
+    d = len(dims)
+    size = features.shape[0]
+    down = np.float32(1.0) / np.float32(d + 1)
+    total = np.zeros(size, np.float32)
+    excess = np.zeros(size, np.float32)
+    elevated = np.empty((d + 1, size), np.float32)
+    base = np.empty((d + 1, size), np.float32)
+    for j in range(d, 0, -1):
+        for p in range(size):
             part = features[p, j - 1] * scale[j - 1]
-            elevated[j] = total - np.float32(j) * part
-            total += part
-        elevated[0] = total
-        excess = np.float32(0.0)
-        for i in range(d + 1):
-            v = elevated[i] * down
-            up = np.ceil(v) * np.float32(d + 1)
-            below = np.floor(v) * np.float32(d + 1)
-            base[i] = up if up - elevated[i] < elevated[i] - below else below
-            excess += base[i] * down
-            rank[i] = 0
-        for i in range(d):
-            di = elevated[i] - base[i]
-            for j in range(i + 1, d + 1):
-                if di < elevated[j] - base[j]:
-                    rank[i] += 1
-                else:
-                    rank[j] += 1
-        shift = np.int32(np.rint(excess))
-        for i in range(d + 2):
-            share[i] = np.float32(0.0)
-        code = np.int64(0)
-        for i in range(d + 1):
-            rank[i] += shift
-            if rank[i] < 0:
-                rank[i] += d + 1
-                base[i] += np.float32(d + 1)
-            elif rank[i] > d:
-                rank[i] -= d + 1
-                base[i] -= np.float32(d + 1)
-            v = (elevated[i] - base[i]) * down
-            share[d - rank[i]] += v
-            share[d - rank[i] + 1] -= v
-            of_rank[rank[i]] = i
-            code += np.int64(base[i]) * radix[i]
-        share[0] += np.float32(1.0) + share[d + 1]
-        for k in range(d + 1):
-            if k:
-                code += all_radix - (d + 1) * radix[of_rank[d - k + 1]]
-            slot = _slot(code, slots, codes)
-            if slots[slot] == 0:
-                count += 1
-                if count == codes.size:
-                    codes, slots = _grow(codes, count)
-                    slot = _slot(code, slots, codes)
-                codes[count] = code
-                slots[slot] = count
-            vertices[p, k] = slots[slot]
-            weights[p, k] = share[k]
-    return vertices, weights, codes[: count + 1], codes, slots
+            elevated[j, p] = total[p] - np.float32(j) * part
+            total[p] += part
+    elevated[0] = total
+    for i in range(d + 1):
+        for p in range(size):
+            v = elevated[i, p]
+            up = np.ceil(v * down) * np.float32(d + 1)
+            below = np.floor(v * down) * np.float32(d + 1)
+            near = up if up - v < v - below else below
+            base[i, p] = near
+            elevated[i, p] = v - near
+            excess[p] += near * down
+    for i in range(d + 1):
+        for p in range(size):
+            ranks[i, p] = np.int32(np.rint(excess[p]))
+    for i in range(d):
+        for j in range(i + 1, d + 1):
+            for p in range(size):
+                less = np.int32(1) if elevated[i, p] < elevated[j, p] else np.int32(0)
+                ranks[i, p] += less
+                ranks[j, p] += np.int32(1) - less
+    share[:] = np.float32(0.0)
+    for p in range(size):
+        starts[p] = 0
+    for i in range(d + 1):
+        for p in range(size):
+            turn = np.int32(d + 1) if ranks[i, p] < 0 else (np.int32(-d - 1) if ranks[i, p] > d else np.int32(0))
+            ranks[i, p] += turn
+            base[i, p] += np.float32(turn)
+            elevated[i, p] = (elevated[i, p] - np.float32(turn)) * down
+            starts[p] += np.int64(base[i, p]) * radix[i]
+    for i in range(d + 1):
+        for p in range(size):
+            share[d - ranks[i, p], p] += elevated[i, p]
+            share[d - ranks[i, p] + 1, p] -= elevated[i, p]
+    for p in range(size):
+        share[0, p] += np.float32(1.0) + share[d + 1, p]
 
 
 @jit
 def _grow(codes, count):  # type: ignore[no-untyped-def]
     more = np.zeros(codes.size * 2, np.int64)
     more[:count] = codes[:count]
-    slots = np.zeros(more.size * 2, np.int32)
+    ids = np.zeros(more.size * 2, np.int32)
+    table = np.zeros(more.size * 2, np.int64)
     for i in range(1, count):
-        slots[_slot(more[i], slots, more)] = i
-    return more, slots
+        slot = _slot(more[i], table, ids)
+        table[slot] = more[i]
+        ids[slot] = i
+    return more, table, ids
 
 
 @jit
-def _neighbours(codes, radix, table, slots):  # type: ignore[no-untyped-def]
+def _neighbours(codes, radix, table, ids):  # type: ignore[no-untyped-def]
     axes = radix.size
     out = np.zeros((axes, 2, codes.size), np.int32)
     all_radix = radix.sum()
     for j in range(axes):
         step = axes * radix[j] - all_radix
         for i in range(1, codes.size):
-            other = slots[_slot(codes[i] + step, slots, table)]
+            other = ids[_slot(codes[i] + step, table, ids)]
             if other:
                 out[j, 0, i] = other
                 out[j, 1, other] = i
@@ -178,14 +217,16 @@ def _neighbours(codes, radix, table, slots):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _filter(vertices, weights, neighbours, values, out):  # type: ignore[no-untyped-def]
-    n, axes = vertices.shape
+def _filter(vertices, weights, neighbours, values, out, dims):  # type: ignore[no-untyped-def]
+    n = vertices.shape[0]
+    axes = len(dims) + 1
     size = neighbours.shape[2]
     old = np.zeros(size, np.float32)
     new = np.zeros(size, np.float32)
     for p in range(n):
+        value = values[p]
         for k in range(axes):
-            old[vertices[p, k]] += weights[p, k] * values[p]
+            old[vertices[p, k]] += weights[p, k] * value
     for j in range(axes):
         before = neighbours[j, 0]
         behind = neighbours[j, 1]
