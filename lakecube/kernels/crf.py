@@ -9,8 +9,8 @@ What makes it fast, and what it costs in agreement:
 - Two classes need one channel: what is not water is land.
 - The spatial kernel on a regular grid is a separable Gaussian cut at 4 sigma, closer to the formula than a lattice.
 - The bilateral kernel works on *groups*: pixels of one small cell whose guide values fall into one bin, taken at their
-  mean. Cells and bins are fractions of the kernel's own widths (`GROUP_XY`, `GROUP_GUIDE`); with widths of 0 every pixel
-  is its own group. The lattice is built once and used in every iteration.
+  mean. Cells and bins are fractions of the kernel's own widths (`GROUP_XY`, `GROUP_GUIDE`); with a bin of 0 every
+  pixel is its own group. The lattice is built once and used in every iteration.
 - `exp` is a polynomial, in vector instructions, and the same on every machine.
 """
 
@@ -149,7 +149,7 @@ def gaussian_taps(sigma: float) -> np.ndarray:
 class _Bilateral:
     """The normalised bilateral kernel over groups of pixels."""
 
-    def __init__(self, guide, valid, sxy, group_xy, group_guide, origin):  # type: ignore[no-untyped-def]
+    def __init__(self, guide, valid, sxy, group_xy, group_guide, origin):
         cell = max(1, round(group_xy * sxy))
         groups = group(np.ascontiguousarray(guide, np.float32), valid, sxy, cell, group_guide, origin)
         self.ids = groups.ids
@@ -177,7 +177,7 @@ def group(
 
 
 @jit
-def _bins(guide, inverse, out):  # type: ignore[no-untyped-def]
+def _bins(guide, inverse, out):
     """One code per pixel of its bins in all bands."""
     bands, rows, columns = guide.shape
     for y in range(rows):
@@ -192,7 +192,7 @@ def _bins(guide, inverse, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _group(guide, valid, cell, width, top, left):  # type: ignore[no-untyped-def]
+def _group(guide, valid, cell, width, top, left):
     bands, rows, columns = guide.shape
     ids = np.zeros((rows, columns), np.int32)
     sums = np.empty((rows * columns, bands + 2), np.float32)
@@ -219,7 +219,7 @@ def _group(guide, valid, cell, width, top, left):  # type: ignore[no-untyped-def
                 for x in range(x0, x1):
                     if not valid[y, x]:
                         continue
-                    slot = 0
+                    slot = np.int64(0)
                     if width > 0:
                         code = binned[y - y0, x]
                         slot = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) & mask
@@ -247,7 +247,7 @@ def _group(guide, valid, cell, width, top, left):  # type: ignore[no-untyped-def
 
 
 @jit
-def _blur_row(image, y, taps, padded, row):  # type: ignore[no-untyped-def]
+def _blur_row(image, y, taps, padded, row):
     """Row y of the separable Gaussian of `image`; `padded` has len(taps) - 1 zeros on both sides."""
     rows, columns = image.shape
     reach = taps.size - 1
@@ -277,7 +277,7 @@ def _blur_row(image, y, taps, padded, row):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _norms(valid, taps, scale, share):  # type: ignore[no-untyped-def]
+def _norms(valid, taps, scale, share):
     """The spatial kernel's symmetric norm, and the normalised kernel applied to 1 everywhere."""
     rows, columns = valid.shape
     padded = np.zeros(columns + 2 * taps.size - 2, np.float32)
@@ -296,7 +296,7 @@ def _norms(valid, taps, scale, share):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _base(logit, share, weight, ids, all_ones, out):  # type: ignore[no-untyped-def]
+def _base(logit, share, weight, ids, all_ones, out):
     """The constant part of the two-class update."""
     weight = np.float32(weight)
     for y in range(logit.shape[0]):
@@ -305,7 +305,7 @@ def _base(logit, share, weight, ids, all_ones, out):  # type: ignore[no-untyped-
 
 
 @jit
-def _exp_row(row, whole, power):  # type: ignore[no-untyped-def]
+def _exp_row(row, whole, power):
     """exp of a row in place; `whole` is an int32 buffer and `power` its view as float32. Error 2e-7, relative."""
     for x in range(row.size):
         t = min(max(row[x], np.float32(-80.0)), np.float32(80.0)) * np.float32(1.4426950408889634)
@@ -324,7 +324,7 @@ def _exp_row(row, whole, power):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _vote_row(row, whole, power, scale, ids, q, votes, sums):  # type: ignore[no-untyped-def]
+def _vote_row(row, whole, power, scale, ids, q, votes, sums):
     """From the negative logits of a row to its probabilities and its votes."""
     _exp_row(row, whole, power)
     for x in range(row.size):
@@ -335,7 +335,7 @@ def _vote_row(row, whole, power, scale, ids, q, votes, sums):  # type: ignore[no
 
 
 @jit
-def _first(logit, scale, ids, q, votes, sums):  # type: ignore[no-untyped-def]
+def _first(logit, scale, ids, q, votes, sums):
     rows, columns = logit.shape
     row = np.empty(columns, np.float32)
     whole = np.empty(columns, np.int32)
@@ -347,7 +347,7 @@ def _first(logit, scale, ids, q, votes, sums):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _update(base, scale, ids, votes, taps, weight, messages, q, new_votes, sums):  # type: ignore[no-untyped-def]
+def _update(base, scale, ids, votes, taps, weight, messages, q, new_votes, sums):
     rows, columns = base.shape
     weight = np.float32(weight)
     padded = np.zeros(columns + 2 * taps.size - 2, np.float32)
@@ -362,7 +362,7 @@ def _update(base, scale, ids, votes, taps, weight, messages, q, new_votes, sums)
 
 
 @jit
-def _update_classes(unary, scale, ids, votes, taps, weight, messages, q, new_votes, sums):  # type: ignore[no-untyped-def]
+def _update_classes(unary, scale, ids, votes, taps, weight, messages, q, new_votes, sums):
     classes, rows, columns = unary.shape
     weight = np.float32(weight)
     padded = np.zeros(columns + 2 * taps.size - 2, np.float32)

@@ -23,7 +23,6 @@ import numpy as np
 
 from lakecube.kernels.jit import jit
 
-
 #: Points embedded together, so that the arithmetic runs in vector instructions.
 BLOCK = 256
 #: log2 of the vertices seen last that are looked up first; neighbours share most vertices, and this fits the L1 cache.
@@ -77,7 +76,7 @@ def _radix(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 @jit
-def _slot(code: int, table: np.ndarray, ids: np.ndarray) -> int:
+def _slot(code, table, ids):
     """The slot of an open-addressed table (ids from 1; 0 is free) that holds `code` or is free for it."""
     mask = ids.size - 1
     mixed = np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)
@@ -88,7 +87,7 @@ def _slot(code: int, table: np.ndarray, ids: np.ndarray) -> int:
 
 
 @jit
-def _embed(features, scale, radix, dims):  # type: ignore[no-untyped-def]
+def _embed(features, scale, radix, dims):
     """Vertices and weights of every point. `dims` has d members: a length the compiler knows."""
     n = features.shape[0]
     d = len(dims)
@@ -136,7 +135,7 @@ def _embed(features, scale, radix, dims):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _simplices(features, scale, radix, dims, share, ranks, starts):  # type: ignore[no-untyped-def]
+def _simplices(features, scale, radix, dims, share, ranks, starts):
     """For a block of points, one loop over the points per step: the shares of the vertices, the order of the
     coordinates and the code of the first vertex."""
     d = len(dims)
@@ -189,7 +188,7 @@ def _simplices(features, scale, radix, dims, share, ranks, starts):  # type: ign
 
 
 @jit
-def _grow(codes, count):  # type: ignore[no-untyped-def]
+def _grow(codes, count):
     more = np.zeros(codes.size * 2, np.int64)
     more[:count] = codes[:count]
     ids = np.zeros(more.size * 2, np.int32)
@@ -202,7 +201,7 @@ def _grow(codes, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _neighbours(codes, radix, table, ids):  # type: ignore[no-untyped-def]
+def _neighbours(codes, radix, table, ids):
     axes = radix.size
     out = np.zeros((axes, 2, codes.size), np.int32)
     all_radix = radix.sum()
@@ -217,7 +216,7 @@ def _neighbours(codes, radix, table, ids):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _filter(vertices, weights, neighbours, values, out, dims):  # type: ignore[no-untyped-def]
+def _filter(vertices, weights, neighbours, values, out, dims):
     n = vertices.shape[0]
     axes = len(dims) + 1
     size = neighbours.shape[2]
