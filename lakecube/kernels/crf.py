@@ -6,8 +6,8 @@ symmetrically and hold the pixel itself, as `pydensecrf2` does by default.
 
 What makes it fast, and what it costs in agreement:
 
-- Two classes need one channel: what is not water is land.
-- The spatial kernel on a regular grid is a separable Gaussian cut at 4 sigma, closer to the formula than a lattice.
+- Two classes need one channel: the vote of a pixel is 2 q - 1, between -1 for land and 1 for water.
+- The spatial kernel on a regular grid is a separable Gaussian cut at 3 sigma, closer to the formula than a lattice.
 - The bilateral kernel works on *groups*: pixels of one small cell whose guide values fall into one bin, taken at their
   mean. Cells and bins are fractions of the kernel's own widths (`GROUP_XY`, `GROUP_GUIDE`); with a bin of 0 every
   pixel is its own group. The lattice is built once and used in every iteration.
@@ -26,9 +26,9 @@ from lakecube.kernels.jit import jit
 #: Side of a group's cell, in sigmas of the bilateral kernel in space.
 GROUP_XY = 0.2
 #: Width of a group's bin, in sigmas of the bilateral kernel in each band of the guide.
-GROUP_GUIDE = 0.25
+GROUP_GUIDE = 0.2
 #: Reach of the separable Gaussian, in sigmas.
-CUT = 4.0
+CUT = 3.0
 
 
 class Potts(NamedTuple):
@@ -80,18 +80,14 @@ def mean_field(
     bare = np.ascontiguousarray(np.where(valid, logit, 0), np.float32)
     bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, group_xy, group_guide, origin)
     taps = gaussian_taps(potts.sxy_gaussian)
-    scale = np.empty(shape, np.float32)
-    share = np.empty(shape, np.float32)
-    _norms(valid, taps, scale, share)
-    base = np.empty(shape, np.float32)
-    _base(bare, share, potts.weight_gaussian, bilateral.ids, potts.weight_bilateral * bilateral.all_ones, base)
+    scale = _norm(valid, taps)
     q, votes, spare = np.empty((3, *shape), np.float32)
     sums = np.zeros(bilateral.norm.size, np.float32)
     _first(bare, scale, bilateral.ids, q, votes, sums)
     for _ in range(iterations):
-        messages = (2 * potts.weight_bilateral) * bilateral(sums)
+        messages = bilateral(sums, potts.weight_bilateral)
         sums = np.zeros_like(sums)
-        _update(base, scale, bilateral.ids, votes, taps, 2 * potts.weight_gaussian, messages, q, spare, sums)
+        _update(bare, scale, bilateral.ids, votes, taps, potts.weight_gaussian, messages, q, spare, sums)
         votes, spare = spare, votes
     if not valid.all():
         q[~valid] = 1 / (1 + np.exp(-np.clip(logit[~valid], -80, 80)))
@@ -108,8 +104,7 @@ def mean_field_classes(
     bare = np.ascontiguousarray(np.where(valid, unary, 0), np.float32)
     bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, group_xy, group_guide, origin)
     taps = gaussian_taps(potts.sxy_gaussian)
-    scale, share = np.empty((2, *valid.shape), np.float32)
-    _norms(valid, taps, scale, share)
+    scale = _norm(valid, taps)
     q, votes, spare = np.empty((3, *unary.shape), np.float32)
     messages = np.zeros((unary.shape[0], bilateral.norm.size), np.float32)
     sums = np.zeros_like(messages)
@@ -117,7 +112,7 @@ def mean_field_classes(
     for _ in range(iterations):
         votes, spare = spare, votes
         for k, total in enumerate(sums):
-            messages[k] = potts.weight_bilateral * bilateral(total)
+            messages[k] = bilateral(total, potts.weight_bilateral)
         sums = np.zeros_like(sums)
         _update_classes(bare, scale, bilateral.ids, votes, taps, potts.weight_gaussian, messages, q, spare, sums)
     if not valid.all():
@@ -154,26 +149,23 @@ class _Bilateral:
         groups = group(np.ascontiguousarray(guide, np.float32), valid, sxy, cell, group_guide, origin)
         self.ids = groups.ids
         self._lattice = permutohedral.build(groups.features)
-        norm = 1 / np.sqrt(self._lattice.filter(groups.counts) + np.float32(1e-20))
-        self.norm = np.concatenate([np.zeros(1, np.float32), norm])
-        #: The kernel applied to 1 everywhere, per group.
-        self.all_ones = self(np.concatenate([np.zeros(1, np.float32), groups.counts]))
+        ones = np.ones(groups.counts.size + 1, np.float32)
+        ones[1:] = self._lattice.filter(groups.counts, ones[1:])
+        self.norm = 1 / np.sqrt(ones + np.float32(1e-20))
 
-    def __call__(self, sums: np.ndarray) -> np.ndarray:
-        """The kernel applied to what a group's pixels sum to; both (1 + groups,), the first without meaning."""
+    def __call__(self, sums, weight):
+        """`weight` times the kernel applied to what a group's pixels sum to; both (1 + groups,), from group 1 on."""
         out = np.zeros_like(sums)
-        out[1:] = self._lattice.filter((sums * self.norm)[1:])
-        return out * self.norm
+        out[1:] = self._lattice.filter(sums[1:], self.norm[1:])
+        out *= np.float32(weight)
+        return out
 
 
 def group(
     guide: np.ndarray, valid: np.ndarray, sxy: float, cell: int, width: float, origin: tuple[int, int] = (0, 0)
 ) -> Groups:
     """Pixels of one square cell whose guide values fall into the same bins; `width` 0: every pixel alone. O(pixels)."""
-    ids, sums, counts = _group(guide, valid, cell, np.float32(width), origin[0], origin[1])
-    features = sums / counts[:, np.newaxis]
-    features[:, :2] /= np.float32(sxy)
-    return Groups(ids, features, counts)
+    return Groups(*_group(guide, valid, cell, np.float32(width), origin[0], origin[1], np.float32(1 / sxy)))
 
 
 @jit
@@ -192,7 +184,7 @@ def _bins(guide, inverse, out):
 
 
 @jit
-def _group(guide, valid, cell, width, top, left):
+def _group(guide, valid, cell, width, top, left, per_pixel):
     bands, rows, columns = guide.shape
     ids = np.zeros((rows, columns), np.int32)
     sums = np.empty((rows * columns, bands + 2), np.float32)
@@ -243,7 +235,14 @@ def _group(guide, valid, cell, width, top, left):
                         sums[mine - 1, b + 2] += guide[b, y, x]
             x0 = x1
         y0 = y1
-    return ids, sums[:count].copy(), counts[:count].copy()
+    features = np.empty((count, bands + 2), np.float32)
+    for i in range(count):
+        share = np.float32(1.0) / counts[i]
+        features[i, 0] = sums[i, 0] * share * per_pixel
+        features[i, 1] = sums[i, 1] * share * per_pixel
+        for b in range(2, bands + 2):
+            features[i, b] = sums[i, b] * share
+    return ids, features, counts[:count].copy()
 
 
 @jit
@@ -255,30 +254,56 @@ def _blur_row(image, y, taps, padded, row):
     here = image[y]
     for x in range(columns):
         middle[x] = here[x]
-    for k in range(1, taps.size):
-        tap = taps[k]
-        if y - k >= 0 and y + k < rows:
-            above = image[y - k]
-            below = image[y + k]
-            for x in range(columns):
-                middle[x] += tap * (above[x] + below[x])
-        elif y - k >= 0 or y + k < rows:
-            other = image[y - k] if y - k >= 0 else image[y + k]
-            for x in range(columns):
-                middle[x] += tap * other[x]
+    k = 1
+    while k < taps.size:
+        if y - k - 2 >= 0 and y + k + 2 < rows and k + 2 < taps.size:
+            _add_three(middle, image[y - k], image[y + k], image[y - k - 1], image[y + k + 1], image[y - k - 2],
+                       image[y + k + 2], taps[k], taps[k + 1], taps[k + 2])  # fmt: skip
+            k += 3
+            continue
+        for other in (y - k, y + k):
+            if 0 <= other < rows:
+                there = image[other]
+                for x in range(columns):
+                    middle[x] += taps[k] * there[x]
+        k += 1
     for x in range(columns):
         row[x] = middle[x]
-    for k in range(1, taps.size):
-        tap = taps[k]
+    k = 1
+    while k < taps.size:
         before = padded[reach - k : reach - k + columns]
         behind = padded[reach + k : reach + k + columns]
+        if k + 2 < taps.size:
+            _add_three(row, before, behind, padded[reach - k - 1 : reach - k - 1 + columns],
+                       padded[reach + k + 1 : reach + k + 1 + columns], padded[reach - k - 2 : reach - k - 2 + columns],
+                       padded[reach + k + 2 : reach + k + 2 + columns], taps[k], taps[k + 1], taps[k + 2])  # fmt: skip
+            k += 3
+            continue
         for x in range(columns):
-            row[x] += tap * (before[x] + behind[x])
+            row[x] += taps[k] * (before[x] + behind[x])
+        k += 1
 
 
 @jit
-def _norms(valid, taps, scale, share):
-    """The spatial kernel's symmetric norm, and the normalised kernel applied to 1 everywhere."""
+def _add_three(out, a, b, c, d, e, f, first, second, third):
+    """out += first (a + b) + second (c + d) + third (e + f), rows of one length, in one pass."""
+    for x in range(out.size):
+        out[x] += first * (a[x] + b[x]) + second * (c[x] + d[x]) + third * (e[x] + f[x])
+
+
+def _norm(valid: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """The spatial kernel's symmetric norm, float32 (y, x); 0 where there is no vote."""
+    if valid.all():
+        both = np.concatenate([taps[:0:-1], taps]).astype(float)
+        down, across = (np.convolve(np.ones(n), both)[taps.size - 1 :][:n] ** -0.5 for n in valid.shape)
+        return (down[:, np.newaxis] * across).astype(np.float32)
+    scale = np.empty(valid.shape, np.float32)
+    _norm_with_holes(valid, taps, scale)
+    return scale
+
+
+@jit
+def _norm_with_holes(valid, taps, scale):
     rows, columns = valid.shape
     padded = np.zeros(columns + 2 * taps.size - 2, np.float32)
     ones = np.empty((rows, columns), np.float32)
@@ -288,20 +313,7 @@ def _norms(valid, taps, scale, share):
     for y in range(rows):
         _blur_row(ones, y, taps, padded, scale[y])
         for x in range(columns):
-            scale[y, x] = ones[y, x] / np.sqrt(scale[y, x] + np.float32(1e-20)) if ones[y, x] else np.float32(0.0)
-    for y in range(rows):
-        _blur_row(scale, y, taps, padded, share[y])
-        for x in range(columns):
-            share[y, x] *= scale[y, x]
-
-
-@jit
-def _base(logit, share, weight, ids, all_ones, out):
-    """The constant part of the two-class update."""
-    weight = np.float32(weight)
-    for y in range(logit.shape[0]):
-        for x in range(logit.shape[1]):
-            out[y, x] = logit[y, x] - weight * share[y, x] - all_ones[ids[y, x]]
+            scale[y, x] = ones[y, x] / np.sqrt(scale[y, x] + np.float32(1e-20))
 
 
 @jit
@@ -329,9 +341,10 @@ def _vote_row(row, whole, power, scale, ids, q, votes, sums):
     _exp_row(row, whole, power)
     for x in range(row.size):
         q[x] = np.float32(1.0) / (np.float32(1.0) + row[x])
-        votes[x] = q[x] * scale[x]
+        row[x] = np.float32(2.0) * q[x] - np.float32(1.0)
+        votes[x] = row[x] * scale[x]
     for x in range(row.size):
-        sums[ids[x]] += q[x]
+        sums[ids[x]] += row[x]
 
 
 @jit
@@ -347,8 +360,8 @@ def _first(logit, scale, ids, q, votes, sums):
 
 
 @jit
-def _update(base, scale, ids, votes, taps, weight, messages, q, new_votes, sums):
-    rows, columns = base.shape
+def _update(logit, scale, ids, votes, taps, weight, messages, q, new_votes, sums):
+    rows, columns = logit.shape
     weight = np.float32(weight)
     padded = np.zeros(columns + 2 * taps.size - 2, np.float32)
     row = np.empty(columns, np.float32)
@@ -357,7 +370,7 @@ def _update(base, scale, ids, votes, taps, weight, messages, q, new_votes, sums)
     for y in range(rows):
         _blur_row(votes, y, taps, padded, row)
         for x in range(columns):
-            row[x] = -(base[y, x] + weight * scale[y, x] * row[x] + messages[ids[y, x]])
+            row[x] = -(logit[y, x] + weight * scale[y, x] * row[x] + messages[ids[y, x]])
         _vote_row(row, whole, power, scale[y], ids[y], q[y], new_votes[y], sums)
 
 

@@ -39,10 +39,14 @@ class Lattice(NamedTuple):
     neighbours: np.ndarray
     """int32 (d + 1, 2, M + 1): along each axis, the vertex before and behind; 0 where there is none."""
 
-    def filter(self, values: np.ndarray) -> np.ndarray:
-        """Splat, blur and slice float32 values (N,): a Gaussian sum up to a constant factor. O((N + M)·d)."""
+    def filter(self, values: np.ndarray, norm: np.ndarray | None = None) -> np.ndarray:
+        """Splat, blur and slice float32 values (N,): a Gaussian sum up to a constant factor. O((N + M)·d).
+
+        With `norm` (N,) values are multiplied by it before and after.
+        """
         out = np.empty_like(values)
-        _filter(self.vertices, self.weights, self.neighbours, values, out, (0,) * (self.weights.shape[1] - 1))
+        norm = np.ones_like(values) if norm is None else norm
+        _filter(self.vertices, self.weights, self.neighbours, values, norm, out, (0,) * (self.weights.shape[1] - 1))
         return out
 
 
@@ -59,8 +63,8 @@ def build(features: np.ndarray) -> Lattice:
 def _radix(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """int64 (d + 1,): what one step along each coordinate adds to a vertex' code (0 for the last, which is implied)."""
     d = features.shape[1]
-    low = features.min(axis=0).astype(float) * scale
-    spread = features.max(axis=0).astype(float) * scale - low
+    low, high = _bounds(features)
+    spread = (high - low) * scale
     # coordinate i is (sum of the scaled features from i on) - i * (scaled feature i - 1)
     ranges = [int(spread[i:].sum() + i * (spread[i - 1] if i else 0.0)) + 6 * (d + 2) for i in range(d)]
     radix = np.zeros(d + 1, np.int64)
@@ -73,6 +77,17 @@ def _radix(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
         radix[i] = step
         step *= extent
     return radix
+
+
+@jit
+def _bounds(features):
+    low = features[0].astype(np.float64)
+    high = low.copy()
+    for p in range(features.shape[0]):
+        for i in range(low.size):
+            low[i] = min(low[i], features[p, i])
+            high[i] = max(high[i], features[p, i])
+    return low, high
 
 
 @jit
@@ -216,14 +231,14 @@ def _neighbours(codes, radix, table, ids):
 
 
 @jit
-def _filter(vertices, weights, neighbours, values, out, dims):
+def _filter(vertices, weights, neighbours, values, norm, out, dims):
     n = vertices.shape[0]
     axes = len(dims) + 1
     size = neighbours.shape[2]
     old = np.zeros(size, np.float32)
     new = np.zeros(size, np.float32)
     for p in range(n):
-        value = values[p]
+        value = values[p] * norm[p]
         for k in range(axes):
             old[vertices[p, k]] += weights[p, k] * value
     for j in range(axes):
@@ -236,4 +251,4 @@ def _filter(vertices, weights, neighbours, values, out, dims):
         total = np.float32(0.0)
         for k in range(axes):
             total += weights[p, k] * old[vertices[p, k]]
-        out[p] = total
+        out[p] = total * norm[p]
