@@ -124,7 +124,9 @@ def refine(
     -----
     Chunks: any; best are multiples of `tile`. Law: tile-defined. Reach: tile + margin + blend. Lazy: one task per tile
     and chunk of dates, computed once whatever the chunks, and one per chunk. The work is
-    (1 + 2 · margin / tile)² that of the pixels: 2.2 × at the defaults, 1.5 × with ``tile=2048``.
+    (1 + 2 · margin / tile)² that of the pixels: 2.2 × at the defaults, 1.5 × with ``tile=2048``. Against one run on
+    the whole of a real picture, tiles of 256 px changed 0.56 % of the labels without a margin, 0.30 % with 40 px,
+    0.18 % with 80, 0.07 % with 240 (mean |ΔQ| 0.0007); ``python -m benchmarks.crf`` prints the table.
 
     References
     ----------
