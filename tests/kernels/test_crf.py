@@ -11,7 +11,7 @@ from scipy import ndimage
 from lakecube.kernels import crf, permutohedral
 
 #: Mean |ΔQ| between the lattice and the sum over all pairs, which the lattice approaches but does not reach.
-LATTICE_ERROR = 0.03
+LATTICE_ERROR = 0.01
 RGB = np.float32(13)
 
 
@@ -149,7 +149,7 @@ def test_many_classes_against_all_pairs(classes):
     expected = brute_force(unary, picture / RGB, valid, POTTS, 3)
     found = crf.mean_field_classes(unary, picture / RGB, valid, POTTS, 3)
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
-    assert np.abs(found.reshape(classes, -1) - expected).mean() < LATTICE_ERROR
+    assert np.abs(found.reshape(classes, -1) - expected).mean() < 1.5 * LATTICE_ERROR
 
 
 def test_one_channel_equals_two_classes():
