@@ -47,6 +47,12 @@ class WaterAccessor:
 
         return frequency(_has(self._dataset, "water_mask")["water_mask"])
 
+    def refine(self, guide: xr.Dataset | xr.DataArray | None = None, **parameters: Any) -> xr.DataArray:
+        """Outlines by a dense CRF, guided by the bands here or in `guide`: `lakecube.refine.crf.refine`."""
+        from lakecube.refine.crf import refine
+
+        return refine(self._dataset, self._dataset if guide is None else guide, **parameters)
+
     def to_zarr(self, path: Any, **options: Any) -> xr.Dataset:
         """Write the store: `lakecube.store.to_zarr`."""
         from lakecube.store import to_zarr

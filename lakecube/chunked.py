@@ -12,13 +12,14 @@ sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask._task_spec import List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.layers import ArrayValuesDep
 
@@ -242,3 +243,73 @@ def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
 def per_chunk(sizes: tuple[int, ...], values: list[Any]) -> ArrayValuesDep:
     """An argument of `blockwise` that hands chunk i of one dim ``values[i]``; each task carries only its own."""
     return ArrayValuesDep((sizes,), {(i,): value for i, value in enumerate(values)})
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One anchored tile along one dim: what it reads and what it gives, in pixels of the array."""
+
+    read: tuple[int, int]
+    gives: tuple[int, int]
+
+
+def tiles(
+    function: Callable[..., np.ndarray], join: Callable[..., np.ndarray], arrays: Sequence[da.Array],
+    rows: Mapping[int, Tile], columns: Mapping[int, Tile], *, dtype: Any, name: str, token: str,
+) -> da.Array:  # fmt: skip
+    """A lazy array that is defined on anchored, overlapping tiles: each tile is computed once, whatever the chunks.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(pieces, row, column)``: from every array cropped to what a tile reads, and the tile's keys in `rows`
+        and `columns`, to the array (time, y, x) that it gives.
+    join : callable
+        ``join(parts, rows, columns)``: from a list of (row, column, given array) in ascending order, and the
+        (start, stop) of a chunk, to the values of the chunk.
+    arrays : sequence of dask arrays
+        Dims (time, y, x), chunked alike along time, or (y, x). The result has the chunks of the first.
+    rows, columns : mapping
+        The tiles by their key; what they give covers the array.
+    """
+    first = arrays[0]
+    made, joined = f"{name}-tile-{token}", f"{name}-{token}"
+    tile_tasks: dict[Any, Task] = {}
+    block_tasks: dict[Any, Task] = {}
+    for t in range(first.numblocks[0]):
+        for i, row in rows.items():
+            for j, column in columns.items():
+                pieces = List(*(_piece(a, t, row.read, column.read) for a in arrays))
+                tile_tasks[made, t, i, j] = Task((made, t, i, j), function, pieces, i, j)
+        for a, y in enumerate(spans(first.chunks[1])):
+            for b, x in enumerate(spans(first.chunks[2])):
+                hit = [(i, j) for i in sorted(rows) for j in sorted(columns)
+                       if _meet(rows[i].gives, y) and _meet(columns[j].gives, x)]  # fmt: skip
+                parts = List(*(List(i, j, TaskRef((made, t, i, j))) for i, j in hit))
+                block_tasks[joined, t, a, b] = Task((joined, t, a, b), join, parts, List(*y), List(*x))
+    collections: list[Any] = list(arrays)
+    graph = HighLevelGraph.from_collections(made, tile_tasks, dependencies=collections)
+    layers = {**graph.layers, joined: MaterializedLayer(block_tasks)}
+    graph = HighLevelGraph(layers, {**graph.dependencies, joined: {made}})
+    return da.Array(graph, joined, first.chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+
+
+def _piece(array: da.Array, t: int, rows: tuple[int, int], columns: tuple[int, int]) -> Task:
+    """The task that crops the blocks of one array to a window."""
+    y, x = ([(k, span) for k, span in enumerate(spans(sizes))] for sizes in array.chunks[-2:])
+    y, x = [v for v in y if _meet(v[1], rows)], [v for v in x if _meet(v[1], columns)]
+    lead = (t,) if array.ndim == 3 else ()
+    blocks = List(*(List(*(TaskRef((array.name, *lead, a, b)) for b, _ in x)) for a, _ in y))
+    top, left = y[0][1][0], x[0][1][0]
+    window = List(rows[0] - top, rows[1] - top, columns[0] - left, columns[1] - left)
+    return Task(None, _crop, blocks, window)
+
+
+def _crop(blocks: list[list[np.ndarray]], window: Sequence[int]) -> np.ndarray:
+    top, bottom, left, right = window
+    whole = blocks[0][0] if len(blocks) == len(blocks[0]) == 1 else np.block(blocks)
+    return np.asarray(whole)[..., top:bottom, left:right]
+
+
+def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] < b[1] and b[0] < a[1]

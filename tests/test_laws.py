@@ -32,11 +32,13 @@ from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
+from lakecube.refine import crf
 from lakecube.series import occurrence
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
 ROOMS = ("lakecube.detect", "lakecube.refine", "lakecube.series", "lakecube.methods")
+SMALL_TILES = {"tile": 16, "margin": 6, "blend": 2, "sxy_gaussian": 1.0, "sxy_bilateral": 2.0}
 GIVEN = {"mndwi": 0.08, "awei_sh": 0.01}
 
 
@@ -102,6 +104,10 @@ CASES = [
     Case("lakecube.series.occurrence.count_by_year", lambda c: occurrence.count_by_year(mask_of(c))),
     Case("lakecube.series.occurrence.frequency", lambda c: occurrence.frequency(mask_of(c))),
     Case("lakecube.series.occurrence.frequency_by_year", lambda c: occurrence.frequency_by_year(mask_of(c))),
+]
+CASES += [
+    Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
+    Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
 ]
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=IDS)

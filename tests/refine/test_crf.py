@@ -1,0 +1,225 @@
+"""The tiled CRF: the same bits for every chunking, seams bounded by the margin, unknown stays unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+
+from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.names import UNKNOWN
+from lakecube.refine import crf
+from lakecube.refine.crf import refine
+from tests.kernels.test_crf import scene
+from tests.strategies import chunkings
+
+#: Kernels narrow enough that margins of several sigma fit small images.
+NARROW = {"sxy_bilateral": 6.0, "sxy_gaussian": 2.0}
+TILED = {"tile": 32, "margin": 18, **NARROW}
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Two dates of (probability, guide): 90 × 101 px at row 7, column 1003 of the absolute grid, with holes."""
+    shape = 90, 101
+    images = [scene(*shape, seed=seed, blur=2.0) for seed in (0, 1)]
+    coords = {"time": np.array(["2022-05-01", "2022-06-01"], "M8[ns]"),
+              "y": -10.0 * (np.arange(shape[0]) + 7.5), "x": 10.0 * (np.arange(shape[1]) + 1003.5)}  # fmt: skip
+    water = xr.DataArray(np.stack([p for _, p, _ in images]), coords, ("time", "y", "x"))
+    water[0, 20:40, 30:50] = np.nan
+    water[1, ::7, ::5] = np.nan
+    guide = xr.DataArray(np.stack([g for g, _, _ in images]), coords | {"band": ["blue", "green", "red"]},
+                         ("time", "band", "y", "x"))  # fmt: skip
+    return water, guide
+
+
+@pytest.fixture(scope="module")
+def refined(picture):
+    return refine(*picture, **TILED).compute()
+
+
+# --- chunks --------------------------------------------------------------------------------------------------------
+
+
+BY_HAND = [
+    {"time": 1, "y": -1, "x": -1},
+    {"time": 2, "y": (1, 88, 1), "x": (100, 1)},
+    {"time": 1, "y": 32, "x": 32},
+    {"time": (1, 1), "y": (25, 32, 33), "x": (21, 32, 32, 16)},
+    {"time": 1, "y": 13, "x": 17},
+]
+
+
+@pytest.mark.parametrize("chunks", BY_HAND, ids=str)
+def test_the_same_bits_for_every_chunking(picture, refined, chunks):
+    water, guide = picture
+    lazy = refine(water.chunk(chunks), guide.chunk({"y": 40, "x": 31}), **TILED)
+    assert lazy.chunks == water.chunk(chunks).chunks
+    xr.testing.assert_identical(lazy.compute(scheduler="synchronous"), refined)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(first=chunkings((2, 90, 101)), second=chunkings((2, 90, 101)))
+def test_random_chunks(picture, refined, first, second):
+    water, guide = picture
+    xr.testing.assert_identical(refine(water.chunk(first), guide.chunk(second), **TILED).compute(), refined)
+
+
+def test_nothing_is_computed_while_building(picture, no_compute):
+    water, guide = picture
+    lazy = refine(water.chunk(y=20), guide.chunk(y=20), output="labels", **TILED)
+    assert lazy.dtype == lazy.data._meta.dtype == np.uint8
+
+
+def test_each_tile_is_computed_once(picture, monkeypatch):
+    water, guide = picture
+    seen = []
+    inner = crf.refine_image
+
+    def counting(*args):
+        seen.append(1)
+        return inner(*args)
+
+    monkeypatch.setattr(crf, "refine_image", counting)
+    refine(water.chunk(y=7, x=9), guide, **TILED).compute(scheduler="synchronous")
+    tiles = len(range(7 // 32, 96 // 32 + 1)) * len(range(1003 // 32, 1103 // 32 + 1))
+    assert len(seen) == tiles * 2
+
+
+def test_two_requests_agree_beyond_the_reach(picture):
+    """A request that starts 5 px later and ends earlier: equal where no tile reads past either end."""
+    water, guide = picture
+    options = {"tile": 16, "margin": 8, "blend": 2, **NARROW}
+    whole = refine(water, guide, **options).compute()
+    part = {"y": slice(5, None), "x": slice(3, -4)}
+    cut = refine(water.isel(part), guide.isel(part), **options).compute()
+    reach = 16 + 8 + 2
+    inner = {"y": slice(reach, -reach), "x": slice(reach, -reach)}
+    assert cut.isel(inner).size
+    xr.testing.assert_identical(cut.isel(inner), whole.isel(part).isel(inner))
+
+
+# --- seams ---------------------------------------------------------------------------------------------------------
+
+
+#: Margin in sigmas of the bilateral kernel: bound on mean |ΔQ| against one run on the whole image.
+SEAMS = {0: 0.08, 1: 0.06, 2: 0.05, 3: 0.05}
+
+
+def seam_error(water, guide, margin, tile=64):
+    """Mean |ΔQ| and share of other labels, tiles against the whole image."""
+    sigma = NARROW["sxy_bilateral"]
+    whole = refine(water, guide, tile=4096, **NARROW).compute()
+    tiled = refine(water, guide, tile=tile, margin=round(margin * sigma), **NARROW).compute()
+    return float(np.abs(tiled - whole).mean()), float(((tiled > 0.5) != (whole > 0.5)).mean())
+
+
+def test_seams_shrink_with_the_margin():
+    guide, water, _ = scene(200, 200, 4, blur=2.0)
+    water, guide = xr.DataArray(water, dims=("y", "x")), xr.DataArray(guide, dims=("band", "y", "x"))
+    guide = guide.assign_coords(band=["blue", "green", "red"])
+    errors = {margin: seam_error(water, guide, margin)[0] for margin in SEAMS}
+    assert all(errors[margin] <= bound for margin, bound in SEAMS.items()), errors
+    assert errors[3] < errors[0]
+
+
+def test_one_tile_is_the_whole_image(picture):
+    water, guide = picture
+    by_hand = crf.CrfSettings(crf.crf.Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", 4096, 18, 4)
+    origin = 7 + 18, 1003 + 18
+    expected = crf.refine_image(water[0].values, guide[0].values / np.float32(13), by_hand, origin)
+    found = refine(water[0], guide[0], tile=4096, margin=18, **NARROW)
+    np.testing.assert_allclose(found.values, expected, atol=1e-4)
+
+
+# --- the unseen ----------------------------------------------------------------------------------------------------
+
+
+def test_unknown_stays_unknown_and_nothing_else_becomes_so(picture, refined):
+    np.testing.assert_array_equal(np.isnan(refined), np.isnan(picture[0]))
+    labels = refine(*picture, output="labels", **TILED).compute()
+    np.testing.assert_array_equal(labels == UNKNOWN, np.isnan(picture[0]))
+    assert labels.attrs["flag_meanings"] == "land water unknown"
+
+
+def test_what_the_guide_shows_under_unknown_pixels_does_not_matter(picture, refined):
+    water, guide = picture
+    wild = guide.where(water.notnull(), 255).astype(np.uint8).transpose(*guide.dims)
+    assert (wild != guide).any()
+    xr.testing.assert_identical(refine(water, wild, **TILED).compute(), refined)
+
+
+def test_a_pixel_without_guide_keeps_its_own(picture):
+    water, guide = picture
+    holed = guide.astype(np.float32)
+    holed[:, 1, 60:70, 10:20] = np.nan
+    found = refine(water, holed, scales=13.0, **TILED).compute()
+    own = {"y": slice(60, 70), "x": slice(10, 20)}
+    np.testing.assert_allclose(found.isel(own), water.isel(own), atol=1e-5)
+
+
+def test_masks_are_votes_with_a_confidence(picture):
+    water, guide = picture
+    mask = xr.where(water.isnull(), UNKNOWN, water > 0.5).astype(np.uint8)
+    as_probability = xr.where(mask == 1, 0.8, 0.2).where(mask != UNKNOWN).astype(np.float32)
+    a = refine(mask, guide, confidence=0.8, **TILED).compute()
+    b = refine(as_probability, guide, **TILED).compute()
+    np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+# --- what may be given ---------------------------------------------------------------------------------------------
+
+
+def test_the_accessor_takes_what_a_dataset_holds(cube):
+    extracted = cube.water.extract(probability=True)
+    found = extracted.water.refine(cube, **TILED)
+    xr.testing.assert_identical(found.compute(), refine(extracted.water_probability, cube, **TILED).compute())
+    both = cube.assign(water_mask=extracted.water_mask)
+    assert both.water.refine(output="labels", scales={"red": 0.03}, **TILED).dtype == np.uint8
+    with pytest.raises(InvalidInputError, match="extract first"):
+        cube.water.refine()
+
+
+def test_a_guide_without_dates_serves_all(picture):
+    water, guide = picture
+    single = refine(water, guide.isel(time=0, drop=True), **TILED).compute()
+    repeated = guide.isel(time=[0, 0]).assign_coords(time=guide.time)
+    xr.testing.assert_identical(single, refine(water, repeated, **TILED).compute())
+    one = refine(water[0], guide[0], **TILED)
+    assert one.dims == ("y", "x")
+    np.testing.assert_array_equal(one, single[0])
+
+
+def test_pydensecrf2_is_the_reference(picture):
+    pytest.importorskip("pydensecrf")
+    water, guide = picture
+    theirs = refine(water.fillna(0.5), guide, engine="pydensecrf2", **TILED)
+    ours = refine(water.fillna(0.5), guide, **TILED).compute()
+    assert np.abs(theirs.compute() - ours).mean() < 0.01
+    assert (np.isnan(refine(water, guide, engine="pydensecrf2", **TILED)) == water.isnull()).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tile": 0}, {"margin": -1}, {"blend": 100}, {"iterations": -1}, {"confidence": 1.0}, {"scales": 0.0},
+     {"sxy_bilateral": -1.0}, {"engine": "gpu"}, {"output": "mask"}],
+    ids=str,
+)  # fmt: skip
+def test_wrong_parameters_are_named(picture, wrong):
+    with pytest.raises(InvalidInputError):
+        refine(*picture, **(TILED | wrong))
+
+
+def test_wrong_inputs_are_named(picture):
+    water, guide = picture
+    with pytest.raises(MissingBandError, match="swir16"):
+        refine(water, guide, scales={"swir16": 0.02})
+    with pytest.raises(InvalidInputError, match="share"):
+        refine(water, guide.isel(y=slice(1, None)))
+    with pytest.raises(InvalidInputError, match="dates"):
+        refine(water[0], guide)
+    with pytest.raises(InvalidInputError, match="dims"):
+        refine(water.rename(x="lon"), guide)
+    with pytest.raises(InvalidInputError, match="probability or a mask"):
+        refine(water.astype(str), guide)
