@@ -27,7 +27,7 @@ def _pack(row, column):
 
 
 def lattice_index(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lattice row and column of superpixel ids (of orphans: of their first pixel), int64; nonsense for `NO_SUPERPIXEL`."""
+    """Lattice row and column of superpixel ids, int64; of an orphan those of its first pixel."""
     ids = np.asarray(ids, np.int64) & (ORPHAN - 1)
     return (ids >> 31) - SHIFT, (ids & (2**31 - 1)) - SHIFT
 

@@ -21,6 +21,8 @@ from lakecube.kernels.jit import jit, jit_inline
 
 #: The code of a pixel that belongs to no superpixel; the others are 0 to 8, own cell 4, in lattice order.
 NONE = 15
+#: A packed pair that no feature gives: the pixel has no part in any superpixel.
+INVALID = np.int32(-(2**31))
 #: Features are clipped to ± this many units (one unit is one step of CIELAB lightness, by default).
 LARGEST = 127.9
 _FAR = np.int32(2**30)
@@ -71,7 +73,7 @@ class Scaling:
 
 
 def slic_reach(step: int, iterations: int, enforce_connectivity: bool = True) -> int:
-    """How far, in pixels, a pixel may lie and still change a superpixel id: (2·iterations + 5)·step or 2·iterations·step.
+    """How far away, in pixels, a pixel can still change an id: (2·iterations + 5)·step, or 2·iterations·step.
 
     An iteration looks one cell away for centres, and a centre one cell away for its pixels. Joining fragments
     looks five cells further: from a pixel to its superpixel's cell (1), to a pixel beside a fragment of it (2), to that
@@ -259,14 +261,14 @@ def _means(sums, position, centres):
 
 
 def cluster(
-    pairs: np.ndarray, valid: np.ndarray, scaling: Scaling, anchor: tuple[int, int], iterations: int, threads: int = 1
+    pairs: np.ndarray, scaling: Scaling, anchor: tuple[int, int], iterations: int, threads: int = 1
 ) -> np.ndarray:
     """Codes (y, x) uint8 of paired features: which of the 3 × 3 cells around its own a pixel belongs to."""
     step = scaling.step
     origin_y, origin_x = anchor[0] % step, anchor[1] % step
-    rows, columns = valid.shape
+    rows, columns = pairs.shape[1:]
     cells = -(-(rows + origin_y) // step), -(-(columns + origin_x) // step)
-    codes = np.where(valid, np.uint8(4), np.uint8(NONE))
+    codes = np.where(pairs[0] == INVALID, np.uint8(NONE), np.uint8(4))
     shape = cells[0] + 2, cells[1] + 2, 2 * pairs.shape[0] + 3
     centres, offsets = np.zeros(shape, np.int32), scaling.offsets()
     edges = np.linspace(0, cells[0], min(threads, cells[0]) + 1).astype(int)
@@ -278,9 +280,9 @@ def cluster(
         return sums
 
     with ThreadPoolExecutor(len(bands)) as pool:
-        run = map if len(bands) == 1 else pool.map
         for t in range(iterations + 1):
-            parts = list(run(lambda part, t=t: sweep(part, t > 0, t < iterations), bands))
+            n = len(bands)
+            parts = list(pool.map(sweep, bands, [t > 0] * n, [t < iterations] * n))
             if t < iterations:
                 _means(sum(parts[1:], parts[0]), scaling.position, centres)
     return codes
@@ -337,21 +339,38 @@ def slic(
     scaling = Scaling.of(step, compactness, len(bands))
     if iterations != int(iterations) or iterations < 1:
         raise ValueError(f"iterations must be a whole number from 1, got {iterations!r}")
+    pairs = quantise(bands, scaling, scale, offset, mask)
+    return slic_quanta(pairs, scaling, anchor, int(iterations), enforce_connectivity, threads)
+
+
+def quantise(
+    bands: Sequence[np.ndarray], scaling: Scaling, scale: float, offset: float | Sequence[float],
+    mask: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Bands (y, x) as packed pairs of features: int32 (pairs, y, x), `INVALID` where a pixel has no part."""
     shape = bands[0].shape
     if len(shape) != 2 or any(band.shape != shape for band in bands):
         raise ValueError(f"bands must be 2-D (y, x) and alike, got shapes {[band.shape for band in bands]}")
     valid = np.ones(shape, np.bool_) if mask is None else np.array(mask, np.bool_)
     if valid.shape != shape:
         raise ValueError(f"the mask has shape {valid.shape}; {shape} is needed")
-    if 0 in shape:
-        return np.full(shape, NO_SUPERPIXEL, np.int64)
     pairs = np.zeros(((len(bands) + 1) // 2, *shape), np.int32)
     offsets = np.broadcast_to(np.asarray(offset, np.float64), len(bands)) * scaling.quanta
     limit, factor = np.float32(int(LARGEST * scaling.quanta)), np.float32(scale * scaling.quanta)
     for k, (band, shift) in enumerate(zip(bands, offsets, strict=True)):
         _pair_up(band, factor, np.float32(shift), limit, pairs[k // 2], k % 2, valid)
-    codes = cluster(pairs, valid, scaling, anchor, int(iterations), threads)
-    return _ids(codes, scaling.step, anchor, enforce_connectivity, threads)
+    pairs[0][~valid] = INVALID
+    return pairs
+
+
+def slic_quanta(
+    pairs: np.ndarray, scaling: Scaling, anchor: tuple[int, int], iterations: int, join: bool = True, threads: int = 1
+) -> np.ndarray:
+    """Superpixel ids, int64 (y, x), of packed features; see `slic`."""
+    if 0 in pairs.shape:
+        return np.full(pairs.shape[1:], NO_SUPERPIXEL, np.int64)
+    codes = cluster(pairs, scaling, anchor, iterations, threads)
+    return _ids(codes, scaling.step, anchor, join, threads)
 
 
 def _ids(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, threads: int) -> np.ndarray:
