@@ -108,36 +108,40 @@ def _join_runs(rows_at, start, label, columns, parent, size):
 
 @jit
 def _find_mains(n, label, parent, size, main, number):
-    """The main run of each label, and a number for the root of each fragment; how many fragments."""
+    """The main run of each label, the fragment's number of each run (−1: main, −2: of none); how many fragments."""
     for k in range(n):
         if label[k] >= 0 and parent[k] == k and (main[label[k]] < 0 or size[k] > size[main[label[k]]]):
             main[label[k]] = k
     fragments = 0
     for k in range(n):
-        number[k] = -1
-        if label[k] >= 0 and parent[k] == k and main[label[k]] != k:
+        if label[k] < 0:
+            number[k] = -2
+        elif main[label[k]] == parent[k]:
+            number[k] = -1
+        elif parent[k] == k:
             number[k] = fragments
             fragments += 1
+        else:
+            number[k] = number[parent[k]]  # the root comes first
     return fragments
 
 
 @jit_inline
-def _book(a, b, length, label, number, parent, cells, borders):
+def _book(a, b, length, label, number, cells, borders):
     """Book a border of run a with run b, if a is of a fragment and b of a main component."""
-    fragment = number[parent[a]]
-    if fragment >= 0 and label[b] >= 0 and number[parent[b]] < 0:
-        rows = label[b] // cells - label[a] // cells
-        columns = label[b] % cells - label[a] % cells
-        borders[fragment, rows * 7 + columns + 24] += length
+    if number[a] >= 0 and number[b] == -1:
+        away = np.uint32(label[b] - label[a] + 3 * cells + 3)  # rows · cells + columns, both from 0 to 6
+        rows = away // np.uint32(cells)
+        borders[number[a], rows * 7 + (away - rows * np.uint32(cells))] += length
 
 
 @jit
-def _measure_borders(rows_at, start, label, columns, parent, number, cells, borders):
+def _measure_borders(rows_at, start, label, columns, number, cells, borders):
     """Pixel edges that each fragment shares with main components, by their offset in the lattice (7 × 7)."""
     for i in range(rows_at.size - 1):
         for k in range(rows_at[i], rows_at[i + 1] - 1):
-            _book(k, k + 1, 1, label, number, parent, cells, borders)
-            _book(k + 1, k, 1, label, number, parent, cells, borders)
+            _book(k, k + 1, 1, label, number, cells, borders)
+            _book(k + 1, k, 1, label, number, cells, borders)
         if i == 0:
             continue
         a, b = rows_at[i - 1], rows_at[i]
@@ -147,8 +151,8 @@ def _measure_borders(rows_at, start, label, columns, parent, number, cells, bord
             b_end = start[b + 1] if b + 1 < b_stop else columns
             if label[a] != label[b]:
                 length = min(a_end, b_end) - max(start[a], start[b])
-                _book(a, b, length, label, number, parent, cells, borders)
-                _book(b, a, length, label, number, parent, cells, borders)
+                _book(a, b, length, label, number, cells, borders)
+                _book(b, a, length, label, number, cells, borders)
             a, b = a + (a_end <= b_end), b + (b_end <= a_end)
 
 
@@ -160,7 +164,7 @@ def joined_ids(codes, step, origin_y, origin_x, lattice_y, lattice_x, pixel_y, p
     O(pixels).
     """
     rows, columns = codes.shape
-    cells = (columns + origin_x + step - 1) // step + 2
+    cells = max((columns + origin_x + step - 1) // step + 2, 7)  # at least 7, so that offsets have one meaning
     cell_rows = (rows + origin_y + step - 1) // step + 2
     rows_at = np.empty(rows + 1, np.int64)
     start, label = np.empty(codes.size, np.int32), np.empty(codes.size, np.int32)  # only pages written to are real
@@ -171,12 +175,12 @@ def joined_ids(codes, step, origin_y, origin_x, lattice_y, lattice_x, pixel_y, p
     fragments = _find_mains(n, label, parent, size, main, number)
     borders = np.zeros((fragments, 49), np.int32)
     if fragments:
-        _measure_borders(rows_at, start, label, columns, parent, number, cells, borders)
+        _measure_borders(rows_at, start, label, columns, number, cells, borders)
     ids = np.empty(fragments, np.int64)
     for i in range(rows):
         for k in range(rows_at[i], rows_at[i + 1]):
             f = number[k]
-            if f < 0:
+            if f < 0 or parent[k] != k:
                 continue
             best = 0
             for b in range(1, 49):
@@ -192,7 +196,8 @@ def joined_ids(codes, step, origin_y, origin_x, lattice_y, lattice_x, pixel_y, p
             here = label[k]
             value = np.int64(-1)
             if here >= 0:
-                f = number[parent[k]]
+                f = number[k]
                 value = ids[f] if f >= 0 else _pack(here // cells + lattice_y - 1, here % cells + lattice_x - 1)
-            row[start[k] : stop] = value
+            for j in range(start[k], stop):
+                row[j] = value
     return fragments

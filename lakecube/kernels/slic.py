@@ -172,34 +172,53 @@ def _spread_candidates(centres, r, c0, c1, origin, x0, x1, step, span, g, base):
 
 
 @jit
-def _sum_row(row, codes, r, c0, c1, origin, x0, y, step, sums):
-    """Add one row of pixels (row: pairs, width) to the sums of their superpixels, run by run."""
-    pairs = row.shape[0]
-    columns = codes.size
-    for c in range(c0, c1):
-        j, stop = max(c * step - origin, 0), min((c + 1) * step - origin, columns)
-        while j < stop:
-            code, first = codes[j], j
-            j += 1
-            while j < stop and codes[j] == code:
-                j += 1
-            if code == NONE:
-                continue
-            di, dj = code // 3, code % 3
-            total = sums[r + di, c + dj]
-            for p in range(pairs):
-                f = row[p]
-                a, b = np.int32(0), np.int32(0)
-                for i in range(first, j):
-                    a += np.int16(f[i])
-                    b += f[i] >> 16
-                total[2 * p] += a
-                total[2 * p + 1] += b
-            n = j - first
-            x = first + origin - (c + dj - 1) * step
-            total[2 * pairs] += n * x + (n * (n - 1)) // 2
-            total[2 * pairs + 1] += n * (y - (di - 1) * step)
-            total[2 * pairs + 2] += n
+def _sum_cell(pairs, codes, i0, i1, j0, j1, y, x, table):
+    """Sums by code of a part of one cell, into table (quantities, 4, 16) int64; `y`, `x`: place of its first pixel.
+
+    Two sums share an int64, and four tables take turns, so that one pixel need not wait for the one before it.
+    """
+    n_pairs = pairs.shape[0]
+    table[:] = 0
+    for i in range(i0, i1):
+        for p in range(n_pairs):
+            row, sums = pairs[p, i], table[p]
+            for j in range(j0, j1):
+                value = row[j]
+                sums[np.uintp(j & 3), np.uintp(codes[i, j])] += (np.int64(value >> 16) << 32) + np.int64(np.int16(value))
+        counts = table[n_pairs]
+        place = (np.int64(1) << 48) + (np.int64(i - i0 + y) << 24) + x - j0
+        for j in range(j0, j1):
+            counts[np.uintp(j & 3), np.uintp(codes[i, j])] += place + j
+
+
+@jit
+def _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, sums):
+    """Add the pixels of one row of cells (image rows `first` to `stop`) to the sums of their superpixels."""
+    n_pairs = pairs.shape[0]
+    columns = codes.shape[1]
+    table = np.empty((n_pairs + 1, 4, 16), np.int64)
+    height = stop - first if step <= 128 else 1  # as many pixels as three sums in one int64 can hold
+    for c in range(sums.shape[1] - 2):
+        j0, j1 = max(c * step - origin_x, 0), min((c + 1) * step - origin_x, columns)
+        for i0 in range(first, stop, height):
+            i1 = min(i0 + height, stop)
+            _sum_cell(pairs, codes, i0, i1, j0, j1, i0 + origin_y - r * step, j0 + origin_x - c * step, table)
+            for k in range(9):
+                n, y, x = np.int64(0), np.int64(0), np.int64(0)
+                for t in range(4):
+                    packed = table[n_pairs, t, k]
+                    n, y, x = n + (packed >> 48), y + ((packed >> 24) & 0xFFFFFF), x + (packed & 0xFFFFFF)
+                if n == 0:
+                    continue
+                total = sums[r + k // 3, c + k % 3]
+                for p in range(n_pairs):
+                    for t in range(4):
+                        low = np.int64(np.int32(table[p, t, k] & 0xFFFFFFFF))
+                        total[2 * p] += low
+                        total[2 * p + 1] += (table[p, t, k] - low) >> 32
+                total[2 * n_pairs] += x - n * (k % 3 - 1) * step
+                total[2 * n_pairs + 1] += y - n * (k // 3 - 1) * step
+                total[2 * n_pairs + 2] += n
 
 
 @jit
@@ -239,8 +258,7 @@ def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, s
                 for j in range(n):
                     code[j] = code[j] if code[j] == NONE else np.uint8(best[j] & 15)
         if sums.size:
-            for i in range(first, stop):
-                _sum_row(pairs[:, i], codes[i], r, 0, cells, origin_x, 0, i + origin_y - r * step, step, sums)
+            _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, sums)
 
 
 @jit
