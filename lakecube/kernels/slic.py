@@ -222,8 +222,27 @@ def _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, su
 
 
 @jit
-def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, sums):
-    """Give the pixels of the rows of cells r0 to r1 to their nearest centres (in place), and sum them there."""
+def _move(pairs, i, j, r, code, sign, y, origin_x, step, sums):
+    """Add (sign 1) or take away (−1) one pixel of row r of cells, `y` pixels below its top."""
+    n_pairs = pairs.shape[0]
+    c = (j + origin_x) // step
+    total = sums[r + code // 3, c + code % 3]
+    for p in range(n_pairs):
+        value = pairs[p, i, j]
+        total[2 * p] += sign * np.int16(value)
+        total[2 * p + 1] += sign * (value >> 16)
+    total[2 * n_pairs] += sign * (j + origin_x - (c + code % 3 - 1) * step)
+    total[2 * n_pairs + 1] += sign * (y - (code // 3 - 1) * step)
+    total[2 * n_pairs + 2] += sign
+
+
+@jit
+def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, add, sums):
+    """Give the pixels of the rows of cells r0 to r1 to their nearest centres (in place), and sum them there.
+
+    With `add` 0 nothing is summed; with 1 all pixels are added to `sums`; with 2 only those that moved, which are
+    taken away where they were: after a few iterations that is one in many.
+    """
     n_pairs, rows = pairs.shape[0], pairs.shape[1]
     columns = codes.shape[1]
     step = offsets.size - 1
@@ -233,7 +252,7 @@ def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, s
     g = np.empty((9, n_pairs + 1, width), np.int32)
     base = np.empty((9, width), np.int32)
     x, xy = np.empty(width, np.int32), np.empty(width, np.int32)
-    best, total = np.empty(width, np.int32), np.empty(width, np.int32)
+    best, total, found = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.uint8)
     for r in range(r0, r1):
         first, stop = max(r * step - origin_y, 0), min((r + 1) * step - origin_y, rows)
         for c0 in range(0, cells, group) if assign else range(0):
@@ -244,9 +263,9 @@ def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, s
             for j in range(n):
                 x[j] = 16 * offsets[(x0 + j + origin_x) % step]
             for i in range(first, stop):
-                y = np.int32(offsets[i + origin_y - r * step] << 20)
+                high = np.int32(offsets[i + origin_y - r * step] << 20)
                 for j in range(n):
-                    xy[j] = x[j] | y
+                    xy[j] = x[j] | high
                     best[j] = _WORST
                 if n_pairs == 1:
                     _nearest_one(n, pairs[0, i, x0:x1], xy, g, base, best)
@@ -256,8 +275,16 @@ def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, s
                     _nearest_many(n, pairs[:, i, x0:x1], xy, g, base, best, total)
                 code = codes[i, x0:x1]
                 for j in range(n):
-                    code[j] = code[j] if code[j] == NONE else np.uint8(best[j] & 15)
-        if sums.size:
+                    found[j] = code[j] if code[j] == NONE else np.uint8(best[j] & 15)
+                if add == 2:
+                    for j in range(n):
+                        if found[j] != code[j]:
+                            y = i + origin_y - r * step
+                            _move(pairs, i, x0 + j, r, code[j], -1, y, origin_x, step, sums)
+                            _move(pairs, i, x0 + j, r, found[j], 1, y, origin_x, step, sums)
+                for j in range(n):
+                    code[j] = found[j]
+        if add == 1:
             _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, sums)
 
 
@@ -292,17 +319,21 @@ def cluster(
     edges = np.linspace(0, cells[0], min(threads, cells[0]) + 1).astype(int)
     bands = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
-    def sweep(part: tuple[int, int], assign: bool, add: bool) -> np.ndarray:
+    def sweep(part: tuple[int, int], assign: bool, add: int) -> np.ndarray:
         sums = np.zeros(shape if add else (0, 0, 0), np.int64)
-        _sweep(pairs, codes, centres, offsets, origin_y, origin_x, *part, assign, sums)
+        _sweep(pairs, codes, centres, offsets, origin_y, origin_x, *part, assign, add, sums)
         return sums
 
+    sums = np.zeros(shape, np.int64)
     with ThreadPoolExecutor(len(bands)) as pool:
         for t in range(iterations + 1):
-            n = len(bands)
-            parts = list(pool.map(sweep, bands, [t > 0] * n, [t < iterations] * n))
-            if t < iterations:
-                _means(sum(parts[1:], parts[0]), scaling.position, centres)
+            add = 0 if t == iterations else 1 if t < 2 else 2
+            parts = list(pool.map(sweep, bands, [t > 0] * len(bands), [add] * len(bands)))
+            if add == 1:
+                sums[:] = 0
+            if add:
+                sums += sum(parts[1:], parts[0])
+                _means(sums, scaling.position, centres)
     return codes
 
 
