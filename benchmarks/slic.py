@@ -1,4 +1,4 @@
-"""``python -m benchmarks.slic [--side N] [--repeats N]``: SLIC against scikit-image, same image, same parameters, one run.
+"""``python -m benchmarks.slic [--side N] [--repeats N]``: SLIC against scikit-image, same image and parameters.
 
 2048² pixels, 3 bands, about 2,800 superpixels, 10 iterations. The sides take turns, the best run of each counts.
 """

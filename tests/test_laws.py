@@ -305,9 +305,10 @@ def test_names_of_tasks_are_deterministic(case, cube):
 def test_dates_out_of_order_are_each_their_own(case, cube):
     """What is known per date does not depend on its neighbours in time."""
     order = [2, 0, 1]
-    forward, shuffled = case.call(cube.chunk({"time": 1})).compute(), case.call(
-        cube.isel(time=order).chunk({"time": 1})
-    ).compute()
+    forward, shuffled = (
+        case.call(cube.chunk({"time": 1})).compute(),
+        case.call(cube.isel(time=order).chunk({"time": 1})).compute(),
+    )
     if "time" in forward.dims and forward.sizes["time"] == 3:
         assert_same_bits(shuffled.sortby("time"), forward)
     else:
@@ -324,9 +325,7 @@ def test_otsu_per_chunk_breaks_the_law(cube):
         limit = threshold.threshold(block, "otsu")["threshold"].isel(index=0).values[:, None, None]
         return (indices.index(block, "mndwi") > limit).astype("uint8")
 
-    parts = [
-        chunkwise(lazy.isel(y=slice(y, y + 20), x=slice(x, x + 22)).compute()) for y in (0, 20) for x in (0, 22)
-    ]
+    parts = [chunkwise(lazy.isel(y=slice(y, y + 20), x=slice(x, x + 22)).compute()) for y in (0, 20) for x in (0, 22)]
     joined = xr.combine_by_coords([p.rename("wet").to_dataset() for p in parts])["wet"].sortby("y", ascending=False)
     whole = chunkwise(cube.isel(time=[0]))
     assert (joined.values != whole.sortby("y", ascending=False).values).any()

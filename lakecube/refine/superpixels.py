@@ -17,12 +17,15 @@ from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.io.lazy import window_of
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.kernels.slic import Scaling, quantise, slic_quanta, slic_reach
+from lakecube.kernels.slic import slic_quanta
+from lakecube.kernels.slic_quanta import Scaling, quantise, slic_reach
 from lakecube.names import BANDS, TIME, X, Y
 
 BAND = "band"
 #: Pixels between seeds, unless told otherwise.
 STEP = 16
+
+
 @dataclass(frozen=True)
 class _Settings:
     scaling: Scaling

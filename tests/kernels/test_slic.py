@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from lakecube.kernels.fragments import NO_SUPERPIXEL, ORPHAN, SHIFT, lattice_index
-from lakecube.kernels.slic import LARGEST, Scaling, slic, slic_reach
+from lakecube.kernels.slic import slic
+from lakecube.kernels.slic_quanta import LARGEST, Scaling, slic_reach
 
 
 def picture(shape, seed=0, bands=3, smooth=2.0):

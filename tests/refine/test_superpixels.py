@@ -17,7 +17,8 @@ from lakecube import chunked
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.kernels.slic import slic, slic_reach
+from lakecube.kernels.slic import slic
+from lakecube.kernels.slic_quanta import slic_reach
 from lakecube.names import LAND, UNKNOWN, WATER
 from lakecube.refine.majority import CHANGES, majority, superpixel_statistics
 from lakecube.refine.superpixels import superpixels
