@@ -145,15 +145,14 @@ def _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, su
 def _move(pairs, i, j, r, code, sign, y, origin_x, step, sums):
     """Add (sign 1) or take away (−1) one pixel of row r of cells, `y` pixels below its top."""
     n_pairs = pairs.shape[0]
-    c = (j + origin_x) // step
-    total = sums[r + code // 3, c + code % 3]
+    row, column = np.uintp(r + code // 3), np.uintp((j + origin_x) // step + code % 3)
     for p in range(n_pairs):
         value = pairs[p, i, j]
-        total[2 * p] += sign * np.int16(value)
-        total[2 * p + 1] += sign * (value >> 16)
-    total[2 * n_pairs] += sign * (j + origin_x - (c + code % 3 - 1) * step)
-    total[2 * n_pairs + 1] += sign * (y - (code // 3 - 1) * step)
-    total[2 * n_pairs + 2] += sign
+        sums[row, column, 2 * p] += sign * np.int16(value)
+        sums[row, column, 2 * p + 1] += sign * (value >> 16)
+    sums[row, column, 2 * n_pairs] += sign * (j + origin_x - (np.intp(column) - 1) * step)
+    sums[row, column, 2 * n_pairs + 1] += sign * (y - (code // 3 - 1) * step)
+    sums[row, column, 2 * n_pairs + 2] += sign
 
 
 @jit
