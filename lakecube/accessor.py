@@ -53,6 +53,12 @@ class WaterAccessor:
 
         return refine(self._dataset, self._dataset if guide is None else guide, **parameters)
 
+    def superpixels(self, **parameters: Any) -> xr.DataArray:
+        """Superpixels by SLIC: `lakecube.refine.superpixels.superpixels`."""
+        from lakecube.refine.superpixels import superpixels
+
+        return superpixels(self._dataset, **parameters)
+
     def to_zarr(self, path: Any, **options: Any) -> xr.Dataset:
         """Write the store: `lakecube.store.to_zarr`."""
         from lakecube.store import to_zarr

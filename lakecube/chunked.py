@@ -20,6 +20,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask._task_spec import List, Task, TaskRef
+from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.layers import ArrayValuesDep
 
@@ -105,7 +106,8 @@ def with_halo(array: da.Array, reach: int) -> da.Array:
     if reach == 0:
         return array
     check_chunks(array, reach)
-    depth = dict.fromkeys(range(array.ndim), 0) | {array.ndim - 2: reach, array.ndim - 1: reach}
+    depth = dict.fromkeys(range(array.ndim), 0)
+    depth |= {axis: reach for axis in (array.ndim - 2, array.ndim - 1) if array.numblocks[axis] > 1}
     return da.overlap.overlap(array, depth=depth, boundary="none", allow_rechunk=False)
 
 
@@ -136,6 +138,44 @@ def enough_chunks(dataset: xr.Dataset, reach: int) -> xr.Dataset:
         if dim in ("y", "x") and len(sizes) > 1 and min(sizes) < reach:
             merged[dim] = _merge_small(sizes, reach)
     return dataset.chunk(merged) if merged else dataset
+
+
+def alike(dataset: xr.Dataset, dims: tuple[str, ...], reach: int) -> xr.Dataset:
+    """All variables with the same dims, on Dask, with equal chunks of which none along y and x is smaller than `reach`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a variable has other dims than these.
+    """
+    for name, variable in dataset.data_vars.items():
+        if set(variable.dims) - set(dims):
+            raise InvalidInputError(f"{name} has dims {variable.dims}; {dims} are needed")
+    lengths = {dim: dataset.sizes[dim] for dim in dims}
+    variables = {}
+    for name in dataset.data_vars:
+        array = dataset.variables[name].set_dims(lengths).transpose(*dims)
+        variables[name] = array if isinstance(array.data, da.Array) else array.chunk(dict.fromkeys(dims[:-2], 1))
+    return enough_chunks(xr.Dataset(variables, coords=dataset.coords).unify_chunks(), reach)
+
+
+def windowed(
+    function: Callable[..., Any], arrays: Sequence[da.Array], indices: Sequence[str], reach: int, *, dtype: Any,
+    name: str, **kwargs: Any,
+) -> da.Array:  # fmt: skip
+    """`function` on each block (t, y, x) with its halo of `reach` pixels.
+
+    It is called with the spans of rows and columns of the block itself, the blocks with their halo (clipped at the
+    edge of the image), ``shape=`` of the image, ``reach=`` and the keywords; it returns the block without halo.
+    """
+    sizes = arrays[0].chunks[-2:]
+    rows, columns = (per_chunk(s, spans(s)) for s in sizes)
+    pairs = [v for a, index in zip(arrays, indices, strict=True) for v in (with_halo(a, reach), index)]
+    return blockwise(
+        function, "tyx", rows, "y", columns, "x", *pairs, dtype=dtype, name=name, concatenate=True,
+        token=tokenize([a.name for a in arrays], reach, kwargs), adjust_chunks={"y": sizes[0], "x": sizes[1]},
+        shape=arrays[0].shape[-2:], reach=reach, **kwargs,
+    )  # fmt: skip
 
 
 def _merge_small(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:

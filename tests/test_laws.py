@@ -32,7 +32,7 @@ from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
-from lakecube.refine import crf
+from lakecube.refine import crf, majority, superpixels
 from lakecube.series import occurrence
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
@@ -80,6 +80,11 @@ def mask_of(cube):
     return wet.where(cube["observation"] == OBSERVATION["clear"], np.uint8(255)).astype("uint8")
 
 
+def cells_of(cube):
+    """Superpixels so small that a chunk can be smaller than the image."""
+    return superpixels.superpixels(cube, step=2, iterations=1)
+
+
 CASES = [
     Case("lakecube.detect.observe.checked", observe.checked),
     Case("lakecube.detect.observe.checked", lambda c: observe.checked(c.where(c["x"] > c["x"][0])), "floats"),
@@ -100,6 +105,17 @@ CASES = [
     ),
     Case("lakecube.methods.fusion.extract", lambda c: fusion.extract(c, threshold="otsu")),
     Case("lakecube.methods.extract", lambda c: methods.extract(c, composite="month", rules="paper")),
+    Case("lakecube.refine.superpixels.superpixels", lambda c: superpixels.superpixels(c, step=3, iterations=1)),
+    Case(
+        "lakecube.refine.superpixels.superpixels",
+        lambda c: superpixels.superpixels(c, step=4, iterations=2, colour="cielab", enforce_connectivity=False),
+        "cielab",
+    ),
+    Case("lakecube.refine.majority.majority", lambda c: majority.majority(mask_of(c), cells_of(c))),
+    Case(
+        "lakecube.refine.majority.superpixel_statistics",
+        lambda c: majority.superpixel_statistics(c["green"], cells_of(c)),
+    ),
     Case("lakecube.series.occurrence.count", lambda c: occurrence.count(mask_of(c))),
     Case("lakecube.series.occurrence.count_by_year", lambda c: occurrence.count_by_year(mask_of(c))),
     Case("lakecube.series.occurrence.frequency", lambda c: occurrence.frequency(mask_of(c))),

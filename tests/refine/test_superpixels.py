@@ -1,0 +1,247 @@
+"""Superpixels of cubes and arrays, majority fusion and statistics: requests agree, unknown stays unknown, quality."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import binary_dilation, gaussian_filter
+from skimage.color import rgb2lab
+from skimage.segmentation import find_boundaries
+from skimage.segmentation import slic as skimage_slic
+
+from lakecube import chunked
+from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.kernels.lab import rgb_to_lab
+from lakecube.kernels.mosaic import IS_JUDGED
+from lakecube.kernels.slic import slic
+from lakecube.kernels.slic_quanta import slic_reach
+from lakecube.names import LAND, UNKNOWN, WATER
+from lakecube.refine.majority import CHANGES, majority, superpixel_statistics
+from lakecube.refine.superpixels import superpixels
+from tests.strategies import chunks_of
+
+
+def image(shape=(90, 96), seed=0, corner=(700000.0, 2900000.0)):
+    """Three bands of reflectance on a 10 m lattice, with holes."""
+    rng = np.random.default_rng(seed)
+    ground = gaussian_filter(rng.normal(size=(3, *shape)), (0, 3, 3))
+    values = (0.15 + 0.08 * ground / ground.std() + rng.normal(0, 0.01, ground.shape)).astype(np.float32)
+    values[:, 30:40, 50:53] = np.nan
+    coords = {
+        "band": ["green", "nir", "swir16"],
+        "y": corner[1] - 10 * (np.arange(shape[0]) + 0.5),
+        "x": corner[0] + 10 * (np.arange(shape[1]) + 0.5),
+    }
+    return xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
+
+
+@settings(max_examples=8, deadline=None)
+@given(rows=chunks_of(90), columns=chunks_of(96), join=st.booleans())
+def test_any_chunks_give_the_same_bits(rows, columns, join):
+    whole = superpixels(image(), step=4, iterations=2, enforce_connectivity=join)
+    cut = superpixels(image().chunk({"y": rows, "x": columns}), step=4, iterations=2, enforce_connectivity=join)
+    xr.testing.assert_identical(cut.compute(scheduler="threads"), whole.compute())
+
+
+def test_chunks_as_small_as_the_reach_are_kept_and_smaller_ones_merged():
+    reach = slic_reach(2, 2)
+    kept = superpixels(image().chunk({"y": reach, "x": reach}), step=2, iterations=2)
+    assert kept.chunks == ((18, 18, 18, 18, 18), (18, 18, 18, 18, 24))
+    merged = superpixels(image().chunk({"y": 7, "x": reach - 1}), step=2, iterations=2)
+    assert min(merged.chunks[0]) >= reach
+    assert min(merged.chunks[1]) >= reach
+    xr.testing.assert_identical(kept.compute(), merged.compute())
+    with pytest.raises(InvalidInputError, match="reach"):
+        chunked.with_halo(image().chunk({"y": 7, "x": 30}).data, reach)
+
+
+def test_two_requests_agree_beyond_the_reach():
+    whole = image((130, 140))
+    reach = slic_reach(3, 3)
+    a = superpixels(whole[:, :110, :115], step=3, iterations=3)
+    b = superpixels(whole[:, 13:, 22:].chunk({"y": 40, "x": 40}), step=3, iterations=3)
+    inside = {"y": slice(13 + reach, 110 - reach), "x": slice(22 + reach, 115 - reach)}
+    common = whole.isel(band=0, drop=True)[inside]
+    assert common.size > 800
+    xr.testing.assert_equal(a.sel(y=common.y, x=common.x), b.sel(y=common.y, x=common.x).compute())
+
+
+def test_nothing_is_computed_while_building(no_compute):
+    lazy = image().chunk({"y": 50, "x": 50})
+    labels = superpixels(lazy, step=4, iterations=2)
+    mask = (lazy.isel(band=0) > 0.2).astype("uint8")
+    assert majority(mask, labels).water_mask.dtype == np.uint8
+    assert superpixel_statistics(lazy.isel(band=0), labels)["mean"].dtype == np.float32
+
+
+def test_arrays_datasets_and_the_kernel_agree(cube):
+    array = image()
+    plain = superpixels(array.values, step=5, compactness=7)
+    expected = slic(array.values, 5, compactness=7, scale=200, offset=-50)
+    np.testing.assert_array_equal(plain, expected)
+    moved = superpixels(array.drop_vars(["y", "x"]), step=5, compactness=7)
+    np.testing.assert_array_equal(moved, expected)
+    one = superpixels(array.isel(band=0, drop=True), step=5)
+    np.testing.assert_array_equal(one, superpixels(array[:1], step=5))
+    dated = superpixels(cube, step=5)
+    assert dated.dims == ("time", "y", "x")
+    np.testing.assert_array_equal(dated[1], cube.isel(time=1).water.superpixels(step=5))
+    np.testing.assert_array_equal(dated, superpixels(cube, step=5, bands=["green", "nir", "swir16"]))
+    assert (dated.values[~IS_JUDGED[cube.observation.values]] == -1).all()
+    assert (dated.values >= 0).any()
+
+
+def test_masks_and_numbers_of_segments():
+    array = image()
+    part = xr.zeros_like(array[0], bool)
+    part[:, :48] = True
+    labels = superpixels(array, step=4, mask=part)
+    assert (labels[:, 48:] == -1).all()
+    assert (labels[:, :48].values >= 0).sum() == 90 * 48
+    assert superpixels(array, n_segments=90 * 96 // 64).attrs["step"] == 8
+
+
+def test_cielab_is_that_of_scikit_image():
+    rgb = np.random.default_rng(0).random((3, 40, 50)).astype(np.float32)
+    rgb[:, 0] = 0
+    rgb[:, 1] = 1
+    expected = rgb2lab(rgb, channel_axis=0)
+    assert np.abs(rgb_to_lab(*rgb) - expected).max() < 0.1
+    assert np.abs(rgb_to_lab(*(rgb / 2), 2.0) - expected).max() < 0.1
+    rgb[1, 5, 5] = np.nan
+    assert np.isnan(rgb_to_lab(*rgb)[:, 5, 5]).all()
+
+
+# --- majority and statistics ---------------------------------------------------------------------------------------
+
+
+def naive_majority(mask, labels, share):
+    out, change = mask.copy(), np.zeros_like(mask)
+    for name in np.unique(labels[labels >= 0]):
+        here = (labels == name) & (mask <= 1)
+        wet, n = int(mask[here].sum()), int(here.sum())
+        if wet > share * n:
+            out[here] = WATER
+        elif n - wet > share * n:
+            out[here] = LAND
+        else:
+            change[here] = CHANGES["undecided"]
+    change[(out == WATER) & (mask == LAND)] = CHANGES["became_water"]
+    change[(out == LAND) & (mask == WATER)] = CHANGES["became_land"]
+    return out, change
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+@pytest.mark.parametrize("chunks", [None, {"y": 40, "x": 48}, {"y": (1, 50, 39), "x": 37}])
+def test_majority_against_its_definition(share, chunks):
+    array = image()
+    labels = superpixels(array, step=4, iterations=3).compute()
+    rng = np.random.default_rng(2)
+    mask = (array[0] > 0.15).astype("uint8").reset_coords(drop=True)
+    mask.values[rng.random(mask.shape) < 0.1] = UNKNOWN
+    before = mask.copy(deep=True)
+    lazy = (mask, labels) if chunks is None else (mask.chunk(chunks), labels.chunk(chunks))
+    found = majority(*lazy, share=share).compute()
+    expected = naive_majority(mask.values, labels.values, share)
+    np.testing.assert_array_equal(found.water_mask, expected[0])
+    np.testing.assert_array_equal(found.majority_change, expected[1])
+    assert set(np.unique(expected[1])) == set(CHANGES.values())
+    np.testing.assert_array_equal(found.water_mask == UNKNOWN, mask == UNKNOWN)
+    xr.testing.assert_identical(mask, before)
+
+
+def test_statistics_against_numpy():
+    array = image()
+    labels = superpixels(array.isel(band=[2]), step=5, iterations=3).compute()
+    values = array[0].copy()
+    values.values[3:9, 10:60] = np.nan
+    found = superpixel_statistics(values.chunk({"y": 45, "x": 60}), labels.chunk({"y": 30, "x": 96})).compute()
+    for name in np.unique(labels)[::7]:
+        here = (labels == name).values
+        known = values.values[here & np.isfinite(values.values)]
+        got = found.isel(y=np.nonzero(here)[0][0], x=np.nonzero(here)[1][0])
+        if name < 0:
+            assert got["count"] == 0
+            continue
+        assert got["count"] == here.sum()
+        np.testing.assert_allclose(got["fraction"], known.size / here.sum(), rtol=1e-6)
+        np.testing.assert_allclose(got["mean"], known.mean(dtype=float) if known.size else np.nan, rtol=1e-6)
+
+
+def test_a_mask_of_many_dates_takes_regions_without_a_step():
+    mask = xr.DataArray(np.array([[[0, 1, 1, 255]], [[0, 0, 1, 1]]], np.uint8), dims=("time", "y", "x"))
+    regions = xr.DataArray(np.array([[7, 7, 7, 7]], np.int64), dims=("y", "x"))
+    found = majority(mask.chunk({"x": 2}), regions)
+    with dask.config.set(scheduler="synchronous"):
+        assert found.water_mask.values.tolist() == [[[1, 1, 1, 255]], [[0, 0, 1, 1]]]
+        assert found.majority_change.values.tolist() == [[[1, 0, 0, 0]], [[3, 3, 3, 3]]]
+        shares = superpixel_statistics(mask, regions)
+        np.testing.assert_allclose(shares["mean"][:, 0, 0], [2 / 3, 0.5], rtol=1e-6)
+
+
+# --- quality -------------------------------------------------------------------------------------------------------
+
+
+def quality(labels, truth):
+    """Share of the true border within 2 px of a superpixel's, and pixels of superpixels that leak over it."""
+    border = find_boundaries(truth, mode="thick")
+    number = np.unique(labels, return_inverse=True)[1]  # SciPy's filters see ids as float64, which cannot hold them
+    recall = binary_dilation(find_boundaries(number.reshape(truth.shape)), iterations=2)[border].mean()
+    number = number.ravel()
+    wet, size = np.bincount(number, truth.ravel()), np.bincount(number)
+    return recall, np.minimum(wet, size - wet).sum() / truth.size
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_as_good_as_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    truth = gaussian_filter(rng.normal(size=(256, 256)), 14) > 0.01
+    colours = np.array([[30, 5, -10], [45, -5, 10]], np.float32)
+    lab = np.moveaxis(colours[truth.astype(int)], -1, 0) + rng.normal(0, 5, (3, 256, 256))
+    lab = gaussian_filter(lab, (0, 0.8, 0.8)).astype(np.float32)
+    ours = quality(slic(lab, 16, compactness=10), truth)
+    last = np.moveaxis(lab, 0, -1)
+    same = 10 / np.ptp(lab)  # scikit-image scales an image by its own range
+    theirs = quality(skimage_slic(last, 256, compactness=same, convert2lab=False, channel_axis=-1), truth)
+    assert ours[0] >= theirs[0] - 0.01
+    assert ours[1] <= theirs[1] * 1.05 + 1e-3
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"step": 1}, "step"),
+        ({"step": 4, "n_segments": 9}, "not both"),
+        ({"n_segments": 0}, "n_segments"),
+        ({"iterations": 0}, "iterations"),
+        ({"compactness": -1}, "compactness"),
+        ({"colour": "hsv"}, "cielab"),
+        ({"colour": "cielab", "bands": ["nir"]}, "three bands"),
+    ],
+)
+def test_refusals(options, match):
+    with pytest.raises(InvalidInputError, match=match):
+        superpixels(image(), **options)
+
+
+def test_refuses_bands_and_dims_that_are_not_there(cube):
+    with pytest.raises(MissingBandError, match="rededge9"):
+        superpixels(cube, bands=["rededge9"])
+    with pytest.raises(InvalidInputError, match="dims"):
+        superpixels(xr.DataArray(np.zeros(3), dims="x"))
+    labels = superpixels(cube, step=4)
+    with pytest.raises(InvalidInputError, match="share"):
+        majority(cube.observation, labels, share=0.2)
+    with pytest.raises(InvalidInputError, match="uint8"):
+        majority(cube.green, labels)
+    with pytest.raises(InvalidInputError, match="int64"):
+        majority(cube.observation, labels.astype("int32"))
+    with pytest.raises(InvalidInputError, match="pixels"):
+        majority(cube.observation, labels.isel(y=slice(3)))
