@@ -185,6 +185,7 @@ class Written:
         self.done = np.zeros((length, *plan.blocks), bool)
         for record in ledger.done(stage):
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
+            self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
 
     @property
     def left(self) -> int:
@@ -207,12 +208,14 @@ class Written:
                 runner, keys = source.part(box, todo)
                 before = runner.tasks
                 found = [r.ravel() for r in runner.run(keys, advance)]
+                failed: Counter[int] = Counter()
                 for (row, _, _), record in zip(todo, found, strict=True):
-                    self.failed += Counter({row: int(record["unknown"][0, _READ_FAILED])})
+                    failed += Counter({row: int(record["unknown"][0, _READ_FAILED])})
+                self.failed += failed
                 records += found
                 self.tasks += runner.tasks - before
                 self.done[box.index] = True
-                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x]})
+                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x], "failed": failed})
         return np.concatenate(records)
 
 
