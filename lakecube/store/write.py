@@ -75,7 +75,8 @@ def to_zarr(
     mode : {"resume", "append", "overwrite"}
         "resume": make the store, or finish a write that was killed; a finished store of the same
         configuration is returned as it is. "append": add the dates the store does not hold as new rows and
-        make a new revision. "overwrite": write beside the store and put the new one in its place at the end.
+        make a new revision. "overwrite": write beside the store and put the new one in its place at the end;
+        whoever holds a Dataset of the old store must then open it again, since its pixels are read from the path.
     chunks : int, (int, int) or dict, optional
         Pixel chunk (y, x) of a new store; 1024, or the whole image if that is smaller.
     progress : bool
