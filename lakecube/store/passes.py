@@ -82,6 +82,7 @@ def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> t
     """
     facts, frozen = Facts(plan, ledger), plan.contents.water
     observed = Written(plan, ledger, "observed", len(plan.positions))
+    run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
             facts.find(rows, ledger)
