@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from pyproj.exceptions import CRSError
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
@@ -269,7 +270,10 @@ def _grid(records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | No
         except pyproj.exceptions.CRSError as error:
             raise InvalidInputError(f"crs={crs!r} is no CRS; use a code such as 'EPSG:32648'") from error
     grids = [source.grid for record in records for source in record.bands.values() if source.grid is not None]
-    grid, others = choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+    try:
+        grid, others = choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+    except CRSError as error:
+        raise InvalidInputError(f"the CRS of a scene, by its proj:wkt2 or proj:projjson, is none: {error}") from error
     share = share_covered(grids, grid)
     if share < 0.05:
         warnings.warn(
