@@ -110,7 +110,7 @@ def open(
     --------
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
-    _check_options(bands, resolution, cloud_buffer, retries)
+    _check_options(bands, resolution, cloud_buffer, retries, offset, sensor)
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
@@ -150,7 +150,9 @@ def open(
     return cube
 
 
-def _check_options(bands: Any, resolution: Any, cloud_buffer: Any, retries: Any) -> None:
+def _check_options(
+    bands: Any, resolution: Any, cloud_buffer: Any, retries: Any, offset: Any, sensor: Any
+) -> None:  # fmt: skip
     """Raise InvalidInputError for values that no source could be opened with."""
     names = (bands,) if isinstance(bands, str) else bands
     if names is not None and not (
@@ -159,6 +161,12 @@ def _check_options(bands: Any, resolution: Any, cloud_buffer: Any, retries: Any)
         and all(isinstance(name, str) for name in names)
     ):
         raise InvalidInputError(f"bands={bands!r}: names of bands are needed, such as ['green', 'swir16']")
+    if not isinstance(offset, str | Mapping) and not _is_number(offset):
+        raise InvalidInputError(
+            f"offset={offset!r}: 'metadata', 'audit', a number in reflectance or a mapping of item id to one is needed"
+        )
+    if sensor is not None and not isinstance(sensor, str):
+        raise InvalidInputError(f"sensor={sensor!r}: a name is needed, one of {', '.join(sensors.SENSORS)}")
     if resolution is not None and not (_is_number(resolution) and resolution > 0):
         raise InvalidInputError(f"resolution={resolution!r}: a pixel size in units of the CRS is needed, above 0")
     if not (_is_number(cloud_buffer) and cloud_buffer >= 0):
@@ -336,6 +344,10 @@ def _looked_for_cloud(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], clo
     return {"item_has_quality": (ITEM, np.array(has), attrs)}
 
 
+def _plain(offset: Any) -> Any:
+    return {str(k): float(v) for k, v in offset.items()} if isinstance(offset, Mapping) else float(offset)
+
+
 def _describe(
     source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None,
     groupby: str,
@@ -351,7 +363,7 @@ def _describe(
         "cloud_mask": settings.cloud_mask,
         "dem": terrain_from,
         "groupby": groupby,
-        "offset": offset if isinstance(offset, str | int | float) else dict(offset),
+        "offset": offset if isinstance(offset, str) else _plain(offset),
         "sensor": sensor,
     }
     return {
