@@ -18,31 +18,97 @@ class WaterAccessor:
         self._dataset = dataset
 
     def extract(self, method: str = "fusion", *, composite: str | None = None, **parameters: Any) -> xr.Dataset:
-        """Water by one of the published systems: `lakecube.methods.extract`."""
+        """Water by one of the published systems, lazily: `lakecube.methods.extract`.
+
+        Parameters
+        ----------
+        method : {"fusion"}
+            The system; `lakecube.methods.fusion.extract` describes its form.
+        composite : {None, "month"}
+            Judge every date, or monthly composites.
+        threshold : str or mapping, optional
+            ``"guarded"`` (default), ``"otsu"`` (the paper's), ``"bimodal_tiles"``, ``"fixed"``, or values
+            ``{"mndwi": 0.1, "awei_sh": 0}``.
+        rules : {"evidence", "paper", "none"}, optional
+            Weigh the evidence of the rules, apply them as published, or use the indices alone.
+        sample : int or None, optional
+            About how many tiles of 256² px tell the thresholds of a date; None: all.
+        probability : bool, optional
+            Return `water_probability` as well.
+        **parameters
+            Every number of the method, such as ``ndvi_max=0.3``: `lakecube extract --list-parameters`, or the fields of
+            `lakecube.kernels.histogram.ThresholdParams` and `lakecube.kernels.rules.RuleParams`.
+
+        Returns
+        -------
+        xr.Dataset
+            `water_mask`, `reason`, `rules_fired` (time, y, x); `threshold`, `threshold_source` (time, index); items.
+
+        Examples
+        --------
+        >>> cube.water.extract(threshold="otsu", rules="paper", composite="month")  # doctest: +SKIP
+        """
         from lakecube import methods
 
         return methods.extract(self._dataset, method, composite=composite, **parameters)
 
     def indices(self, names: Sequence[str] | None = None) -> xr.Dataset:
-        """Spectral indices: `lakecube.detect.indices.indices`."""
+        """Spectral indices: `lakecube.detect.indices.indices`.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Such as ``["mndwi", "ndvi"]``; by default all that the cube's bands allow.
+
+        Returns
+        -------
+        xr.Dataset
+            One variable (time, y, x) per index.
+        """
         from lakecube.detect.indices import indices
 
         return indices(self._dataset, names)
 
     def threshold(self, method: Any = "guarded", **parameters: Any) -> xr.Dataset:
-        """Thresholds of the water indices per date: `lakecube.detect.threshold.threshold`."""
+        """Thresholds of the water indices per date: `lakecube.detect.threshold.threshold`.
+
+        Parameters
+        ----------
+        method : str or mapping
+            ``"guarded"``, ``"otsu"``, ``"bimodal_tiles"``, ``"fixed"``, or given values ``{"mndwi": 0.1}``.
+        **parameters
+            `sample`, and the fields of `lakecube.kernels.histogram.ThresholdParams`.
+
+        Returns
+        -------
+        xr.Dataset
+            `threshold` and `threshold_source` (time, index); `index` is ``mndwi``, ``awei_sh``.
+        """
         from lakecube.detect.threshold import threshold
 
         return threshold(self._dataset, method, **parameters)
 
     def composite(self, period: str = "month", **parameters: Any) -> xr.Dataset:
-        """Monthly composites: `lakecube.detect.composite.composite`."""
+        """Composites of the judged pixels: `lakecube.detect.composite.composite`.
+
+        Parameters
+        ----------
+        period : {"month", "year"}
+            What one composite covers.
+        choice : {"median", "mndwi", "ndvi", "maximum"}, optional
+            What stands for the period at each pixel.
+
+        Returns
+        -------
+        xr.Dataset
+            A cube whose `time` is the first day of each period.
+        """
         from lakecube.detect.composite import composite
 
         return composite(self._dataset, period, **parameters)
 
     def frequency(self) -> xr.DataArray:
-        """Share of clear dates that are wet: `lakecube.series.occurrence.frequency`."""
+        """Share of clear dates that are wet (y, x), of an extract or store: `lakecube.series.occurrence.frequency`."""
         from lakecube.series.occurrence import frequency
 
         return frequency(_has(self._dataset, "water_mask")["water_mask"])
@@ -60,25 +126,91 @@ class WaterAccessor:
         return superpixels(self._dataset, **parameters)
 
     def to_zarr(self, path: Any, **options: Any) -> xr.Dataset:
-        """Write the store: `lakecube.store.to_zarr`."""
+        """Compute an extract and write its store, in waves, restartable: `lakecube.store.to_zarr`.
+
+        Parameters
+        ----------
+        path : path
+            Directory of the store.
+        mode : {"resume", "append", "overwrite"}, optional
+            Make the store or finish one that was stopped (default); add the dates it does not hold; make it anew.
+        chunks : int, (int, int) or dict, optional
+            Pixels per chunk along y and x of a new store; 1024 by default.
+        progress : bool, optional
+            Show a bar, if there is a terminal or a notebook.
+        wave : int, optional
+            Blocks sent out at once.
+
+        Returns
+        -------
+        xr.Dataset
+            `lakecube.open_store(path)`.
+        """
         from lakecube.store import to_zarr
 
         return to_zarr(_has(self._dataset, "water_mask"), path, **options)
 
     def plan(self, **options: Any) -> Any:
-        """What a run would read, compute and hold: `lakecube.plan.plan`."""
+        """What a run would read, compute and hold, from metadata alone: `lakecube.plan.plan`.
+
+        Parameters
+        ----------
+        method, composite, **parameters
+            As for `extract`.
+        chunks : optional
+            As for `to_zarr`.
+        bandwidth : float, optional
+            Bytes per second that remote files are expected to deliver.
+
+        Returns
+        -------
+        Plan
+            Prints as a table; `to_dict()` gives the numbers.
+        """
         from lakecube.plan import plan
 
         return plan(self._dataset, **options)
 
     def plot(self, **options: Any) -> Any:
-        """A picture of what there is: `lakecube.plot.plot`."""
+        """A picture of what there is: `lakecube.plot.plot`.
+
+        Parameters
+        ----------
+        date : date-like, optional
+            The nearest date within three days: of a cube in false colour (default: its last), of a store as classes.
+        water : xr.Dataset, optional
+            Of a cube: a store or an extract whose outlines are drawn on it.
+        series : bool, optional
+            Of a store: draw the area through time as well, which reads `reason` of every date.
+        title : str, optional
+            Above all panels.
+        path : path, optional
+            Write the picture there as well; the suffix tells the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            It shows itself at the end of a notebook cell.
+        """
         from lakecube.plot import plot
 
         return plot(self._dataset, **options)
 
     def explain(self, lon: float, lat: float, time: Any) -> dict[str, Any]:
-        """Why a pixel is what it is: `lakecube.explain.explain`."""
+        """Why a pixel is what it is: `lakecube.explain.explain`.
+
+        Parameters
+        ----------
+        lon, lat : float
+            Degrees; the pixel that holds the point.
+        time : date-like
+            The date; the nearest within three days is taken and said.
+
+        Returns
+        -------
+        dict
+            Label, reason, rules that fired, thresholds, bands, items: what there is. It prints as a report.
+        """
         from lakecube.explain import explain
 
         return explain(self._dataset, lon, lat, time)

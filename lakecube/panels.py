@@ -85,8 +85,8 @@ def draw_classes(axes: Axes, mask: xr.DataArray, title: str) -> None:
 
 def legend_above(axes: Axes, kinds: Sequence[Any] | None = None) -> None:
     """A legend on the line of the title, clear of the data."""
-    look: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 3, "fontsize": 8}
-    look |= {"frameon": False, "borderaxespad": 0.2, "handlelength": 1.4, "columnspacing": 1.0, "handletextpad": 0.5}
+    look: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 3, "fontsize": 7.5}
+    look |= {"frameon": False, "borderaxespad": 0.2, "handlelength": 1.3, "columnspacing": 0.8, "handletextpad": 0.5}
     axes.legend(**look) if kinds is None else axes.legend(handles=kinds, **look)
 
 

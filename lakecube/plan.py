@@ -15,7 +15,8 @@ import pyproj
 import xarray as xr
 
 from lakecube import chunked, methods
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, LakecubeError
+from lakecube.io.files import open_source
 from lakecube.io.hrefs import is_remote
 from lakecube.io.lazy import BlockSource, source_of
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
@@ -30,6 +31,8 @@ from lakecube.summary import crs_of, row_areas
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
 #: Speeds the time estimate assumes: pixels read and judged per second and core, bytes per second from afar.
 PIXELS_PER_CORE, BANDWIDTH = 2.5e6, 25e6
+#: What the passes of `to_zarr` do.
+_PASSES = {"thresholds": "finding thresholds", "observed": "mapping water", "revision": "counting"}
 _PROCESS = 380e6  # Python with everything imported and compiled
 
 
@@ -76,12 +79,13 @@ class Plan:
             ("dates", f"{self.dates}, {self.first} to {self.last}"),
             (
                 "grid",
-                f"{self.shape[0]} x {self.shape[1]} px of {self.resolution[0]:g} in {self.crs}, {self.area:,.1f} km²",
+                f"{self.shape[0]} x {self.shape[1]} px of {self.resolution[0]:g}{_unit(self.crs)} in {self.crs}, "
+                f"{self.area:,.4g} km²",
             ),
             ("pixels", f"{self.pixels:,} ({self.shape[0] * self.shape[1]:,} per date)"),
             ("bands", ", ".join(self.bands)),
             ("to read", read),
-            ("tasks", f"{total:,} ({', '.join(f'{name} {n:,}' for name, n in self.tasks.items())})"),
+            ("tasks", f"{total:,} ({', '.join(f'{_PASSES[name]} {n:,}' for name, n in self.tasks.items())})"),
             ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} blocks"),
             ("peak memory", f"about {_bytes(self.peak_memory)} with {self.threads} at a time"),
             ("time", f"about {_duration(self.seconds)}"),
@@ -191,17 +195,21 @@ def _tasks_of_dates(arrays: list[da.Array], blocks: tuple[int, int], dates: int)
 def _bytes_to_read(source: BlockSource) -> tuple[int, int, float]:
     """Raw bytes under the request, an estimate of what is read, and the share of it known from file sizes."""
     raw = read = measured = 0.0
+    headers: dict[tuple[str, str, str, int], tuple[int, int] | None] = {}
     for record in source.items:
         for name, band in _files_of(record):
             share, pixels = _share(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
             is_qa = name in record.qa and name != "qa_pixel"
             size = _file_size(record, band)
-            whole = pixels * (QA_BYTES if is_qa else BAND_BYTES)
-            mine = (
-                size * share / _layers_in(record, band.href)
-                if size
-                else whole * (QA_LEFT if name in record.qa else BAND_LEFT)
-            )
+            bytes_each, layers = QA_BYTES if is_qa else BAND_BYTES, _layers_in(record, band.href)
+            if size:
+                kind = (record.collection, record.sensor, name, layers)
+                if kind not in headers:
+                    headers[kind] = _header(band.href)
+                bytes_each, held = headers[kind] or (bytes_each, 0)
+                layers = held or layers
+            whole = pixels * bytes_each
+            mine = size * share / layers if size else whole * (QA_LEFT if name in record.qa else BAND_LEFT)
             raw, read, measured = raw + whole, read + mine, measured + (mine if size else 0.0)
     return round(raw), round(read), measured / read if read else 0.0
 
@@ -230,6 +238,19 @@ def _file_size(record: ItemRecord, band: BandSource) -> int:
         return Path(band.href.removeprefix("file://")).stat().st_size
     except OSError:
         return 0
+
+
+def _header(href: str) -> tuple[int, int] | None:
+    """Bytes of a pixel and number of bands of a file on this machine; None if it cannot be opened.
+
+    One file of each kind is asked, not all. Bands that lie pixel by pixel cannot be read one without the others.
+    """
+    try:
+        with open_source(href, local=True) as file:
+            together = file.count > 1 and file.interleaving is not None and file.interleaving.value == "PIXEL"
+            return np.dtype(file.dtypes[0]).itemsize, 0 if together else file.count
+    except LakecubeError:
+        return None
 
 
 def _layers_in(record: ItemRecord, href: str) -> int:
@@ -322,6 +343,15 @@ def _doubts_about_grid(source: BlockSource) -> list[str]:
     if covered < 0.2:
         out.append(f"no scene covers more than {covered:.0%} of the grid: is the bbox much larger than the scenes?")
     return out
+
+
+def _unit(crs: str) -> str:
+    """Unit of the pixel size, with the space before it."""
+    try:
+        found = pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError:
+        return ""
+    return "°" if found.is_geographic else f" {found.axis_info[0].unit_name.replace('metre', 'm')}"
 
 
 def _memory_here() -> int:

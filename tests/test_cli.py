@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import lakecube
-from lakecube.cli import exit_code
+from lakecube.cli import exit_code, main
 from lakecube.commands import in_flags
 from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.kernels.histogram import ThresholdParams
@@ -406,3 +407,32 @@ def test_interrupted_then_again(archive, tmp_path):
     written = [line for line in again.stdout.splitlines() if line.startswith("resuming: ")]
     assert (f"({written[0].split()[1]} blocks written" in told.stderr) if written else "(0 blocks" in told.stderr
     assert lakecube.open_store(target).sizes["time"] == 3
+
+
+def test_what_was_written_before_is_said(archive, tmp_path, monkeypatch, capsys):
+    from lakecube.store.ledger import Ledger
+
+    target, record, seen = tmp_path / "s.zarr", Ledger.record, []
+
+    def stops(self, stage, name, what):
+        record(self, stage, name, what)
+        if stage == "observed":
+            seen.append([end - begin for begin, end in what["box"]])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", stops)
+        water = lakecube.open(archive.items_path, chunks=32).water.extract()
+        with pytest.raises(KeyboardInterrupt):
+            water.water.to_zarr(target, chunks=32, progress=False, wave=8)
+    monkeypatch.setattr("lakecube.cli._plain_warnings", lambda: None)  # it is for a process of its own
+    words = ["extract", str(archive.items_path), "--out", str(target), "--chunks", "32"]
+    done = math.prod(seen[0])
+    total = 3 * math.ceil(water.sizes["y"] / 32) * math.ceil(water.sizes["x"] / 32)
+    assert 0 < done < total
+    assert main(["info", str(target)]) == 2
+    assert f"unfinished ({done} blocks written so far)" in capsys.readouterr().err
+    assert main(words) == 0
+    assert f"resuming: {done} of {total} blocks were already written" in capsys.readouterr().out
+    assert main(words) == 0
+    assert "already complete, nothing written" in capsys.readouterr().out

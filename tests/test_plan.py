@@ -8,6 +8,7 @@ import shutil
 import dask
 import numpy as np
 import pytest
+import rasterio
 
 import lakecube
 from lakecube.errors import InvalidInputError
@@ -51,6 +52,20 @@ def test_bytes_follow_the_files_and_the_window(archive, gone):
     )
     assert half.bytes_read == pytest.approx(whole.bytes_read / 2, rel=0.15)
     assert half.bytes_raw == pytest.approx(whole.bytes_raw / 2, rel=0.15)
+
+
+def test_types_and_bands_are_those_of_the_files(tmp_path):
+    """Three of four float32 bands are asked for: three quarters of the file, four bytes a pixel."""
+    path = tmp_path / "2021-06-01.tif"
+    profile = {"driver": "GTiff", "dtype": "float32", "count": 4, "height": 64, "width": 64, "crs": "EPSG:32648"}
+    with rasterio.open(path, "w", interleave="band", transform=(10, 0, 5e5, 0, -10, 3e6), **profile) as file:
+        file.write(np.full((4, 64, 64), 0.1, np.float32))
+        file.descriptions = ("blue", "green", "nir", "swir16")
+    made = lakecube.open(path, bands={"green": "green", "nir": "nir", "swir16": "swir16"}).water.plan()
+    assert made.bytes_raw == 3 * 4 * 64 * 64
+    assert made.bytes_read == pytest.approx(0.75 * path.stat().st_size, rel=0.01)
+    assert "64 x 64 px of 10 m in EPSG:32648" in repr(made)
+    assert "mapping water" in repr(made)
 
 
 def test_the_pass_for_thresholds_reads_nothing_twice(archive):

@@ -13,6 +13,7 @@ from rioxarray.exceptions import NoDataInBounds
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError, ReadError
 from lakecube.io.grids import chunk_sizes
+from lakecube.io.hrefs import redact, strip_signature
 from lakecube.io.lazy import band_attrs
 from lakecube.io.rasters import ALIASES
 from lakecube.io.search_place import parse_bbox
@@ -26,7 +27,7 @@ def is_array_path(source: Any) -> bool:
     """True for the path of a Zarr or NetCDF file."""
     if not isinstance(source, str | Path):
         return False
-    path = Path(str(source))
+    path = Path(strip_signature(str(source)))
     return path.suffix.lower() in (".zarr", ".nc", ".nc4", ".h5") or any(
         (path / name).is_file() for name in ("zarr.json", ".zgroup")
     )
@@ -86,11 +87,14 @@ def open_arrays(
 
 def _read(source: str | Path) -> xr.Dataset:
     path = str(source)
-    zarr = not path.lower().endswith((".nc", ".nc4", ".h5"))
+    zarr = not strip_signature(path).lower().endswith((".nc", ".nc4", ".h5"))
     try:
         return xr.open_zarr(path) if zarr else xr.open_dataset(path, chunks={})
     except (OSError, ValueError, KeyError) as error:
-        raise ReadError(f"{path} cannot be opened as {'Zarr' if zarr else 'NetCDF'}: {error}") from error
+        shown = strip_signature(path)  # the text of the cause would hold the signature
+        raise ReadError(
+            f"{shown} cannot be opened as {'Zarr' if zarr else 'NetCDF'}: {redact(str(error)).replace(path, shown)}"
+        ) from (error if shown == path else None)
 
 
 def _bands(dataset: xr.Dataset, bands: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:

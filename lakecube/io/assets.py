@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+import pyproj
 import pystac
 
+from lakecube.errors import InvalidInputError
 from lakecube.io.records import SourceGrid
 
 _NOT_IMAGERY = ("thumbnail", "overview", "visual", "preview", "rendered_preview", "tilejson", "browse")
@@ -56,6 +59,11 @@ def grid_of(item: pystac.Item, asset: pystac.Asset) -> SourceGrid | None:
     own = any(asset.extra_fields.get(key) for key in ("proj:transform", "proj:shape"))
     place = asset.extra_fields if own else item.properties
     transform, shape = place.get("proj:transform"), place.get("proj:shape")
+    for name, value in (("proj:transform", transform), ("proj:shape", shape)):
+        if value is not None and not isinstance(value, list | tuple):
+            raise InvalidInputError(f"Item {item.id!r}: {name} is {value!r}, where a list of numbers is needed.")
+    if crs is not None and crs[0] != "{" and "[" not in crs and not _is_crs(crs):
+        raise InvalidInputError(f"Item {item.id!r}: its CRS is {crs[:60]!r} by proj:code or proj:epsg, which is none.")
     if crs is None or not transform or not shape or len(transform) not in (6, 9) or len(shape) != 2:
         return None
     try:
@@ -67,6 +75,15 @@ def grid_of(item: pystac.Item, asset: pystac.Asset) -> SourceGrid | None:
     if not sound or (e == 0 and c == 0):  # GDAL's order of a geotransform instead of the affine one
         return None
     return SourceGrid(crs=crs, transform=(a, b, c, d, e, f), shape=(rows, columns))
+
+
+@lru_cache(maxsize=256)
+def _is_crs(text: str) -> bool:
+    try:
+        pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError:
+        return False
+    return True
 
 
 def _crs(fields: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from pyproj.exceptions import CRSError
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
@@ -109,7 +110,7 @@ def open(
     --------
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
-    _check_options(bands, resolution, cloud_buffer, retries)
+    _check_options(bands, resolution, cloud_buffer, retries, offset, sensor)
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
@@ -149,7 +150,9 @@ def open(
     return cube
 
 
-def _check_options(bands: Any, resolution: Any, cloud_buffer: Any, retries: Any) -> None:
+def _check_options(
+    bands: Any, resolution: Any, cloud_buffer: Any, retries: Any, offset: Any, sensor: Any
+) -> None:  # fmt: skip
     """Raise InvalidInputError for values that no source could be opened with."""
     names = (bands,) if isinstance(bands, str) else bands
     if names is not None and not (
@@ -158,6 +161,12 @@ def _check_options(bands: Any, resolution: Any, cloud_buffer: Any, retries: Any)
         and all(isinstance(name, str) for name in names)
     ):
         raise InvalidInputError(f"bands={bands!r}: names of bands are needed, such as ['green', 'swir16']")
+    if not isinstance(offset, str | Mapping) and not _is_number(offset):
+        raise InvalidInputError(
+            f"offset={offset!r}: 'metadata', 'audit', a number in reflectance or a mapping of item id to one is needed"
+        )
+    if sensor is not None and not isinstance(sensor, str):
+        raise InvalidInputError(f"sensor={sensor!r}: a name is needed, one of {', '.join(sensors.SENSORS)}")
     if resolution is not None and not (_is_number(resolution) and resolution > 0):
         raise InvalidInputError(f"resolution={resolution!r}: a pixel size in units of the CRS is needed, above 0")
     if not (_is_number(cloud_buffer) and cloud_buffer >= 0):
@@ -269,7 +278,10 @@ def _grid(records: list[ItemRecord], bbox: Any, crs: Any, resolution: float | No
         except pyproj.exceptions.CRSError as error:
             raise InvalidInputError(f"crs={crs!r} is no CRS; use a code such as 'EPSG:32648'") from error
     grids = [source.grid for record in records for source in record.bands.values() if source.grid is not None]
-    grid, others = choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+    try:
+        grid, others = choose_grid(grids, bbox=bbox, crs=crs, resolution=resolution)
+    except CRSError as error:
+        raise InvalidInputError(f"the CRS of a scene, by its proj:wkt2 or proj:projjson, is none: {error}") from error
     share = share_covered(grids, grid)
     if share < 0.05:
         warnings.warn(
@@ -332,6 +344,10 @@ def _looked_for_cloud(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], clo
     return {"item_has_quality": (ITEM, np.array(has), attrs)}
 
 
+def _plain(offset: Any) -> Any:
+    return {str(k): float(v) for k, v in offset.items()} if isinstance(offset, Mapping) else float(offset)
+
+
 def _describe(
     source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None,
     groupby: str,
@@ -347,7 +363,7 @@ def _describe(
         "cloud_mask": settings.cloud_mask,
         "dem": terrain_from,
         "groupby": groupby,
-        "offset": offset if isinstance(offset, str | int | float) else dict(offset),
+        "offset": offset if isinstance(offset, str) else _plain(offset),
         "sensor": sensor,
     }
     return {

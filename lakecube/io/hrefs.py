@@ -21,7 +21,7 @@ _ALLOWED = "http(s)://, s3://, gs://, az:// and abfs(s)://"
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*):")
 _VIRTUAL_SUFFIXES = (".vrt", ".gti", ".mrf", ".wms", ".xml", ".zip", ".tar", ".tgz", ".gz", ".7z")
-_SIGNED = re.compile(r"\b(https?|s3|gs|az|abfss?)://[^\s'\"<>]+")
+_SIGNED = re.compile(r"\b(https?|s3|gs|az|abfss?)://[^\s'\"<>]+", re.IGNORECASE)
 
 
 def is_remote(href: str) -> bool:
@@ -164,13 +164,15 @@ def gdal_path(href: str) -> str:
 
 
 def strip_signature(url: str) -> str:
-    """Return a URL without query, fragment, user and password; anything else unchanged.
+    """Return a URL (or a ``/vsi…`` path) without query, fragment, user and password; anything else unchanged.
 
     Examples
     --------
     >>> strip_signature("https://x.blob.core.windows.net/c/B04.tif?st=2020&sig=abc")
     'https://x.blob.core.windows.net/c/B04.tif'
     """
+    if match := re.match(r"[\\/]+vsi\w+", url, re.IGNORECASE):
+        return match[0] + redact(url[match.end() :].split("?", 1)[0])
     scheme = _scheme(url)
     if scheme not in REMOTE_SCHEMES:
         return url

@@ -16,6 +16,7 @@ import rasterio
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.hrefs import strip_signature
 from lakecube.io.offsets import user_offset
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
 from lakecube.io.sensor_tables import SENSORS, sensor_name
@@ -103,13 +104,13 @@ def describe_rasters(
     items: dict[np.datetime64, ItemRecord] = {}
     held: dict[np.datetime64, list[str]] = {}
     for path, date in zip(paths, dates, strict=True):
-        record, names = _describe_file(path, date, mapping, sensor, scale, user_offset(offset, Path(path).name))
+        record, names = _describe_file(path, date, mapping, sensor, scale, user_offset(offset, _name(path)))
         kept = items.get(record.time)
         items[record.time] = record if kept is None else _merge(kept, record)
         held.setdefault(record.time, []).extend(names)
     described = [record for record in items.values() if record.bands]
     if not described:
-        raise InvalidInputError(f"no reflectance band in {', '.join(Path(p).name for p in paths)}")
+        raise InvalidInputError(f"no reflectance band in {', '.join(_name(p) for p in paths)}")
     for record in described:
         absent = [key for key, name in (mapping or {}).items() if name not in {*record.bands, *record.qa}]
         if absent:
@@ -118,6 +119,10 @@ def describe_rasters(
                 "(name or position in the file)"
             )
     return described
+
+
+def _name(path: str) -> str:
+    return Path(strip_signature(path)).name
 
 
 def _check_mapping(mapping: Mapping[str, Any] | None) -> None:
@@ -145,10 +150,10 @@ def _describe_file(
     offset: float | None,
 ) -> tuple[ItemRecord, list[str]]:  # fmt: skip
     if sensor == "landsat-c2-l2":
-        sensor = "landsat-tm-c2-l2" if _TM_FILE.match(Path(path).name) else "landsat-oli-c2-l2"
+        sensor = "landsat-tm-c2-l2" if _TM_FILE.match(_name(path)) else "landsat-oli-c2-l2"
     with rasterio.Env(**GDAL_OPTIONS), open_source(path, local=True) as file:
         if file.crs is None:
-            raise ReadError(f"{Path(path).name} has no CRS: write one, for example with rioxarray's write_crs")
+            raise ReadError(f"{_name(path)} has no CRS: write one, for example with rioxarray's write_crs")
         time = date if date is not None else _date_of(path, file.tags())
         layers = _layers(path, file, mapping, sensor, scale, offset)
         held = [f"{i} ({name})" if name else str(i) for i, name in enumerate(file.descriptions, 1)]
@@ -156,7 +161,7 @@ def _describe_file(
     kinds = get_args(QAKind)
     time = time.astype("datetime64[ns]")
     record = ItemRecord(
-        id=Path(path).name,
+        id=_name(path),
         collection="",
         sensor=sensor or "rasters",
         time=time,
@@ -175,11 +180,11 @@ def _date_of(path: str, tags: Mapping[str, str]) -> np.datetime64:
         found = _DATE.search(tags.get(key, "").replace(":", "-"))
         if found:
             return np.datetime64("-".join(found.groups()))
-    found = _DATE.search(Path(path).name)
+    found = _DATE.search(_name(path))
     if found:
         return np.datetime64("-".join(found.groups()))
     raise InvalidInputError(
-        f"cannot tell the date of {Path(path).name} from its tags or its name: "
+        f"cannot tell the date of {_name(path)} from its tags or its name: "
         "pass datetime='2020-08-04', or a date per file"
     )
 
@@ -202,7 +207,7 @@ def _layers(
         layers.append(_Layer(name, BandSource(path, i, factor, shift, nodata, grid)))
     if not layers:
         raise InvalidInputError(
-            f"{Path(path).name}: none of its bands {[n[0] for n in _names(path, file)]} is known; pass "
+            f"{_name(path)}: none of its bands {[n[0] for n in _names(path, file)]} is known; pass "
             f"bands={{'name or position in the file': 'green', …}} with STAC common names: {', '.join(BANDS)}"
         )
     return layers
@@ -214,7 +219,7 @@ def _names(path: str, file: Any) -> list[list[str]]:
     for i, (description, colour) in enumerate(zip(file.descriptions, file.colorinterp, strict=True), 1):
         options = [description or "", str(i), colour.name]
         if file.count == 1:
-            words = re.split(r"[^A-Za-z0-9]+", Path(path).stem)[::-1]
+            words = re.split(r"[^A-Za-z0-9]+", Path(_name(path)).stem)[::-1]
             options += [f"{a}_{b}" for b, a in pairwise(words)] + words  # QA_PIXEL, SR_B3
         names.append([o.lower() for o in options if o])
     return names
@@ -263,7 +268,7 @@ def _decoding(
         factor = 1.0 / 255.0
     else:
         warnings.warn(
-            f"{Path(file.name).name} holds {dtype} without a scale: taken as reflectance × 10000; "
+            f"{_name(file.name)} holds {dtype} without a scale: taken as reflectance × 10000; "
             "write the scale into the file, or pass sensor=, if that is wrong",
             stacklevel=8,
         )

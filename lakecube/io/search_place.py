@@ -37,13 +37,13 @@ def parse_bbox(bbox: Any) -> Box:
     west, south, east, north = values
     if not (_is_lon(west) and _is_lon(east) and abs(south) <= 90 and abs(north) <= 90):
         swapped = abs(west) <= 90 and abs(east) <= 90 and _is_lon(south) and _is_lon(north)
-        hint = f" Latitude and longitude look swapped: try {[south, west, north, east]}." if swapped else (
+        hint = f" Latitude and longitude look swapped: try {_sorted(south, west, north, east)}." if swapped else (
             " It looks like projected coordinates: bring them to EPSG:4326." if max(map(abs, values)) > 360 else ""
         )  # fmt: skip
         raise InvalidInputError(f"{need}, got {values}.{hint}")
     if south > north:
         raise InvalidInputError(
-            f"{need}, got south {south:g} above north {north:g}: is it {[west, north, east, south]}?"
+            f"{need}, got south {south:g} above north {north:g}: is it {_sorted(west, south, east, north)}?"
         )
     if west > east and east - west + 360 > 180:
         raise InvalidInputError(
@@ -51,6 +51,10 @@ def parse_bbox(bbox: Any) -> Box:
             f"antimeridian: is it {[east, south, west, north]}?"
         )
     return west, south, east, north
+
+
+def _sorted(x0: float, y0: float, x1: float, y1: float) -> list[float]:
+    return [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
 
 
 def _is_lon(value: float) -> bool:

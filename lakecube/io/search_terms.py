@@ -143,6 +143,8 @@ def parse_collections(collections: Any) -> tuple[str, ...]:
         return ()
     if isinstance(collections, (str, pystac.Collection)):
         collections = (collections,)
+    if not isinstance(collections, Iterable):
+        raise InvalidInputError(f"collections must be names of collections, got {collections!r}.")
     names = tuple(one.id if isinstance(one, pystac.Collection) else one for one in collections)
     if not all(isinstance(name, str) and name for name in names):
         raise InvalidInputError(f"collections must be names of collections, got {collections!r}.")
@@ -161,6 +163,8 @@ def parse_query(query: Any) -> dict[str, dict[str, Any]]:
         return {}
     if isinstance(query, str):
         query = [query]
+    if not isinstance(query, Iterable):
+        raise InvalidInputError(f'query: {query!r} is not understood; write {{"eo:cloud_cover": {{"lt": 20}}}}.')
     if not isinstance(query, Mapping):
         return _parse_lines(query)
     parsed: dict[str, dict[str, Any]] = {}

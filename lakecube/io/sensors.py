@@ -11,7 +11,7 @@ import numpy as np
 import pystac
 import shapely
 
-from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError
 from lakecube.io.assets import band_fields, band_of, grid_of, is_imagery, number_of, resolution_of
 from lakecube.io.hrefs import resolve_href
 from lakecube.io.identity import baseline_of, datastrip_of, identity_of, select_newest, updated_of
@@ -63,6 +63,18 @@ def describe_item(
     MissingBandError
         A band of `bands` is not in the item.
     """
+    try:
+        return _describe(item, sensor, bands, offset, base_href, local)
+    except LakecubeError:
+        raise
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as error:
+        raise InvalidInputError(f"Item {item.id!r} has metadata that cannot be understood: {error}.") from error
+
+
+def _describe(
+    item: pystac.Item, sensor: str | None, bands: Sequence[str] | None, offset: str | float | Mapping[str, float],
+    base_href: str | None, local: bool,
+) -> ItemRecord:  # fmt: skip
     spec = find_sensor(item, sensor)
     base = base_href or item.get_self_href()
     found, missing = _find_bands(item, spec, sensor)

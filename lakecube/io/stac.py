@@ -18,7 +18,7 @@ from lakecube.io.search_terms import SearchTerms, parse_terms
 from lakecube.io.stac_api import from_api
 from lakecube.io.stac_files import from_catalog, from_location
 from lakecube.io.stac_reading import absolute, quiet
-from lakecube.io.stac_seen import Found, Seen, explain_nothing
+from lakecube.io.stac_seen import Found, Seen, explain_nothing, judge
 
 __all__ = ["FoundItems", "bounds_of", "load_items"]
 
@@ -122,8 +122,7 @@ def _from_objects(items: Iterable[Any], terms: SearchTerms, seen: Seen) -> Found
     for item in items:
         if not isinstance(item, pystac.Item):
             raise InvalidInputError(f"A list of items must hold pystac.Item only, got {type(item).__name__}.")
-        seen.add(item)
-        if terms.matches(item):
+        if judge(item, terms, seen):
             yield absolute(item.clone(), item.get_self_href()), _is_own(item)
 
 

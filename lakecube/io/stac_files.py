@@ -16,7 +16,7 @@ from lakecube.io.hrefs import is_remote, resolve_href, strip_signature
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.stac_api import from_api, open_api
 from lakecube.io.stac_reading import TIMEOUT, absolute, api_io, reading
-from lakecube.io.stac_seen import Found, Seen
+from lakecube.io.stac_seen import Found, Seen, judge
 from lakecube.io.stac_static import StaticIO, walk
 
 _PARQUET = (".parquet", ".geoparquet", ".pq")
@@ -30,7 +30,7 @@ def from_location(location: str, terms: SearchTerms, seen: Seen, limit: int | No
     if remote and not location.lower().startswith(("http://", "https://")):
         raise InvalidInputError(f"{strip_signature(location)}: catalogues are read over http(s) or from disk.")
     if not remote and not Path(location).exists():
-        raise ReadError(f"{location} does not exist.")
+        raise ReadError(f"{strip_signature(location)} does not exist.")
     if not remote and Path(location).is_dir():
         yield from _from_folder(Path(location), terms, seen, limit)
         return
@@ -38,8 +38,15 @@ def from_location(location: str, terms: SearchTerms, seen: Seen, limit: int | No
     if location.split("?")[0].lower().endswith(_PARQUET):
         yield from _filter_dicts(_parquet_items(location, io), location, terms, seen)
         return
-    with reading(location):
-        document = io.read_json(location)
+    try:
+        with reading(location):
+            document = io.read_json(location)
+    except ReadError as error:
+        if not remote and isinstance(error.__cause__, ValueError) and not location.lower().endswith("json"):
+            raise InvalidInputError(
+                f"{location} is neither GeoTIFF, STAC JSON, stac-geoparquet, Zarr nor NetCDF."
+            ) from error
+        raise
     yield from _from_document(document, location, io, terms, seen, limit)
 
 
@@ -58,13 +65,14 @@ def _from_folder(folder: Path, terms: SearchTerms, seen: Seen, limit: int | None
 def _from_document(
     document: dict[str, Any], location: str, io: StaticIO, terms: SearchTerms, seen: Seen, limit: int | None
 ) -> Found:
-    kind = document.get("type") if isinstance(document, dict) else None
-    links = {link.get("rel"): link.get("href") for link in document.get("links", ())} if kind else {}
+    document = document if isinstance(document, dict) else {}
+    kind = document.get("type")
+    links = {link.get("rel"): link.get("href") for link in _list_of(document, "links", location)} if kind else {}
     remote = is_remote(location)
     if remote and kind == "Catalog" and ("conformsTo" in document or "search" in links):
         yield from from_api(open_api(location), terms, seen, limit)
     elif remote and kind == "Collection" and "items" in links and "root" in links:
-        api = open_api(resolve_href(links["root"], location))
+        api = open_api(resolve_href(str(links["root"]), location))
         name = document.get("id", "")
         yield from from_api(api, _narrowed(terms, name), seen, limit)
     elif kind in {"Catalog", "Collection"} or ("stac_version" in document and "extent" in document):
@@ -83,6 +91,14 @@ def _from_document(
         )
 
 
+def _list_of(document: dict[str, Any], name: str, location: str) -> list[dict[str, Any]]:
+    """A member of a document that must be a list of objects, or not be there."""
+    members = document.get(name) or []
+    if not isinstance(members, list) or not all(isinstance(one, dict) for one in members):
+        raise InvalidInputError(f"{strip_signature(location)} is not STAC: its {name} are {str(members)[:60]}.")
+    return members
+
+
 def _narrowed(terms: SearchTerms, name: str) -> SearchTerms:
     if terms.collections and name not in terms.collections:
         raise EmptySearchError(f"The source is the collection {name!r}; collections {terms.collections} are not in it.")
@@ -93,8 +109,8 @@ def _pages(page: dict[str, Any], location: str, io: StaticIO) -> Iterator[dict[s
     """Every feature of a collection of features, and of the pages that follow it on a server."""
     visited = set()
     while True:
-        yield from page.get("features") or ()
-        following = next((link for link in page.get("links") or () if link.get("rel") == "next"), None)
+        yield from _list_of(page, "features", location)
+        following = next((link for link in _list_of(page, "links", location) if link.get("rel") == "next"), None)
         if following is None or not is_remote(location):
             return
         request = json.dumps(following, sort_keys=True)
@@ -107,10 +123,11 @@ def _pages(page: dict[str, Any], location: str, io: StaticIO) -> Iterator[dict[s
 
 def _filter_dicts(items: Iterable[dict[str, Any]], location: str, terms: SearchTerms, seen: Seen) -> Found:
     for fields in items:
+        if not isinstance(fields, dict):
+            raise InvalidInputError(f"{strip_signature(location)} is not STAC: one of its features is {fields!r}.")
         with reading(f"item {fields.get('id')!r} of {strip_signature(location)}"):
             item = pystac.Item.from_dict(fields)
-        seen.add(item)
-        if terms.matches(item):
+        if judge(item, terms, seen):
             yield absolute(item, location), not is_remote(location)
 
 

@@ -11,6 +11,7 @@ import pystac
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
+from shapely.errors import ShapelyError
 from urllib3 import Retry
 
 from lakecube.errors import LakecubeError, ReadError
@@ -50,6 +51,13 @@ def quiet() -> Iterator[None]:
         yield
 
 
+#: What the libraries raise for what cannot be reached, and for what is no STAC.
+FAILURES = (
+    APIError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError,
+    IndexError, ShapelyError,
+)  # fmt: skip
+
+
 @contextmanager
 def reading(what: str) -> Iterator[None]:
     """Turn every failure to read into a `ReadError` of one sentence, without signatures."""
@@ -57,7 +65,7 @@ def reading(what: str) -> Iterator[None]:
         yield
     except LakecubeError:
         raise
-    except (APIError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError) as error:
+    except FAILURES as error:
         cause: BaseException | None = error
         while cause is not None:  # pystac hides the cause of a link that could not be followed
             if isinstance(cause, LakecubeError):

@@ -8,11 +8,27 @@ from dataclasses import dataclass, field
 
 import pystac
 
+from lakecube.errors import InvalidInputError, LakecubeError
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.search_time import item_interval
+from lakecube.io.stac_reading import FAILURES
+from lakecube.io.stac_static import Tally
 
 #: Items, each with whether it is the user's own.
 Found = Iterator[tuple[pystac.Item, bool]]
+
+
+def judge(item: pystac.Item, terms: SearchTerms, seen: Tally) -> bool:
+    """Count an item and tell whether it matches; InvalidInputError names it where its metadata are no STAC."""
+    if not isinstance(item.id, str):
+        raise InvalidInputError(f"An item has the id {item.id!r}; a text is needed.")
+    try:
+        seen.add(item)
+        return terms.matches(item)
+    except LakecubeError:
+        raise
+    except FAILURES as error:
+        raise InvalidInputError(f"Item {item.id!r} has a bbox, geometry or time that is none: {error}.") from error
 
 
 @dataclass

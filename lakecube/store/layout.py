@@ -61,7 +61,7 @@ def row_array(name: str, variable: xr.Variable, chunk: int = ROW_CHUNK) -> Store
     """A small array that grows along its first dim, values encoded: strings, dates and numbers alike."""
     values, attrs = encode(name, variable)
     spec = VARIABLES.get(name)
-    fill: Any = spec.fill if spec else ("" if values.dtype.kind == "T" else 0)
+    fill: Any = spec.fill if spec else {"T": "", "f": np.nan}.get(values.dtype.kind, 0)
     merged = {**attrs, **(spec.attrs if spec else {})}
     chunk_shape = (chunk, *values.shape[1:]) if values.ndim else ()
     chunk_shape = tuple(max(1, size) for size in chunk_shape)

@@ -98,6 +98,10 @@ class Ledger:
         self._write(f"{RUNS}/{number}.json", run)
         return f"{RUNS}/{number}.json"
 
+    def reports(self) -> list[dict[str, Any]]:
+        """Reports of all runs."""
+        return [self._read(f"{RUNS}/{name}") for name in self.files.list(RUNS) if name.endswith(".json")]
+
     def _read(self, key: str) -> dict[str, Any]:
         try:
             found = json.loads(self.files.read(key))

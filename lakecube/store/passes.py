@@ -82,6 +82,7 @@ def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> t
     """
     facts, frozen = Facts(plan, ledger), plan.contents.water
     observed = Written(plan, ledger, "observed", len(plan.positions))
+    run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
             facts.find(rows, ledger)
@@ -185,6 +186,7 @@ class Written:
         self.done = np.zeros((length, *plan.blocks), bool)
         for record in ledger.done(stage):
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
+            self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
 
     @property
     def left(self) -> int:
@@ -207,12 +209,14 @@ class Written:
                 runner, keys = source.part(box, todo)
                 before = runner.tasks
                 found = [r.ravel() for r in runner.run(keys, advance)]
+                failed: Counter[int] = Counter()
                 for (row, _, _), record in zip(todo, found, strict=True):
-                    self.failed += Counter({row: int(record["unknown"][0, _READ_FAILED])})
+                    failed += Counter({row: int(record["unknown"][0, _READ_FAILED])})
+                self.failed += failed
                 records += found
                 self.tasks += runner.tasks - before
                 self.done[box.index] = True
-                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x]})
+                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x], "failed": failed})
         return np.concatenate(records)
 
 

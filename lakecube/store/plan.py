@@ -16,7 +16,7 @@ from zarr.storage import LocalStore
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import Visible
-from lakecube.store.contents import FREE_ATTRS, ITEM_ROW, Contents, digest, grid_of, role_of, version
+from lakecube.store.contents import FREE_ATTRS, ITEM_ROW, Contents, digest, fitted, grid_of, role_of, version
 from lakecube.store.layout import (
     PIXEL_CHUNK,
     Stored,
@@ -92,6 +92,7 @@ def make_plan(
     if visible is None:
         size = pixel_chunks(contents.water, chunks)
         return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, len(contents.order)), 0)
+    contents = fitted(contents, visible.documents)
     _check_same(contents, visible)
     stored = {row["date"]: row["key"] for row in keys}
     new = []

@@ -16,6 +16,8 @@ from lakecube.store.files import local_path
 
 #: Root attributes that are the store's own business.
 _INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions")
+#: Root attributes that are wrong as soon as somebody takes a part of the pixels; `x` and `y` tell it rightly.
+_OF_WHOLE_GRID = ("spatial:transform", "spatial:bbox", "spatial:shape")
 
 
 def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Dataset:
@@ -42,7 +44,9 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     Notes
     -----
     Chunks: as stored, one date each. Lazy: only metadata and small arrays are read. What is seen is the
-    state of one commit, also while somebody writes.
+    state of one commit, also while somebody appends. Not so across `mode="overwrite"`: pixels are read from
+    the path when they are computed, so a Dataset opened before the swap then reads pixels of the new store
+    under its old dates. Open the store again after an overwrite.
     """
     path = local_path(path)
     if path.is_file():
@@ -106,5 +110,5 @@ def _typed(store: xr.Dataset) -> xr.Dataset:
         for key in ("flag_values", "flag_masks"):
             if key in variable.attrs and variable.dtype.kind in "ui":
                 variable.attrs[key] = np.asarray(variable.attrs[key], variable.dtype)
-    store.attrs = {k: v for k, v in store.attrs.items() if k not in _INTERNAL}
+    store.attrs = {k: v for k, v in store.attrs.items() if k not in (*_INTERNAL, *_OF_WHOLE_GRID)}
     return store

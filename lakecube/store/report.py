@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,11 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "–/s")
 
 
+#: What a person reads of a pass.
+_WORDS = {"observed": "mapping water", "fields": "storing terrain", "revision": "counting"}
+logger = logging.getLogger("lakecube")
+
+
 class Run:
     """One run of `to_zarr`: a progress bar (terminal or notebook only) and the facts for `_runs/`."""
 
@@ -33,16 +39,32 @@ class Run:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
             console=console, disable=not (shown and (console.is_terminal or console.is_jupyter)),
         )  # fmt: skip
+        self.logged = shown and self.bar.disable
         self.facts: dict[str, Any] = {"started": _now(), "passes": {}}
         self.unknown = np.zeros(256, np.int64)
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """A pass over `total` units; yields the function that tells of finished ones."""
-        task = self.bar.add_task(f"{name} ({unit})", total=total)
-        begin = time.perf_counter()
-        yield lambda n: self.bar.advance(task, n)
+        words = _WORDS.get(name, name)
+        task = self.bar.add_task(words, total=total)
+        begin, done = time.perf_counter(), 0
+
+        def advance(n: int) -> None:
+            nonlocal done
+            self.bar.advance(task, n)
+            before, done = done, done + n
+            if self.logged and 10 * before // total < 10 * done // total:
+                logger.info("%s: %d %% (%d of %d %s)", words, 100 * done // total, done, total, unit)
+
+        yield advance
         self.facts["passes"][name] = {unit: total, "seconds": round(time.perf_counter() - begin, 3)}
+
+    def resumed(self, blocks: int, total: int) -> None:
+        """Tell how much an earlier run of the same write left."""
+        self.facts["resumed_blocks"] = blocks
+        if blocks:
+            logger.info("resuming: %d of %d blocks are already written", blocks, total)
 
     def note(self, stage: str, **facts: Any) -> None:
         """Add facts to a pass."""

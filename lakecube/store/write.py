@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +30,7 @@ from lakecube.store.commit import (
     swap,
     sweep_partial,
 )
-from lakecube.store.contents import Contents, fitted, survey, version
+from lakecube.store.contents import ITEM_ROW, Contents, survey, version
 from lakecube.store.files import LocalFiles, check_room, explained, local_path
 from lakecube.store.layout import Stored, array_document, open_array
 from lakecube.store.lease import Lease
@@ -47,6 +49,8 @@ class ReadFailedWarning(UserWarning):
     """Some imagery could not be read, after retries; its pixels are unknown."""
 
 
+#: Items named in one warning.
+_NAMED = 20
 #: Masks and reasons compress 20- to 100-fold; less room than this share of their raw size cannot be enough.
 _LEAST_SHARE = 1 / 200
 
@@ -71,7 +75,8 @@ def to_zarr(
     mode : {"resume", "append", "overwrite"}
         "resume": make the store, or finish a write that was killed; a finished store of the same
         configuration is returned as it is. "append": add the dates the store does not hold as new rows and
-        make a new revision. "overwrite": write beside the store and put the new one in its place at the end.
+        make a new revision. "overwrite": write beside the store and put the new one in its place at the end;
+        whoever holds a Dataset of the old store must then open it again, since its pixels are read from the path.
     chunks : int, (int, int) or dict, optional
         Pixel chunk (y, x) of a new store; 1024, or the whole image if that is smaller.
     progress : bool
@@ -116,16 +121,18 @@ def to_zarr(
         check_room(path, _least_room(contents))
     with explained(path):
         if mode == "overwrite" and visible is not None:
-            _overwrite(contents, path, chunks, progress, wave)
+            told = _overwrite(contents, path, chunks, progress, wave)
         else:
             path.mkdir(parents=True, exist_ok=True)
             with Lease(LocalFiles(path)):
                 LocalFiles(path.parent).delete(sibling(path, "overwriting").name)
-                _write(contents, path, "resume" if mode == "overwrite" else mode, chunks, progress, wave)
+                how = "resume" if mode == "overwrite" else mode
+                told = _write(contents, path, path, how, chunks, progress, wave)
+    _say(told)
     return open_store(path)
 
 
-def _overwrite(contents: Contents, path: Path, chunks: Any, progress: bool, wave: int) -> None:
+def _overwrite(contents: Contents, path: Path, chunks: Any, progress: bool, wave: int) -> list[Warning]:
     """Write beside `path`, then swap; a killed overwrite continues in the place beside."""
     new = sibling(path, "overwriting")
     visible = read_root(path)
@@ -141,9 +148,10 @@ def _overwrite(contents: Contents, path: Path, chunks: Any, progress: bool, wave
             LocalFiles(new.parent).delete(new.name)
         new.mkdir(parents=True, exist_ok=True)
         with Lease(LocalFiles(new)) as lease:
-            _write(contents, new, "resume", chunks, progress, wave)
+            told = _write(contents, new, path, "resume", chunks, progress, wave)
             swap(new, path)
             lease.moved(path)
+    return told
 
 
 def _least_room(contents: Contents) -> int:
@@ -151,8 +159,16 @@ def _least_room(contents: Contents) -> int:
     return int(raw * _LEAST_SHARE) + 16_000_000
 
 
-def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: bool, wave: int) -> None:
-    """Bring the store at `root` up to `contents`; the caller holds its lease."""
+def _write(
+    contents: Contents, root: Path, path: Path, mode: str, chunks: Any, progress: bool, wave: int
+) -> list[Warning]:
+    """Bring the store at `root` up to `contents`; the caller holds its lease.
+
+    Returns
+    -------
+    list
+        What is to be said once the store lies at `path`: a warning that is made an error must not keep it from there.
+    """
     files, ledger, visible = LocalFiles(root), Ledger(LocalFiles(root)), read_root(root)
     keys = ledger.rows(visible.rows) if visible is not None else []
     if keys is None:
@@ -163,15 +179,14 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
             f"{root / ROOT} is missing, but the ledger knows that this store was finished: restore that file, "
             "or remove the directory and write the store again"
         )
-    if visible is not None:
-        contents = fitted(contents, visible.documents)
     plan = make_plan(contents, visible, keys, mode, chunks, pending)
+    contents = plan.contents
     if visible is not None:
         eager = dataclasses.replace(contents, fixed=tuple(n for n in contents.fixed if not _is_lazy(contents, n)))
         check_fixed(eager, {}, LocalStore(root), visible)
     if visible is not None and not plan.positions:
         ledger.finish()
-        return
+        return _unread(_unread_before(ledger, contents), contents, path)
     if pending != plan.hash:
         forget_unseen(files, visible)
         ledger.begin(plan.hash, names_of(plan))
@@ -181,26 +196,85 @@ def _write(contents: Contents, root: Path, mode: str, chunks: Any, progress: boo
         )
     run = Run(progress)
     with run.bar:
-        _passes(plan, root, keys, visible, ledger, run, wave)
+        small = _passes(plan, root, keys, visible, ledger, run, wave)
     ledger.finish()
     ledger.report(run.finished(mode=mode, rows=len(plan.positions), lakecube=version()))
-    _warn_unread(run.facts["read_failed"], contents)
+    return [*_unread(run.facts["read_failed"], contents, path), *_conflicts(small, plan)]
 
 
-def _warn_unread(failed: dict[str, int], contents: Contents) -> None:
+def _unread(failed: Mapping[str, int], contents: Contents, path: Path) -> list[Warning]:
     """Name the dates, and the items of them, whose imagery could not be read."""
     if not failed:
-        return
+        return []
     water, items = contents.water, ""
     if "item_id" in water.variables and "item_date" in water.variables:
         of_dates = np.isin(water["item_date"].values.astype("datetime64[D]").astype(str), list(failed))
         items = f" (of the items {', '.join(map(str, water['item_id'].values[of_dates]))})"
-    warnings.warn(
-        f"{sum(failed.values())} pixels on {', '.join(failed)} could not be read{items}: they are stored as unknown, "
-        "reason read_failed; once the archive answers again, make the store anew with mode='overwrite'",
-        ReadFailedWarning,
-        stacklevel=4,
+    return [
+        ReadFailedWarning(
+            f"{sum(failed.values())} pixels on {', '.join(failed)} could not be read{items}: they are stored as "
+            "unknown, reason read_failed. Once the archive answers again, make the store anew with "
+            f"water.water.to_zarr({str(path)!r}, mode='overwrite')"
+        )
+    ]
+
+
+def _unread_before(ledger: Ledger, contents: Contents) -> dict[str, int]:
+    """Pixels of the given dates that earlier runs of a finished store could not read."""
+    given = set(contents.dates.astype("datetime64[D]").astype(str))
+    found: dict[str, int] = {}
+    for report in ledger.reports():
+        failed = report.get("read_failed")
+        if isinstance(failed, dict):
+            found |= {str(date): int(n) for date, n in failed.items() if date in given}
+    return dict(sorted(found.items()))
+
+
+def _conflicts(small: Mapping[str, Stored], plan: Plan) -> list[Warning]:
+    """Name the items written whose numbers contradict the offset that their metadata declare."""
+    if not {"item_offset_conflict", "item_id", ITEM_ROW} <= set(small):
+        return []
+    from lakecube.io.audit import OffsetConflictWarning
+
+    columns = {
+        name: np.asarray(small[name].values)
+        for name in ("item_id", "item_offset_conflict", "item_offset", "item_offset_audited", ITEM_ROW)
+        if name in small
+    }
+    found = np.flatnonzero((columns["item_offset_conflict"] == 1) & (columns[ITEM_ROW] >= plan.base))
+    if not len(found):
+        return []
+    named = []
+    for i in found[:_NAMED].tolist():
+        offsets = [
+            f"{what} {', '.join(f'{v:g}' for v in np.unique(columns[name][i]))}"
+            for what, name in (("declared", "item_offset"), ("found", "item_offset_audited"))
+            if name in columns
+        ]
+        named.append(f"{columns['item_id'][i]} ({', '.join(offsets)})")
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    configuration = plan.contents.water.attrs.get("configuration")
+    applied = isinstance(configuration, str) and '"offset": "audit"' in configuration
+    fate = (
+        "what was found was applied, as asked by offset='audit'"
+        if applied
+        else "what is declared was applied; lakecube.open(…, offset='audit') applies what was found"
     )
+    return [
+        OffsetConflictWarning(
+            f"the numbers of {len(found)} item{'s' if len(found) > 1 else ''} contradict the radiometric offset in the "
+            f"metadata: {'; '.join(named)}{more}. For these, {fate}"
+        )
+    ]
+
+
+def _say(told: list[Warning]) -> None:
+    """Issue warnings at the line outside of lakecube that called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "lakecube":
+        level, frame = level + 1, frame.f_back
+    for warning in told:
+        warnings.warn(warning, stacklevel=level)
 
 
 def names_of(plan: Plan) -> list[str]:
@@ -220,7 +294,7 @@ def _group(plan: Plan) -> str:
 
 def _passes(
     plan: Plan, root: Path, keys: list[dict[str, str]], visible: Visible | None, ledger: Ledger, run: Run, wave: int
-) -> None:
+) -> dict[str, Stored]:
     contents, files, store = plan.contents, LocalFiles(root), LocalStore(root)
     frozen, facts = write_rows(plan, root, ledger, run, wave)
     write_fields(frozen, plan, root, ledger, run, wave)
@@ -244,6 +318,7 @@ def _passes(
     check_lengths({**kept, **{name: array_document(m) for name, m in metadata.items()}})
     groups = {"revision": {}, _group(plan): revision_attrs(plan)}
     commit(files, root_attrs(plan, visible), metadata, groups, kept)
+    return small
 
 
 def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:

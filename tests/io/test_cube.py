@@ -271,7 +271,8 @@ def test_bands(archive):
         ({"resolution": float("inf")}, "resolution"), ({"resolution": "10"}, "resolution"), ({"bands": []}, "bands"),
         ({"bands": 5}, "bands"), ({"bands": [5]}, "bands"), ({"resolution": 1e-9}, "coarser"),
         ({"crs": "EPSG:4326", "resolution": 60}, "give resolution="), ({"offset": 1000}, "offset"),
-        ({"collections": "nope"}, "nope"),
+        ({"collections": "nope"}, "nope"), ({"collections": 5}, "collections"), ({"query": 5}, "query"),
+        ({"sensor": 5}, "sensor"), ({"offset": None}, "offset"), ({"offset": []}, "offset"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(archive, options, match):

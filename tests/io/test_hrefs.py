@@ -2,7 +2,8 @@
 
 import pytest
 
-from lakecube.errors import InvalidInputError, UnsafeHrefError
+import lakecube
+from lakecube.errors import InvalidInputError, LakecubeError, UnsafeHrefError
 from lakecube.io.hrefs import check_href, gdal_path, is_remote, redact, resolve_href, strip_signature
 
 GOOD = [
@@ -163,3 +164,16 @@ def test_signatures_never_stay():
     text = redact(f"cannot open '{signed}': 403, nor https://y.example/z.tif?token=SECRET")
     assert "SECRET" not in text and "u:p" not in text
     assert "https://x.blob.core.windows.net/c/B04.tif'" in text and text.endswith("https://y.example/z.tif")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["/vsicurl/https://host/a_2020-01-01.tif?sig=SECRET", "/vsicurl?sig=SECRET&url=https://host/a.tif",
+     "https://127.0.0.1:9/a.nc?sig=SECRET", "/vsis3/bucket/a.tif?sig=SECRET", "HTTPS://127.0.0.1:9/a.NC?sig=SECRET"],
+)  # fmt: skip
+def test_no_source_shows_its_signature(secret):
+    assert "SECRET" not in strip_signature(secret)
+    assert "SECRET" not in redact(secret.upper()) or "://" not in secret.partition("?")[0]
+    with pytest.raises(LakecubeError) as caught:
+        lakecube.open(secret)
+    assert "SECRET" not in str(caught.value)

@@ -497,3 +497,23 @@ def test_audit_of_t11upt(t11upt):
     carrying = {band: np.where(values == 0, 0, values + 1000) for band, values in numbers.items()}
     assert audit_offset(carrying, describe_item(item, offset=-0.1)).offset == -0.1
     assert not audit_offset(carrying, describe_item(item, offset=-0.1)).conflict
+
+
+@pytest.mark.parametrize(
+    ("properties", "asset"),
+    [({"proj:epsg": "garbage"}, {}), ({"proj:epsg": 999999}, {}), ({}, {"proj:shape": 5}), ({}, {"eo:bands": 5}),
+     ({}, {"proj:transform": 7}), ({}, {"proj:transform": "text"}), ({}, {"raster:bands": 5})],
+    ids=str,
+)  # fmt: skip
+def test_metadata_that_cannot_be_understood_name_the_item(properties, asset):
+    item = make_item(assets={"red": asset}, **properties)
+    with pytest.raises(InvalidInputError, match=f"Item '{item.id}'"):
+        describe_item(item)
+
+
+@pytest.mark.parametrize("bbox", [[1, 2], "abcd", 5])
+def test_a_bbox_that_is_none_names_the_item(bbox):
+    item = make_item()
+    item.bbox = bbox
+    with pytest.raises(InvalidInputError, match=f"Item '{item.id}'"):
+        describe_item(item)

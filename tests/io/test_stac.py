@@ -256,6 +256,33 @@ def test_files_that_are_no_stac(tmp_path, text, error, message):
         load_items(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["5", "null", '"text"', '{"type": "FeatureCollection", "features": [5]}', '{"type": "Feature", "links": 5}',
+     '{"type": "FeatureCollection", "features": 5}', '{"type": "Catalog", "id": "c", "links": [5]}'],
+)  # fmt: skip
+def test_documents_that_are_no_stac(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InvalidInputError, match="is not STAC"):
+        load_items(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"bbox": [1, 2]}, {"bbox": "abcd"}, {"bbox": 5}, {"properties": None}, {"assets": None}, {"id": None},
+               {"geometry": {"type": "Point"}}, {"geometry": 5}], ids=str,
+)  # fmt: skip
+def test_items_that_are_no_stac_are_named(tmp_path, fields):
+    (tmp_path / "x.json").write_text(json.dumps(feature("strange") | fields))
+    with pytest.raises((InvalidInputError, ReadError), match=r"strange|id None|item None"):
+        load_items(tmp_path / "x.json", bbox=(0, 0, 1, 1))
+
+
+def test_a_file_of_another_kind(tmp_path):
+    (tmp_path / "x.txt").write_text("lakes")
+    with pytest.raises(InvalidInputError, match="neither GeoTIFF, STAC JSON, stac-geoparquet, Zarr nor NetCDF"):
+        load_items(tmp_path / "x.txt")
+
+
 def test_sources_that_are_none(tmp_path):
     for source in (3, None, {"type": "Feature"}, ["https://example.com"]):
         with pytest.raises(InvalidInputError, match=r"source must be|pystac\.Item only"):
@@ -542,6 +569,14 @@ def test_bad_datetime(value, message):
 def test_bad_bbox(value, message):
     with pytest.raises(InvalidInputError, match=message):
         parse_terms(bbox=value)
+
+
+def test_hints_at_a_bbox_are_themselves_right():
+    for wrong in ((10, 5, 2, 1), (2, 5, 10, 1)):
+        with pytest.raises(InvalidInputError, match=r"is it \[2.0, 1.0, 10.0, 5.0\]"):
+            parse_terms(bbox=wrong)
+    with pytest.raises(InvalidInputError, match=r"try \[105.0, 26.0, 106.0, 27.0\]"):
+        parse_terms(bbox=(27, 106, 26, 105))
 
 
 def test_bbox_over_the_antimeridian_and_with_heights():

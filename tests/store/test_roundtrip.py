@@ -150,3 +150,43 @@ def test_the_report_of_a_run_tells_what_failed(tmp_path):
     assert run["unknown_share"].keys() == {"cloud"} and 0.1 < run["unknown_share"]["cloud"] < 0.3
     assert run["bytes_written"] > 0 and set(run["passes"]) == {"facts", "observed", "revision"}
     to_zarr(water, tmp_path / "s.zarr")  # a status is a result, not an identity
+
+
+def test_flags_and_fill_values_as_stored(tmp_path):
+    nan = "NaN"
+    to_zarr(extract(times=1, rows=8, columns=8), tmp_path / "s")
+    fills = {
+        "water_mask": 255, "reason": 255, "rules_fired": 0, "water_probability": nan, "revision/0/count_wet": 0,
+        "revision/0/count_clear": 0, "revision/0/water_frequency": nan, "revision/0/count_wet_year": 0,
+        "revision/0/count_clear_year": 0, "revision/0/water_frequency_year": nan, "item_scale": nan,
+        "threshold": nan, "threshold_source": 255, "item_time_index": 0, "item_id": "",
+    }  # fmt: skip
+    stored = {name: json.loads((tmp_path / "s" / name / "zarr.json").read_text()) for name in fills}
+    assert {name: document["fill_value"] for name, document in stored.items()} == fills
+    assert not any("_FillValue" in document["attributes"] for document in stored.values())
+    attrs = {name: document["attributes"] for name, document in stored.items()}
+    assert attrs["water_mask"]["flag_values"] == [0, 1, 255]
+    assert attrs["water_mask"]["flag_meanings"] == "land water unknown"
+    assert attrs["rules_fired"]["flag_masks"][:3] == [1, 2, 4]
+    assert attrs["rules_fired"]["flag_meanings"].split()[:3] == ["ndvi", "ndbi", "ndrei"]
+    reasons = dict(zip(attrs["reason"]["flag_meanings"].split(), attrs["reason"]["flag_values"], strict=True))
+    assert (reasons["water"], reasons["cloud"], reasons["read_failed"]) == (0, 4, 2)
+    assert (reasons["index_below_threshold"], reasons["not_processed"]) == (20, 255)
+
+
+def test_a_part_of_a_store_does_not_say_that_it_is_the_whole(tmp_path):
+    out = to_zarr(extract(times=1, rows=8, columns=8), tmp_path / "s")
+    assert not {"spatial:transform", "spatial:bbox", "spatial:shape"} & set(out.attrs)
+    root = json.loads((tmp_path / "s/zarr.json").read_text())["attributes"]
+    assert root["spatial:shape"] == [8, 8]
+    part = to_zarr(extract(times=1, rows=8, columns=8).isel(x=slice(2, 6)), tmp_path / "part")
+    assert part.sizes["x"] == 4
+    root = json.loads((tmp_path / "part/zarr.json").read_text())["attributes"]
+    assert root["spatial:shape"] == [8, 4] and root["spatial:bbox"][0] == 500_020
+
+
+def test_attributes_of_item_columns_are_kept(tmp_path):
+    water = extract(times=2, rows=8, columns=8)
+    given = {"long_name": "scale of stored numbers", "units": "1"}
+    water = water.assign_coords(item_scale=water.item_scale.assign_attrs(given))
+    assert to_zarr(water, tmp_path / "s").item_scale.attrs == given
