@@ -15,6 +15,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # odc-stac's own, on these versions
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # raised in odc-stac's reprojection
 def test_both_sides_read_the_same_archive(tiny):
     theirs, ours = pipeline.odc_load(tiny), pipeline.read(tiny)
     assert theirs.sizes["time"] == ours.sizes["time"] == 2

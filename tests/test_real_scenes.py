@@ -57,7 +57,7 @@ def test_t11upt_reservoir_has_one_area_from_two_sensors(t11upt):
     areas = []
     for collection in ("sentinel-2-l2a", "landsat-c2-l2"):
         _, out = t11upt(collection)
-        water = (out.water_mask.values[0] == WATER)
+        water = out.water_mask.values[0] == WATER
         size = float(out.x[1] - out.x[0])
         if collection == "landsat-c2-l2":
             box = out.x.values[[0, -1]], out.y.values[[0, -1]]

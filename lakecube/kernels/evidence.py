@@ -14,9 +14,7 @@ _BELOW, _WEAK, _NEIGHBOURS = (
     np.uint8(LAND_REASONS[k]) for k in ("index_below_threshold", "weak_evidence", "neighbours")
 )
 _RULES = ("ndvi", "ndbi", "ndrei", "nir", "nir09", "slope")
-_LAND_NDVI, _LAND_NDBI, _LAND_NDREI, _LAND_NIR, _LAND_NIR09, _LAND_SLOPE = (
-    np.uint8(LAND_REASONS[k]) for k in _RULES
-)
+_LAND_NDVI, _LAND_NDBI, _LAND_NDREI, _LAND_NIR, _LAND_NIR09, _LAND_SLOPE = (np.uint8(LAND_REASONS[k]) for k in _RULES)
 _BIT_NDVI, _BIT_NDBI, _BIT_NDREI, _BIT_NIR, _BIT_NIR09, _BIT_SLOPE = (np.uint16(1 << RULE_BITS[k]) for k in _RULES)
 REASONS = np.array([LAND_REASONS[k] for k in _RULES], np.uint8)
 BITS = np.array([1 << RULE_BITS[k] for k in _RULES], np.uint16)

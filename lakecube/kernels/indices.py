@@ -96,9 +96,7 @@ def mndwi(green: np.ndarray, swir16: np.ndarray) -> np.ndarray:
     return normalized_difference(green, swir16)
 
 
-def awei_sh(
-    blue: np.ndarray, green: np.ndarray, nir: np.ndarray, swir16: np.ndarray, swir22: np.ndarray
-) -> np.ndarray:
+def awei_sh(blue: np.ndarray, green: np.ndarray, nir: np.ndarray, swir16: np.ndarray, swir22: np.ndarray) -> np.ndarray:
     """AWEIsh of Feyisa et al. (2014), for scenes with shadows.
 
     blue + 2.5 green − 1.5 (nir + swir16) − 0.25 swir22. https://doi.org/10.1016/j.rse.2013.08.029. Not scale
@@ -139,9 +137,7 @@ def lswi(nir: np.ndarray, swir16: np.ndarray) -> np.ndarray:
     return normalized_difference(nir, swir16)
 
 
-def wi2015(
-    green: np.ndarray, red: np.ndarray, nir: np.ndarray, swir16: np.ndarray, swir22: np.ndarray
-) -> np.ndarray:
+def wi2015(green: np.ndarray, red: np.ndarray, nir: np.ndarray, swir16: np.ndarray, swir22: np.ndarray) -> np.ndarray:
     """WI2015 of Fisher et al. (2016): 1.7204 + 171 green + 3 red − 70 nir − 45 swir16 − 71 swir22.
 
     Water where positive. https://doi.org/10.1016/j.rse.2015.12.055.

@@ -108,4 +108,3 @@ def dilate_disk(mask: np.ndarray, radius: int) -> np.ndarray:
         return mask.copy()
     half_width = np.array([math.isqrt(radius * radius - d * d) for d in range(radius + 1)], np.int32)
     return _spread_rows(_column_gaps(mask, radius), half_width)
-

@@ -138,5 +138,3 @@ def snow_share(z: FloatArray, cover: Cover, date: np.datetime64, key: tuple[int,
     patchy = fractal(z.shape, generator(*key, 21), beta=2.0, largest=40)
     cover_share = smoothstep(-0.15, 0.15, (z - line) / (high - low) + 0.04 * patchy)
     return cover_share * (1 - 0.45 * (cover.conifer + 0.5 * cover.leafy))
-
-

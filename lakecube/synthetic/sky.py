@@ -74,9 +74,7 @@ def cloud_base(elevation: FloatArray) -> float:
     return float(np.median(elevation) + np.clip(0.2 * min(elevation.shape) * PIXEL, 200, 1300))
 
 
-def make_sky(
-    elevation: FloatArray, key: tuple[int, int], sun: tuple[float, float], cover: float, haze: float
-) -> Sky:
+def make_sky(elevation: FloatArray, key: tuple[int, int], sun: tuple[float, float], cover: float, haze: float) -> Sky:
     """Clouds over a share `cover` of the scene, their shadows where the sun puts them, some cirrus, and `haze`."""
     shape = elevation.shape
     zero: FloatArray = np.zeros(shape, np.float32)

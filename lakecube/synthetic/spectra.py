@@ -30,16 +30,16 @@ LAND = MappingProxyType({
     "sand":    (.130, .170, .225, .275, .300, .312, .322, .332, .340, .335, .385, .335),
     "mud":     (.050, .066, .088, .104, .116, .122, .126, .128, .128, .125, .118, .082),
 })  # fmt: skip
-SNOW = np.array((.80, .85, .86, .86, .86, .85, .84, .83, .82, .76, .115, .095), np.float32)
-CLOUD = np.array((.46, .50, .51, .52, .55, .57, .58, .59, .61, .82, .46, .38), np.float32)
-HAZE = np.array((.42, .40, .36, .33, .31, .29, .28, .27, .26, .25, .14, .09), np.float32)
+SNOW = np.array((0.80, 0.85, 0.86, 0.86, 0.86, 0.85, 0.84, 0.83, 0.82, 0.76, 0.115, 0.095), np.float32)
+CLOUD = np.array((0.46, 0.50, 0.51, 0.52, 0.55, 0.57, 0.58, 0.59, 0.61, 0.82, 0.46, 0.38), np.float32)
+HAZE = np.array((0.42, 0.40, 0.36, 0.33, 0.31, 0.29, 0.28, 0.27, 0.26, 0.25, 0.14, 0.09), np.float32)
 #: Share of light that is skylight: what a shadow still gets.
-DIFFUSE = np.array((.34, .28, .22, .17, .155, .145, .135, .125, .12, .11, .055, .04), np.float32)
+DIFFUSE = np.array((0.34, 0.28, 0.22, 0.17, 0.155, 0.145, 0.135, 0.125, 0.12, 0.11, 0.055, 0.04), np.float32)
 
-DEEP = np.array((.014, .018, .020, .009, .0085, .0065, .006, .0055, .005, .005, .0030, .0020), np.float32)
-SEDIMENT = np.array((.045, .068, .110, .125, .122, .082, .084, .064, .058, .045, .014, .007), np.float32)
+DEEP = np.array((0.014, 0.018, 0.020, 0.009, 0.0085, 0.0065, 0.006, 0.0055, 0.005, 0.005, 0.0030, 0.0020), np.float32)
+SEDIMENT = np.array((0.045, 0.068, 0.110, 0.125, 0.122, 0.082, 0.084, 0.064, 0.058, 0.045, 0.014, 0.007), np.float32)
 #: Diffuse attenuation of clear water (1/m): the bottom shows through where depth times this is small.
-ATTENUATION = np.array((.12, .10, .11, .38, .62, 2.4, 2.6, 4.0, 4.6, 9.0, 60., 90.), np.float32)
+ATTENUATION = np.array((0.12, 0.10, 0.11, 0.38, 0.62, 2.4, 2.6, 4.0, 4.6, 9.0, 60.0, 90.0), np.float32)
 
 _SPECTRA = {name: np.array(values, np.float32) for name, values in LAND.items()}
 

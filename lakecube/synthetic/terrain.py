@@ -144,9 +144,7 @@ def _carve_river(elevation: FloatArray, seed: int) -> tuple[FloatArray, FloatArr
     return valley.astype(np.float32), distance, width.astype(np.float32)
 
 
-def _dig(
-    elevation: FloatArray, taken: np.ndarray, number: int, spec: LakeSpec, seed: int
-) -> tuple[FloatArray, Basin]:
+def _dig(elevation: FloatArray, taken: np.ndarray, number: int, spec: LakeSpec, seed: int) -> tuple[FloatArray, Basin]:
     """Dig one basin so that it can hold water up to its rim; ground that is `taken` by another stays as it is."""
     rows, cols = elevation.shape
     size = min(rows, cols)

@@ -35,7 +35,6 @@ def _nothing_remembered():
     RAW.clear()
 
 
-
 def numbers(rows, columns, low=1, high=9999):
     return RNG.integers(low, high, (rows, columns)).astype("uint16")
 
