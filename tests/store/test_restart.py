@@ -108,12 +108,22 @@ def test_a_finished_store_is_left_alone(tmp_path, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*") if file.is_file()} == before
 
 
+def seconds_of(process):
+    """How long an undisturbed child takes from its first write to its last."""
+    assert process.stdout.readline().strip() == "ready"
+    begin = time.perf_counter()
+    process.communicate()
+    return time.perf_counter() - begin
+
+
 def _kill_and_resume(tmp_path, seed, kills):
     to_zarr(extract(times=4), tmp_path / "whole", chunks=16)
+    whole = seconds_of(child(tmp_path / "timed"))
     rng = np.random.default_rng(seed)
     killed = 0
     for number in range(kills):
-        killed += kill_after(child(tmp_path / "s"), float(rng.uniform(0.05, 2.0)))
+        share = rng.uniform(0.02, 0.9 / (1 + number % 3))  # what earlier tries finished is not done again
+        killed += kill_after(child(tmp_path / "s"), float(share * whole))
         seen = (tmp_path / "s/zarr.json").exists()
         assert not seen or open_store(tmp_path / "s").sizes["time"] == 4
         if number % 3 == 2:
@@ -140,9 +150,11 @@ def test_killed_appends(tmp_path):
     for name in ("whole", "s"):
         to_zarr(extract(times=2), tmp_path / name, chunks=16)
     to_zarr(extract(times=3, start=2), tmp_path / "whole", mode="append")
+    to_zarr(extract(times=2), tmp_path / "timed", chunks=16)
+    whole = seconds_of(child(tmp_path / "timed", "append", 2, 3))
     rng = np.random.default_rng(3)
-    for _ in range(4):
-        kill_after(child(tmp_path / "s", "append", 2, 3), float(rng.uniform(0.05, 1.5)))
+    for number in range(4):
+        kill_after(child(tmp_path / "s", "append", 2, 3), float(rng.uniform(0.02, 0.9 / (1 + number)) * whole))
         assert open_store(tmp_path / "s").sizes["time"] in (2, 5)
         assert int(open_store(tmp_path / "s").count_clear.max()) > 0
     to_zarr(extract(times=3, start=2), tmp_path / "s", mode="resume")
