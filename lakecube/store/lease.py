@@ -56,18 +56,28 @@ class Lease:
         other = _read(self.files)
         if not _is_stale(other, self.files):
             raise StoreError(_refusal(other, self.files))
-        token = other.get("token")
-        claim = f"{LEASE}.{token if isinstance(token, str) and token.isalnum() else 'torn'}"
-        try:
-            self.files.create(claim, data)
-        except FileExistsError as error:
-            raise StoreError(_refusal(other, self.files)) from error
+        claims = self._claim(other, data)
         try:
             if _read(self.files) != other:
                 raise StoreError(_refusal(_read(self.files), self.files))
             self.files.write(LEASE, data)
         finally:
-            self.files.delete(claim)
+            for claim in claims:
+                self.files.delete(claim)
+
+    def _claim(self, dead: dict[str, Any], data: bytes) -> list[str]:
+        """Claim the lease of a dead holder; who claimed it before and died in the act is a dead holder too."""
+        claims = []
+        while True:
+            token = dead.get("token")
+            claims.append(f"{LEASE}.{token if isinstance(token, str) and token.isalnum() else 'torn'}")
+            try:
+                self.files.create(claims[-1], data)
+                return claims
+            except FileExistsError as error:
+                dead = _read(self.files, claims[-1])
+                if not dead or not _is_stale(dead, self.files, claims[-1]):
+                    raise StoreError(_refusal(dead, self.files)) from error
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
@@ -87,23 +97,23 @@ def _holder(token: str) -> dict[str, Any]:
     }
 
 
-def _read(files: LocalFiles) -> dict[str, Any]:
+def _read(files: LocalFiles, name: str = LEASE) -> dict[str, Any]:
     try:
-        found = json.loads(files.read(LEASE))
+        found = json.loads(files.read(name))
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _is_stale(holder: dict[str, Any], files: LocalFiles) -> bool:
+def _is_stale(holder: dict[str, Any], files: LocalFiles, name: str = LEASE) -> bool:
     if holder.get("host") == socket.gethostname():
         pid = holder.get("pid")
         if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
-            return files.age(LEASE) > STALE_SECONDS  # torn, or edited
+            return files.age(name) > STALE_SECONDS  # torn, or edited
         started = _process_start(pid)
         return started is None or started != holder.get("started")
     try:
-        return files.age(LEASE) > STALE_SECONDS
+        return files.age(name) > STALE_SECONDS
     except FileNotFoundError:
         return True
 

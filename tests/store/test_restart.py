@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import xarray as xr
 import lakecube.store.passes as passes
 from lakecube.errors import StoreError, StoreExistsError
 from lakecube.store import open_store, to_zarr
+from lakecube.store.files import LocalFiles
 from lakecube.store.lease import LEASE
 from tests.store.made import extract
 
@@ -391,3 +393,15 @@ def test_too_little_room_is_said_before_the_work(tmp_path, monkeypatch):
 class _Usage:
     def __init__(self, total, used, free):
         self.total, self.used, self.free = total, used, free
+
+
+def test_who_died_while_taking_over_does_not_lock_the_store(tmp_path):
+    files = LocalFiles(tmp_path / "s")
+    (tmp_path / "s").mkdir()
+    dead = {"host": socket.gethostname(), "pid": 2**22 + 1, "started": "0", "since": "then"}
+    files.create(LEASE, json.dumps({**dead, "token": "aa"}).encode())
+    files.create(f"{LEASE}.aa", json.dumps({**dead, "token": "bb"}).encode())
+    files.create(f"{LEASE}.bb", json.dumps({**dead, "token": "cc"}).encode())
+    to_zarr(extract(times=1), tmp_path / "s", chunks=16)
+    assert open_store(tmp_path / "s").sizes["time"] == 1
+    assert not list((tmp_path / "s/_ledger").glob("lease*"))
