@@ -122,8 +122,8 @@ def _kill_and_resume(tmp_path, seed, kills):
     to_zarr(extract(times=4), tmp_path / "whole", chunks=16)
     whole = seconds_of(child(tmp_path / "timed"))
     rng = np.random.default_rng(seed)
-    killed = 0
-    for number in range(kills):
+    killed = number = 0
+    while number < kills or (killed < kills // 2 and number < 4 * kills):  # a child may be done before its time
         share = rng.uniform(0.02, 0.9 / (1 + number % 3))  # what earlier tries finished is not done again
         killed += kill_after(child(tmp_path / "s"), float(share * whole))
         seen = (tmp_path / "s/zarr.json").exists()
@@ -131,14 +131,15 @@ def _kill_and_resume(tmp_path, seed, kills):
         if number % 3 == 2:
             to_zarr(extract(times=4), tmp_path / "s", chunks=16)
             assert snapshot(tmp_path / "s") == snapshot(tmp_path / "whole")
-            if number < kills - 1:
-                for file in sorted((tmp_path / "s").rglob("*"), reverse=True):
-                    file.rmdir() if file.is_dir() else file.unlink()
+            for file in sorted((tmp_path / "s").rglob("*"), reverse=True):
+                file.rmdir() if file.is_dir() else file.unlink()
+        number += 1
     to_zarr(extract(times=4), tmp_path / "s", chunks=16)
     assert snapshot(tmp_path / "s") == snapshot(tmp_path / "whole")
     return killed
 
 
+@pytest.mark.slow
 def test_killed_at_random_and_resumed(tmp_path):
     assert _kill_and_resume(tmp_path, 1, 6) >= 3
 
