@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 TIME, Y, X, ITEM, INDEX, YEAR = "time", "y", "x", "item", "index", "year"
+#: Dims of a revision: its dates in order, its months, its lakes (whose coordinate is the `lake_id`).
+DATE, YEAR_MONTH, LAKE = "date", "year_month", "lake"
 SPATIAL_REF = "spatial_ref"
 
 #: STAC common names of the reflectance bands a cube may hold, in spectral order.
@@ -91,6 +93,19 @@ THRESHOLD_SOURCE = MappingProxyType({
     "clipped_to_bounds": 5, "given": 6, "no_data": 255,
 })  # fmt: skip
 
+#: `month_state`: what was seen of a pixel in one month of one year.
+MONTH_STATE = MappingProxyType({"unobserved": 0, "land": 1, "water": 2, "both": 3})
+
+#: `water_restored`: what was inferred where `water_mask` is unknown.
+RESTORED = MappingProxyType({"land": LAND, "water": WATER, "not_restored": UNKNOWN})
+
+#: `kind` of a lake; nothing is deleted for being another kind.
+LAKE_KIND = MappingProxyType({"lake": 0, "river": 1, "too_small": 2})
+
+#: `size_class` of a lake by its largest extent: below 0.1, to 1, and above 1 km².
+SIZE_CLASS = MappingProxyType({"small": 0, "medium": 1, "large": 2})
+_NO_YES = MappingProxyType({"no": 0, "yes": 1})
+
 
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
@@ -141,6 +156,12 @@ def _spec(
 
 
 _TYX, _YX, _TI = (TIME, Y, X), (Y, X), (TIME, INDEX)
+_DYX, _L, _LD = (DATE, Y, X), (LAKE,), (LAKE, DATE)
+_NAN = float("nan")
+_BOUNDS = {
+    "ancillary_variables": "lake_area_observed lake_area_lower lake_area_upper lake_area_q05 lake_area_q95 "
+    "lake_observed_fraction"
+}
 _MEAN = {"cell_methods": "time: mean", "ancillary_variables": "count_wet count_clear"}
 
 #: Every variable lakecube writes or returns, by name.
@@ -168,5 +189,33 @@ VARIABLES = MappingProxyType({
         _spec("elevation", _YX, "float32", "elevation above the datum of the DEM", "m", fill=float("nan"),
               extra={"standard_name": "surface_altitude"}),
         _spec("slope", _YX, "float32", "slope of the terrain (Horn)", "degree", fill=float("nan")),
+        _spec("month_state", (YEAR_MONTH, Y, X), "uint8", "land and water seen in the month", flags=MONTH_STATE),
+        _spec("water_restored", _DYX, "uint8", "surface water inferred where it was not seen", fill=UNKNOWN,
+              flags=RESTORED),
+        _spec("lake_label", _YX, "int64", "lake_id of the water body that the pixel is part of, 0 outside"),
+        _spec("lake_area", _LD, "float64", "area of water, seen and inferred", "m2", fill=_NAN, extra=_BOUNDS),
+        _spec("lake_area_observed", _LD, "float64", "area of water that was seen", "m2", fill=_NAN),
+        _spec("lake_area_lower", _LD, "float64", "area if nothing that was hidden is water", "m2", fill=_NAN),
+        _spec("lake_area_upper", _LD, "float64", "area if all that was hidden is water", "m2", fill=_NAN),
+        _spec("lake_area_q05", _LD, "float64", "calibrated 5 % quantile of the area", "m2", fill=_NAN),
+        _spec("lake_area_q95", _LD, "float64", "calibrated 95 % quantile of the area", "m2", fill=_NAN),
+        _spec("lake_observed_fraction", _LD, "float64", "share of the lake's largest extent that was seen", "1",
+              fill=_NAN),
+        _spec("longitude", _L, "float64", "longitude of the centre of the lake", "degrees_east", fill=_NAN,
+              extra={"standard_name": "longitude"}),
+        _spec("latitude", _L, "float64", "latitude of the centre of the lake", "degrees_north", fill=_NAN,
+              extra={"standard_name": "latitude"}),
+        _spec("max_area", _L, "float64", "area of the largest extent", "m2", fill=_NAN),
+        _spec("perimeter", _L, "float64", "length of the edges of the largest extent, along pixel edges", "m",
+              fill=_NAN),
+        _spec("shape_index", _L, "float64", "perimeter / (4 · √area): 1 for a square", "1", fill=_NAN),
+        _spec("size_class", _L, "uint8", "class of the largest area", fill=255, flags=SIZE_CLASS),
+        _spec("kind", _L, "uint8", "kind of water body, by shape and size", fill=255, flags=LAKE_KIND),
+        _spec("touches_edge", _L, "uint8", "whether the water body reaches the edge of the data", fill=255,
+              flags=_NO_YES),
+        _spec("provisional", _L, "uint8", "whether it is water outside the reference extent", fill=255,
+              flags=_NO_YES),
+        _spec("elevation_min", _L, "float32", "lowest elevation in the largest extent", "m", fill=_NAN),
+        _spec("elevation_max", _L, "float32", "highest elevation in the largest extent", "m", fill=_NAN),
     )
 })  # fmt: skip
