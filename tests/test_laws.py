@@ -33,7 +33,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import crf, majority, superpixels
-from lakecube.series import occurrence
+from lakecube.series import months, occurrence
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
@@ -116,6 +116,8 @@ CASES = [
         "lakecube.refine.majority.superpixel_statistics",
         lambda c: majority.superpixel_statistics(c["green"], cells_of(c)),
     ),
+    Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
+    Case("lakecube.series.occurrence.checked_mask", lambda c: occurrence.checked_mask(mask_of(c))),
     Case("lakecube.series.occurrence.count", lambda c: occurrence.count(mask_of(c))),
     Case("lakecube.series.occurrence.count_by_year", lambda c: occurrence.count_by_year(mask_of(c))),
     Case("lakecube.series.occurrence.frequency", lambda c: occurrence.frequency(mask_of(c))),
