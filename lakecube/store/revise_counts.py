@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from lakecube.kernels.counts import count_states, divide_counts
+from lakecube.kernels.months import LAND_SEEN, WATER_SEEN, month_axis
 from lakecube.names import DATE, VARIABLES, YEAR, YEAR_MONTH, X, Y
 from lakecube.store.layout import Stored, pixel_array, row_array
 from lakecube.store.passes import Writer
@@ -20,10 +21,10 @@ _TOTALS = ("count_wet", "count_clear", "water_frequency")
 
 def count_arrays(dates: np.ndarray, shape: tuple[int, int], chunks: tuple[int, int]) -> dict[str, Stored]:
     """Arrays that `count_block` fills, and their axes, for dates (datetime64) in order."""
-    years, months = np.unique(years_of(dates)), np.unique(months_of(dates))
+    years, (months, _) = np.unique(years_of(dates)), month_axis(dates)
     axes = {
         YEAR: (years, {"long_name": "calendar year", "units": "1"}),
-        YEAR_MONTH: (months.astype("datetime64[s]"), {"standard_name": "time", "long_name": "first day of the month"}),
+        YEAR_MONTH: (months, {"standard_name": "time", "long_name": "first day of the month"}),
         DATE: (dates, {"standard_name": "time", "long_name": "solar dates this revision was made from"}),
     }
     out = {name: row_array(name, xr.Variable((name,), values, attrs)) for name, (values, attrs) in axes.items()}
@@ -40,11 +41,6 @@ def years_of(dates: np.ndarray) -> np.ndarray:
     return dates.astype("datetime64[Y]").astype(np.int64) + 1970
 
 
-def months_of(dates: np.ndarray) -> np.ndarray:
-    """Month of dates, datetime64[M]."""
-    return dates.astype("datetime64[M]")
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counting:
     """From where to where, and which rows are of which month of which year, in order."""
@@ -57,7 +53,7 @@ class Counting:
     @classmethod
     def of(cls, source: Writer, target: Writer, group: str, rows: np.ndarray, dates: np.ndarray) -> Counting:
         """Rows and their dates, sorted into years and months."""
-        years, months = years_of(dates), months_of(dates)
+        years, (_, months) = years_of(dates), month_axis(dates)
         by_month = tuple(
             tuple(tuple(rows[months == month].tolist()) for month in np.unique(months[years == year]))
             for year in np.unique(years)
@@ -73,7 +69,7 @@ def count_block(block: Block, counting: Counting) -> Results:
         year = np.zeros_like(total)
         for rows in months:
             wet, clear = _count_rows(mask, rows, block)
-            state = (clear > wet).astype(np.uint8) | (wet > 0).astype(np.uint8) << 1
+            state = LAND_SEEN * (clear > wet) + WATER_SEEN * (wet > 0)
             counting.target.open(f"{counting.group}/month_state")[(month_number, *block.window)] = state
             year += np.stack((wet, clear))
             month_number += 1
