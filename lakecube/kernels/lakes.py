@@ -8,7 +8,8 @@
 3. `lake_runs` of the block's final labels, once; `sum_states` of a few dates at a time; `add_sums` into a table of
    those lakes that are wanted; `areas_of_sums` decides.
 
-Lengths and areas are int64 quanta of 1/1024 m and m², so that a sum is the same in any order, to the last bit.
+Lengths and areas are int64 quanta, so that a sum is the same in any order, to the last bit. The whole Earth is less
+than 2^62 quanta of area, and a pixel of 10 m is told to 1e-6 of its area.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import numpy as np
 from lakecube.kernels.jit import jit, jit_inline
 from lakecube.kernels.label import find_runs
 
-#: Quanta of length and area per metre and square metre.
-QUANTA = 1024
+#: Quanta per square metre, and per metre.
+AREA_QUANTA, LENGTH_QUANTA = 2**13, 2**20
 #: One row per label of `measure_block`. Rows and columns are of the whole image; ``last_…`` is the last inside.
 LAKE_TABLE = np.dtype([
     ("label", "i8"), ("class", "u1"), ("touches_edge", "u1"), ("pixels", "i8"), ("area", "i8"), ("perimeter", "i8"),
@@ -196,10 +197,10 @@ def areas_of_sums(sums: np.ndarray, area: np.ndarray) -> dict[str, np.ndarray]:
     wet, hidden = sums[..., WET], sums[..., HIDDEN]
     known = sums[..., UNRESOLVED] == 0
     return {
-        "lake_area": np.where(known, (wet + sums[..., INFERRED]) / QUANTA, np.nan),
-        "lake_area_observed": np.where(hidden < whole, wet / QUANTA, np.nan),
-        "lake_area_lower": wet / QUANTA,
-        "lake_area_upper": (wet + hidden) / QUANTA,
+        "lake_area": np.where(known, (wet + sums[..., INFERRED]) / AREA_QUANTA, np.nan),
+        "lake_area_observed": np.where(hidden < whole, wet / AREA_QUANTA, np.nan),
+        "lake_area_lower": wet / AREA_QUANTA,
+        "lake_area_upper": (wet + hidden) / AREA_QUANTA,
         "lake_observed_fraction": (whole - hidden) / whole,
     }
 

@@ -7,9 +7,10 @@ import pytest
 
 from lakecube.kernels.label import label_block, relabel
 from lakecube.kernels.lakes import (
+    AREA_QUANTA,
     INFERRED,
     LAKE_TABLE,
-    QUANTA,
+    LENGTH_QUANTA,
     UNRESOLVED,
     add_sums,
     areas_of_sums,
@@ -97,11 +98,12 @@ def test_lakes_away_from_the_edge_do_not_touch_it():
     classes[2, 8] = 255
     classes[3, 7] = 2
     labels = label_block(classes, 0, 0, 9)
-    one = np.full((9, 1), QUANTA)
-    table = measure_block(np.pad(classes, 1, constant_values=255), labels, 0, 0, one, np.full((10, 1), QUANTA), one)
+    one = np.full((10, 1), LENGTH_QUANTA)
+    area = np.full((9, 1), AREA_QUANTA)
+    table = measure_block(np.pad(classes, 1, constant_values=255), labels, 0, 0, area, one, one[1:])
     assert table["touches_edge"].tolist() == [0, 1, 0, 1], "a corner of what was never seen counts as the edge"
-    assert (table["perimeter"] / QUANTA).tolist() == [4, 4, 8, 4]
-    assert (table["area"] / QUANTA).tolist() == [1, 1, 4, 1]
+    assert (table["perimeter"] / LENGTH_QUANTA).tolist() == [4, 4, 8, 4]
+    assert (table["area"] / AREA_QUANTA).tolist() == [1, 1, 4, 1]
 
 
 def test_an_image_without_lakes():
@@ -182,7 +184,7 @@ def test_areas_never_claim_more_than_was_seen():
     assert (lower[known] <= best[known]).all()
     assert (best[known] <= upper[known]).all()
     assert np.isnan(found["lake_area_observed"][:, 1]).all(), "nothing was seen"
-    np.testing.assert_array_equal(upper[:, 1], whole / QUANTA)
+    np.testing.assert_array_equal(upper[:, 1], whole / AREA_QUANTA)
     for name in ("lake_area", "lake_area_lower", "lake_area_upper"):
         np.testing.assert_array_equal(found[name][:, 2], found["lake_area_observed"][:, 2])
     np.testing.assert_array_equal(found["lake_area"][:, 3], upper[:, 3])
