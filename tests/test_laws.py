@@ -33,7 +33,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import crf, majority, superpixels
-from lakecube.series import months, occurrence
+from lakecube.series import months, occurrence, products
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
@@ -80,6 +80,20 @@ def mask_of(cube):
     return wet.where(cube["observation"] == OBSERVATION["clear"], np.uint8(255)).astype("uint8")
 
 
+def months_of(cube):
+    """`month_state` of a few months of two years, each date of the cube in its own."""
+    times = np.array(["2020-11-03", "2021-02-05", "2021-11-20"], "datetime64[ns]")
+    rank = cube["time"].values.argsort().argsort()
+    return months.month_state(mask_of(cube).assign_coords(time=times[np.arange(3)][rank]))
+
+
+def change_of(cube):
+    """Between the first and the last year that there are."""
+    states = months_of(cube)
+    years = states["year_month"].dt.year.values.tolist()
+    return products.change(states, years[0], years[-1])
+
+
 def cells_of(cube):
     """Superpixels so small that a chunk can be smaller than the image."""
     return superpixels.superpixels(cube, step=2, iterations=1)
@@ -117,6 +131,12 @@ CASES = [
         lambda c: majority.superpixel_statistics(c["green"], cells_of(c)),
     ),
     Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
+    Case("lakecube.series.products.occurrence", lambda c: products.occurrence(months_of(c))),
+    Case("lakecube.series.products.recurrence", lambda c: products.recurrence(months_of(c))),
+    Case("lakecube.series.products.seasonality", lambda c: products.seasonality(months_of(c))),
+    Case("lakecube.series.products.change", change_of),
+    Case("lakecube.series.products.transitions", lambda c: products.transitions(months_of(c))),
+    Case("lakecube.series.products.maximum_extent", lambda c: products.maximum_extent(months_of(c))),
     Case("lakecube.series.occurrence.checked_mask", lambda c: occurrence.checked_mask(mask_of(c))),
     Case("lakecube.series.occurrence.count", lambda c: occurrence.count(mask_of(c))),
     Case("lakecube.series.occurrence.count_by_year", lambda c: occurrence.count_by_year(mask_of(c))),

@@ -62,7 +62,9 @@ def month_state(water_mask: xr.DataArray) -> xr.DataArray:
     planes = [_state(mask.isel({TIME: np.flatnonzero(index == k)}).data) for k in range(axis.size)]
     spec = VARIABLES["month_state"]
     data = (
-        da.concatenate(planes) if planes else da.zeros((0, *mask.shape[1:]), spec.dtype, chunks=(0, *mask.chunks[1:]))
+        da.concatenate(planes)
+        if planes
+        else da.zeros((0, *mask.shape[1:]), dtype=spec.dtype, chunks=(0, *mask.data.chunks[1:]))
     )
     coords = {name: c for name, c in mask.coords.items() if TIME not in c.dims}
     months = xr.Variable(YEAR_MONTH, axis, {"long_name": "first day of the month"})

@@ -70,7 +70,8 @@ def test_the_kernel_and_its_axis():
 
 
 def test_no_dates_and_booleans():
-    assert month_state(mask()[:0]).shape == (0, 9, 7)
+    none = month_state(mask()[:0])
+    assert none.shape == (0, 9, 7) and none.dtype == none.values.dtype == "uint8"
     assert set(np.unique(month_state(mask() == 1))) == {1, 2}
 
 
