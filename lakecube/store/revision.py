@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import dask.array as da
@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 
 from lakecube.chunked import blockwise
+from lakecube.errors import InvalidInputError
 from lakecube.kernels.counts import count_states, divide_counts
 from lakecube.names import VARIABLES, YEAR, X, Y
-from lakecube.store.layout import Stored, axes, group_attrs, pixel_array, row_array
+from lakecube.store.job import RevisionJob, RevisionOutcome
+from lakecube.store.layout import Stored, pixel_array, row_array
 from lakecube.store.ledger import Ledger
 from lakecube.store.passes import Writer
-from lakecube.store.plan import Plan
 from lakecube.store.report import Run
 from lakecube.store.waves import Box, Runner, boxes, chosen
 
@@ -25,66 +26,67 @@ DATES_AT_ONCE = 8
 _TOTALS = ("count_wet", "count_clear", "water_frequency")
 
 
-def revision_arrays(plan: Plan, dates: np.ndarray) -> dict[str, Stored]:
-    """Arrays of ``revision/<k>``: counts, frequency, and the dates they were made from."""
-    water = plan.contents.water
-    years = np.unique(_years(dates))
-    size = (water.sizes[Y], water.sizes[X])
-    out = dict(axes(water))
-    out[YEAR] = row_array(YEAR, xr.Variable((YEAR,), years, {"long_name": "calendar year", "units": "1"}))
-    attrs = {"standard_name": "time", "long_name": "solar dates this revision was made from"}
-    out["date"] = row_array("date", xr.Variable(("date",), np.sort(dates), attrs))
-    for name in _TOTALS:
-        dtype = VARIABLES[name].dtype
-        out[name] = pixel_array(name, dtype, (Y, X), size, plan.chunks, {})
-        yearly = f"{name}_year"
-        shape = (len(years), *size)
-        out[yearly] = pixel_array(yearly, VARIABLES[yearly].dtype, (YEAR, Y, X), shape, plan.chunks, {})
-    return out
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a parameter that no revision has, before any work is done."""
+    if parameters:
+        raise InvalidInputError(f"a revision has no parameter {', '.join(sorted(parameters))}")
 
 
-def revision_attrs(plan: Plan) -> dict[str, Any]:
-    """Attributes of the group of a revision."""
-    return {**group_attrs(plan.contents.water), "revision": plan.revision, "coordinates": "spatial_ref"}
-
-
-def write_revision(
-    plan: Plan, dates: np.ndarray, arrays: dict[str, Stored], root: Path, ledger: Ledger, run: Run, wave: int
-) -> None:
+def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> RevisionOutcome:
     """Count wet and clear dates of every pixel, from stored rows only.
 
     Parameters
     ----------
-    dates : (rows,) datetime64
-        Date of every row, in the order of the rows.
+    job : RevisionJob
+        What to make it from, and where.
+    ledger : Ledger
+        Of this job alone: waves that an earlier try finished are in ``ledger.done(stage)``.
+    run : Run
+        Progress and report.
+    wave : int
+        Blocks to send out at once.
     """
-    group = f"revision/{plan.revision}"
-    pixel = {f"{group}/{name}": arrays[name].metadata for total in _TOTALS for name in (total, f"{total}_year")}
-    writer = Writer.of(root, pixel)
-    source = Writer.of(root, {"water_mask": plan.pixels["water_mask"]})
-    years = _years(dates)
-    rows = tuple(tuple(np.flatnonzero(years == year).tolist()) for year in np.unique(years))
-    counter = _Counter(source, writer, group, rows)
-    runner, name = _lazy_blocks(plan, counter)
-    done = np.zeros((1, *plan.blocks), bool)
-    for record in ledger.done("revision"):
+    arrays = revision_arrays(job)
+    pixel = {f"{job.group}/{name}": arrays[name].metadata for total in _TOTALS for name in (total, f"{total}_year")}
+    writer = Writer.of(job.place, pixel)
+    source = Writer.of(job.place, {"water_mask": job.observed["water_mask"]})
+    years = _years(job.dates)
+    rows = tuple(tuple(np.asarray(job.rows)[years == year].tolist()) for year in np.unique(years))
+    runner, name = _lazy_blocks(job, _Counter(source, writer, job.group, rows))
+    done = np.zeros((1, *job.blocks), bool)
+    for record in ledger.done("counts"):
         done[Box(*(tuple(pair) for pair in record["box"])).index] = True
     with run.stage("revision", int((~done).sum()), "blocks") as advance:
         for box in boxes(done.shape, wave):
             todo = chosen(done, box)
             if todo:
                 runner.run([(name, y, x) for _, y, x in todo], advance)
-                ledger.record("revision", box.name, {"box": [box.rows, box.y, box.x]})
+                ledger.record("counts", box.name, {"box": [box.rows, box.y, box.x]})
     run.note("revision", tasks=runner.tasks)
+    return RevisionOutcome(arrays)
+
+
+def revision_arrays(job: RevisionJob) -> dict[str, Stored]:
+    """Arrays of ``revision/<k>``: counts, frequency, and the dates they were made from."""
+    years = np.unique(_years(job.dates))
+    out = dict(job.axes)
+    out[YEAR] = row_array(YEAR, xr.Variable((YEAR,), years, {"long_name": "calendar year", "units": "1"}))
+    attrs = {"standard_name": "time", "long_name": "solar dates this revision was made from"}
+    out["date"] = row_array("date", xr.Variable(("date",), job.dates, attrs))
+    for name in _TOTALS:
+        out[name] = pixel_array(name, VARIABLES[name].dtype, (Y, X), job.size, job.chunks, {})
+        yearly = f"{name}_year"
+        shape = (len(years), *job.size)
+        out[yearly] = pixel_array(yearly, VARIABLES[yearly].dtype, (YEAR, Y, X), shape, job.chunks, {})
+    return out
 
 
 def _years(dates: np.ndarray) -> np.ndarray:
     return dates.astype("datetime64[Y]").astype(np.int64) + 1970
 
 
-def _lazy_blocks(plan: Plan, counter: _Counter) -> tuple[Runner, str]:
-    sizes = plan.contents.water.sizes
-    starts = [np.arange(0, sizes[dim], chunk) for dim, chunk in zip((Y, X), plan.chunks, strict=True)]
+def _lazy_blocks(job: RevisionJob, counter: _Counter) -> tuple[Runner, str]:
+    starts = [np.arange(0, size, chunk) for size, chunk in zip(job.size, job.chunks, strict=True)]
     places = [da.from_array(start, chunks=1) for start in starts]
     lazy = blockwise(_count_block, "yx", places[0], "y", places[1], "x", dtype=bool, name="revise", counter=counter)
     return Runner([lazy]), lazy.name
