@@ -113,6 +113,26 @@ class WaterAccessor:
 
         return frequency(_has(self._dataset, "water_mask")["water_mask"])
 
+    def lakes(self, **parameters: Any) -> xr.Dataset:
+        """Lakes of an extract, and their areas on every date: `lakecube.series.lakes.lakes`.
+
+        Parameters
+        ----------
+        min_frequency, min_wet : optional
+            Pixels are of a lake if wet on this share of their clear dates, and on so many dates; other water is
+            provisional.
+        **parameters
+            All fields of `lakecube.series.shape.LakeParams`.
+
+        Returns
+        -------
+        xr.Dataset
+            `lake_label` (y, x), what each lake is (lake), and areas with their limits (lake, date).
+        """
+        from lakecube.series.lakes import lakes
+
+        return lakes(_has(self._dataset, "water_mask"), **parameters)
+
     def refine(self, guide: xr.Dataset | xr.DataArray | None = None, **parameters: Any) -> xr.DataArray:
         """Outlines by a dense CRF, guided by the bands here or in `guide`: `lakecube.refine.crf.refine`."""
         from lakecube.refine.crf import refine

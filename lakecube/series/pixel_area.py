@@ -218,7 +218,8 @@ class _Lattice:
         nodes = []
         for (start, stop), anchor in zip((rows, columns), grid.anchor, strict=True):
             nodes.append(np.arange((start - 1 + anchor) // step, (stop + anchor) // step + 2) * step - anchor)
-        values = _true_sizes(grid, *np.meshgrid(*nodes, indexing="ij"), _HALF_BASE / metre)
+        y, x = np.meshgrid(*nodes, indexing="ij")
+        values = _true_sizes(grid, y, x, _HALF_BASE / metre)
         return cls(values, step, (int(nodes[0][0]), int(nodes[1][0])), grid.anchor)
 
     def at(self, which: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -252,15 +252,16 @@ def _calibrate(
     dates = np.unique(np.linspace(0, len(deciding.days) - 1, CALIBRATION_DATES).round().astype(np.int64))
     pairs = dates[pseudo_dates(len(dates), CALIBRATION_PAIRS)]
     ids, chosen = _calibration_lakes(shores.ids, pixels, homes)
+    errors = np.zeros((N_CLASSES, STEPS), np.int64)
+    if not len(pairs):
+        return error_quantiles(errors)
     some = dataclasses.replace(shores, ids=ids)
     scene = np.zeros((len(pairs), BINS, 4), np.int64)
-    if len(pairs):
-        for _, result in passes.over("pairs", count_pairs, Pairs(some, pairs), chosen):
-            scene += result["scene"]
+    for _, result in passes.over("pairs", count_pairs, Pairs(some, pairs), chosen):
+        scene += result["scene"]
     calibrating = Calibrating(deciding, pairs, relation_by_date(scene, MIN_VISIBLE))
     here = [(block, there[np.isin(there, ids)]) for block, there in homes if block in chosen]
     groups = group_lakes(ids, pixels[np.searchsorted(shores.ids, ids)], here, max(1, size // 8))
-    errors = np.zeros((N_CLASSES, STEPS), np.int64)
     for _, result in passes.over("calibrate", calibrate_group, calibrating, groups):
         errors += result["errors"]
     return error_quantiles(errors)
