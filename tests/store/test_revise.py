@@ -74,14 +74,15 @@ def test_the_revision_before_stays_for_its_readers_and_older_ones_go(tmp_path):
 
 
 def failing(monkeypatch, at):
-    work, calls = revision._count_block, iter(range(10**6))
+    work, calls = revision.count_block, iter(range(10**6))
 
     def stops(*args, **kwargs):
         if next(calls) >= at:
             raise RuntimeError("worker died")
         return work(*args, **kwargs)
 
-    monkeypatch.setattr(revision, "_count_block", stops)
+    stops.__module__, stops.__qualname__ = "lakecube.store.revision", "_stops"
+    monkeypatch.setattr(revision, "count_block", stops)
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
@@ -140,27 +141,26 @@ def with_lakes(monkeypatch):
     work = revision.write_revision
 
     def made(job, ledger, run, wave):
-        arrays = work(job, ledger, run, wave).arrays
+        outcome = work(job, ledger, run, wave)
         text = f"{job.previous} {job.parameters} {len(job.rows)} {job.registry is not None}"
-        return RevisionOutcome(arrays, {"note": "lakes"}, {f"lakes-{job.number}.parquet": text.encode()})
+        return RevisionOutcome(outcome.arrays, {**outcome.attrs, "note": "lakes"}, {f"lakes-{job.number}.parquet": text.encode()})
 
     import lakecube.store.transaction as transaction
-    import lakecube.store.write as writing
 
     monkeypatch.setattr(transaction, "write_revision", made)
-    monkeypatch.setattr(writing, "check_parameters", lambda parameters: None)
 
 
 def test_files_and_parameters_of_a_revision(tmp_path, monkeypatch):
     with_lakes(monkeypatch)
     path = tmp_path / "s"
-    to_zarr(extract(times=1, **SMALL), path, chunks=16, revise={"least": 3})
+    to_zarr(extract(times=1, **SMALL), path, chunks=16, revise={"min_wet": 3})
     told = lambda k: (path / f"lakes-{k}.parquet").read_text()  # noqa: E731
-    assert told(0) == "None {'least': 3} 1 False"
+    assert told(0) == "None {'min_wet': 3} 1 False"
     to_zarr(extract(times=1, start=1, **SMALL), path, mode="append")  # with the parameters of the current one
-    assert told(1) == "0 {'least': 3} 2 False"
-    revise(path, least=None, most=1, registry=tmp_path / "other")
-    assert told(2) == "1 {'most': 1} 2 True"
+    assert told(1) == "0 {'min_wet': 3} 2 False"
+    to_zarr(extract(times=1, **SMALL), tmp_path / "other", chunks=16)
+    revise(path, min_wet=None, min_pixels=1, registry=tmp_path / "other")
+    assert told(2) == "1 {'min_pixels': 1} 2 True"
     assert sorted(p.name for p in path.glob("lakes-*")) == ["lakes-1.parquet", "lakes-2.parquet"]
     assert xr.open_zarr(path, group="revision/2", consolidated=False).attrs["note"] == "lakes"
     to_zarr(extract(times=2, **SMALL), path, mode="overwrite", chunks=16)  # they are not somebody else's
