@@ -24,13 +24,13 @@ LEVELS = BINS + 1
 class Heights(NamedTuple):
     """What is needed to sort the shore of a block by height.
 
-    `index` (y, x) int32: row of each pixel of the shore in `counts`, else -1; `counts` (rows, LEVELS) uint16: clear
+    `row` (y, x) int32: row of each pixel of the shore in `clear`, else -1; `clear` (rows, LEVELS) uint16: clear
     dates by level, over *all* dates; `levels` (time, n_lakes) uint8: level of each lake on the dates (or pairs) at
     hand.
     """
 
-    index: np.ndarray
-    counts: np.ndarray
+    row: np.ndarray
+    clear: np.ndarray
     levels: np.ndarray
 
 
