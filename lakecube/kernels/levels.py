@@ -43,7 +43,7 @@ class LevelParams:
     """
 
     softness: float = 0.5
-    error: float = 0.003
+    error: float = 0.01
     trust: float = 0.1
     drifts: tuple[float, ...] = (0.5, 1.5, 5.0)
     min_shore: int = 20

@@ -213,3 +213,34 @@ def _restore(states, wet, clear, lakes, decisions, index, counts):
                     lake = lakes[i, j] if lakes[i, j] >= 0 else outside
                     out[t, i, j] = decisions[t, lake, k]
     return out
+
+
+@jit
+def grow_lakes(labels: np.ndarray, reach: int) -> np.ndarray:
+    """Add to every lake the pixels around it: the dry side of its shore.
+
+    Parameters
+    ----------
+    labels : (y, x) int64
+        0 outside; a positive label, the same for all blocks, in a lake.
+    reach : int
+        Pixels to add all around, corners included; also the halo that a block needs.
+
+    Returns
+    -------
+    (y, x) int64
+        A pixel that two lakes reach at once goes to the smaller label.
+    """
+    rows, columns = labels.shape
+    out = labels.copy()
+    for _ in range(reach):
+        before = out.copy()
+        for i in range(rows):
+            for j in range(columns):
+                if before[i, j] != 0:
+                    continue
+                for a in range(max(i - 1, 0), min(i + 2, rows)):
+                    for b in range(max(j - 1, 0), min(j + 2, columns)):
+                        if before[a, b] != 0 and (out[i, j] == 0 or before[a, b] < out[i, j]):
+                            out[i, j] = before[a, b]
+    return out
