@@ -33,7 +33,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import crf, majority, superpixels
-from lakecube.series import components, lakes, months, occurrence, products
+from lakecube.series import components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
@@ -105,6 +105,18 @@ def restored_of(cube):
     return xr.Dataset({"water_mask": mask, "water_restored": guess, "elevation": cube["elevation"]})
 
 
+def half_hidden(cube):
+    """A water mask of which every date hides another third of the pixels."""
+    place = cube["time"].dt.month + cube["y"].astype("int64") // 10 + cube["x"].astype("int64") // 20
+    return mask_of(cube).where(place % 3 > 0, np.uint8(255)).astype("uint8")
+
+
+def with_indices(cube):
+    """The same with what the forest takes besides."""
+    names = indices.indices(cube, ["mndwi", "awei_sh"])
+    return names.assign(water_mask=half_hidden(cube), elevation=cube["elevation"])
+
+
 def cells_of(cube):
     """Superpixels so small that a chunk can be smaller than the image."""
     return superpixels.superpixels(cube, step=2, iterations=1)
@@ -164,6 +176,10 @@ CASES = [
     Case("lakecube.series.lakes.lakes", lambda c: lakes.lakes(restored_of(c), connectivity=1), "restored", True),
 ]
 CASES += [
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c)), "lake"),
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c), "frequency"), "frequency"),
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(with_indices(c), "forest", trees=3), "forest"),
+    Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
 ]

@@ -143,7 +143,8 @@ def with_lakes(monkeypatch):
     def made(job, ledger, run, wave):
         outcome = work(job, ledger, run, wave)
         text = f"{job.previous} {job.parameters} {len(job.rows)} {job.registry is not None}"
-        return RevisionOutcome(outcome.arrays, {**outcome.attrs, "note": "lakes"}, {f"lakes-{job.number}.parquet": text.encode()})
+        files = {f"lakes-{job.number}.parquet": text.encode()}
+        return RevisionOutcome(outcome.arrays, {**outcome.attrs, "note": "lakes"}, files)
 
     import lakecube.store.transaction as transaction
 
