@@ -36,6 +36,14 @@ class Block:
         """The block as an index of (y, x)."""
         return slice(*self.rows), slice(*self.columns)
 
+    def widened(self, halo: int, size: tuple[int, int]) -> tuple[slice, slice]:
+        """The block and up to `halo` pixels around it, within an image of `size`."""
+        rows, columns = (
+            slice(max(start - halo, 0), min(stop + halo, most))
+            for (start, stop), most in zip((self.rows, self.columns), size, strict=True)
+        )
+        return rows, columns
+
     @property
     def shape(self) -> tuple[int, int]:
         """Pixels along y and x."""

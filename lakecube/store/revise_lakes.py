@@ -39,10 +39,7 @@ class Finding:
 
     def classes(self, block: Block, halo: int) -> np.ndarray:
         """Classes of a block and `halo` pixels around it, `UNSEEN` beyond the image."""
-        inside = tuple(
-            slice(max(start - halo, 0), min(stop + halo, size))
-            for (start, stop), size in zip((block.rows, block.columns), self.size, strict=True)
-        )
+        inside = block.widened(halo, self.size)
         wet, clear = (self.arrays.open(f"{self.group}/{name}")[inside] for name in ("count_wet", "count_clear"))
         least = min(self.params.min_wet, self.dates)
         found = classify_extent(np.asarray(wet), np.asarray(clear), self.params.min_frequency, least)
