@@ -199,7 +199,11 @@ CASES = [
 CASES += [
     Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c)), "lake"),
     Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c), "frequency"), "frequency"),
-    Case("lakecube.series.restore.restore", lambda c: restore.restore(with_indices(c), "forest", trees=3), "forest"),
+    Case(
+        "lakecube.series.restore.restore",
+        lambda c: restore.restore(with_indices(c), "forest", trees=3, sample=300),
+        "forest",
+    ),
     Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
