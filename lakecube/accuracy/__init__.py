@@ -1,0 +1,1 @@
+"""How right a map is: against points, polygons or another map, with intervals, and by design of a sample."""
