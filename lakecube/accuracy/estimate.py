@@ -5,6 +5,7 @@ A map's pixels counted are not the area: what it misses and invents is. The samp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -181,7 +182,7 @@ class _Sample:
             return np.nan, np.nan
         ratio = float(self.areas @ mean_y) / total
         variance = self.moments(y, y)[2] + ratio**2 * self.moments(x, x)[2] - 2 * ratio * covariance
-        return ratio, float(np.sqrt(max(self.areas**2 @ variance, 0.0)) / total)
+        return ratio, math.sqrt(max(float(self.areas**2 @ variance), 0.0)) / total
 
 
 def _check(counts: np.ndarray, areas: np.ndarray, classes: int, names: list[Any]) -> None:
@@ -205,4 +206,4 @@ def _with_interval(name: str, value: float, error: float, z: float) -> dict[str,
 
 
 def _within_one(row: dict[str, float]) -> dict[str, float]:
-    return {name: v if name.endswith("_error") else float(np.clip(v, 0, 1)) for name, v in row.items()}
+    return {name: v if name.endswith("_error") else min(max(v, 0.0), 1.0) for name, v in row.items()}
