@@ -162,7 +162,10 @@ def _of_points(
         points = points.drop(columns="date", errors="ignore")
     mapped, text = map_of(water, date, share)
     text = "the map of each point's date" if "date" in points else text
-    state, truth = states_at(water, mapped, points), points["truth"].to_numpy()
+    truth = points["truth"].to_numpy()
+    if not (truth != UNKNOWN).any():
+        raise InvalidInputError("no point tells its class: fill in the column class with water or land")
+    state = states_at(water, mapped, points)
     known = np.isin(state, (LAND, WATER)) & (truth != UNKNOWN)
     confusion = _confusion_of(state[known], truth[known])
     _check_any(confusion.total, "points")
@@ -201,7 +204,10 @@ def _estimate(
     np.add.at(
         counts, (pd.Categorical(points["stratum"], names).codes, state.astype(np.int64), truth.astype(np.int64)), 1
     )
-    return estimate_stratified(counts, areas["min"], classes=_NAMES[:2], strata=names, confidence=confidence), ()
+    try:
+        return estimate_stratified(counts, areas["min"], classes=_NAMES[:2], strata=names, confidence=confidence), ()
+    except InvalidInputError as error:  # a stratum with a point or none: the plain counts still hold
+        return None, (f"no areas were estimated: {error}",)
 
 
 def _by_group(points: pd.DataFrame, by: str, known: np.ndarray, right: np.ndarray, confidence: float) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import xarray as xr
 from lakecube.accuracy.allocation import Allocation, allocate, sample_size
 from lakecube.accuracy.maps import map_of
 from lakecube.accuracy.objects import SIZE_BOUNDS, class_names, size_class_of
-from lakecube.chunked import blockwise, per_chunk, spans, trim_halo, with_halo
+from lakecube.chunked import blockwise, enough_chunks, per_chunk, spans, trim_halo, with_halo
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.lakes import AREA_QUANTA
 from lakecube.kernels.morphology import dilate_disk, disk_reach
@@ -58,12 +59,9 @@ class Design:
         return geopandas.GeoDataFrame(self.points.drop(columns=["lon", "lat"]), geometry=at)
 
     def write(self, path: Any) -> Path:
-        """Write the points as CSV or, where the suffix says so, GeoJSON."""
+        """Write the points as CSV or, where the suffix says so, GeoJSON; never over a file that may hold answers."""
         path = Path(path)
-        if path.suffix.lower() not in (".csv", ".geojson", ".json"):
-            raise InvalidInputError(f"{path}: points are written as .csv or .geojson")
-        if not path.absolute().parent.is_dir():
-            raise InvalidInputError(f"cannot write {path}: the folder {path.absolute().parent} does not exist")
+        check_target(path)
         path.write_text(self.points.to_csv(index=False) if path.suffix.lower() == ".csv" else self._geojson())
         return path
 
@@ -82,13 +80,26 @@ class Design:
         """The strata and settings as plain values that JSON takes."""
         strata = self.strata.to_dict(orient="index")
         return {
-            "points": len(self.points), "strata": strata, "unknown_area_m2": self.unknown_area, "settings": self.settings,
+            "points": len(self.points), "strata": strata, "unknown_area_m2": self.unknown_area,
+            "settings": self.settings,
         }  # fmt: skip
 
     def __repr__(self) -> str:
         table = self.strata.assign(area=self.strata["area"] / 1e6).rename(columns={"area": "area_km2"}).round(4)
         hidden = f"; {self.unknown_area / 1e6:,.4g} km² unknown, in none" if self.unknown_area else ""
         return f"{len(self.points):,} points in {len(table)} strata{hidden}\n{table.to_string()}"
+
+
+def check_target(path: Path) -> None:
+    """Raise InvalidInputError where points cannot be written: another suffix, no folder, or a file is there."""
+    if path.suffix.lower() not in (".csv", ".geojson", ".json"):
+        raise InvalidInputError(f"{path}: points are written as .csv or .geojson")
+    if not path.absolute().parent.is_dir():
+        raise InvalidInputError(f"cannot write {path}: the folder {path.absolute().parent} does not exist")
+    if path.exists():
+        raise InvalidInputError(
+            f"{path} exists and may hold classes that somebody told: give another name, or remove it"
+        )
 
 
 def sample_design(
@@ -147,7 +158,7 @@ def sample_design(
 
     Notes
     -----
-    Chunks: any, shores need none smaller than `buffer`. Law: exact. Not lazy: reads each block twice (`size`: thrice)
+    Chunks: any. Law: exact. Not lazy: reads each block twice (`size`: thrice)
     and holds the points and a block. A pixel's chance is the same throughout its stratum; on a grid of degrees that is
     a chance per pixel, not per area.
 
@@ -179,10 +190,9 @@ def sample_design(
 def _strata(mapped: xr.DataArray, strata: Any, buffer: int, size_bounds: Sequence[float]) -> tuple[da.Array, list[str]]:
     """Codes (y, x) uint8 on Dask, 255 for none, and their names."""
     if isinstance(strata, xr.DataArray):
-        if set(strata.dims) != {Y, X} or strata.shape != mapped.shape or strata.dtype != np.uint8:
-            raise InvalidInputError(
-                f"strata are uint8 (y, x) like the map, {mapped.shape}; got {strata.dtype} {strata.shape}"
-            )
+        sizes = {dim: mapped.sizes[dim] for dim in (Y, X)}
+        if dict(strata.sizes) != sizes or strata.dtype != np.uint8:
+            raise InvalidInputError(f"strata are uint8 like the map, {sizes}; got {strata.dtype} {dict(strata.sizes)}")
         array = strata.transpose(Y, X).data
         chunks = mapped.data.chunks
         array = array.rechunk(chunks) if isinstance(array, da.Array) else da.from_array(array, chunks=chunks)
@@ -192,7 +202,7 @@ def _strata(mapped: xr.DataArray, strata: Any, buffer: int, size_bounds: Sequenc
             reach = disk_reach(buffer)
         except (ValueError, TypeError) as error:
             raise InvalidInputError(f"buffer={buffer!r}: a whole number of pixels is needed") from error
-        wide = with_halo(mapped.data, reach)
+        wide = with_halo(enough_chunks(mapped.to_dataset(name="map"), reach)["map"].data, reach)
         codes = blockwise(_shore, "yx", wide, "yx", dtype=np.uint8, name="strata-shore", reach=reach)
         return trim_halo(codes, reach), list(SHORE)
     if strata == "size":
@@ -247,7 +257,7 @@ def _drawn(codes: da.Array, grid: PixelGrid, counts: np.ndarray, seed: int) -> n
         counts=counts, seed=seed,
     )  # fmt: skip
     joined = da.reduction(
-        parts, _same, _join, axis=(0, 1), concatenate=True, dtype=DRAWN, meta=np.empty(0, DRAWN), counts=counts
+        parts, _same, partial(_join, counts=counts), axis=(0, 1), concatenate=True, dtype=DRAWN, meta=np.empty(0, DRAWN)
     )
     return np.asarray(joined.compute())
 
@@ -256,7 +266,7 @@ def _draw_block(rows: Any, columns: Any, codes: np.ndarray, anchor: Any, counts:
     return draw(codes, rows[0], columns[0], anchor, counts, seed)[None, None]
 
 
-def _same(block: np.ndarray, axis: Any, keepdims: bool, counts: np.ndarray) -> np.ndarray:
+def _same(block: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
     return block
 
 
