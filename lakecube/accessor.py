@@ -165,6 +165,53 @@ class WaterAccessor:
 
         return sample_design(self._dataset, **options)
 
+    def lakes(self, **parameters: Any) -> xr.Dataset:
+        """Lakes of an extract, and their areas on every date: `lakecube.series.lakes.lakes`.
+
+        Parameters
+        ----------
+        min_frequency, min_wet : optional
+            Pixels are of a lake if wet on this share of their clear dates, and on so many dates; other water is
+            provisional.
+        **parameters
+            All fields of `lakecube.series.shape.LakeParams`.
+
+        Returns
+        -------
+        xr.Dataset
+            `lake_label` (y, x), what each lake is (lake), and areas with their limits (lake, date).
+        """
+        from lakecube.series.lakes import lakes
+
+        return lakes(_has(self._dataset, "water_mask"), **parameters)
+
+    def restore(self, method: str = "lake", **parameters: Any) -> xr.DataArray:
+        """What clouds hid of an extract or store, inferred from other dates: `lakecube.series.restore.restore`.
+
+        Parameters
+        ----------
+        method : {"lake", "frequency", "forest"}
+            By the water level of each lake; by the relation of each date to water frequency; by a random forest.
+        lakes : xr.DataArray, optional
+            Labels (y, x), 0 outside, for ``"lake"``.
+        p : float, optional
+            Probability above which a pixel is water.
+
+        Returns
+        -------
+        xr.DataArray
+            `water_restored` (time, y, x): 0 land, 1 water where `water_mask` is unknown; 255 elsewhere.
+        """
+        from lakecube.series.restore import restore
+
+        return restore(_has(self._dataset, "water_mask"), method, **parameters)
+
+    def filled(self, restored: xr.DataArray | None = None) -> xr.DataArray:
+        """`water_mask` joined with `water_restored`, or with `restored`: `lakecube.series.restore.filled`."""
+        from lakecube.series.restore import filled
+
+        return filled(_has(self._dataset, "water_mask"), restored)
+
     def refine(self, guide: xr.Dataset | xr.DataArray | None = None, **parameters: Any) -> xr.DataArray:
         """Outlines by a dense CRF, guided by the bands here or in `guide`: `lakecube.refine.crf.refine`."""
         from lakecube.refine.crf import refine

@@ -353,3 +353,41 @@ def _crop(blocks: list[list[np.ndarray]], window: Sequence[int]) -> np.ndarray:
 
 def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return a[0] < b[1] and b[0] < a[1]
+
+
+def regrouped(
+    partial: Callable[..., Any], join: Callable[..., np.ndarray], arrays: Sequence[da.Array],
+    groups: Sequence[tuple[Any, int, Sequence[tuple[int, int]]]], *, dtype: Any, name: str, token: str,
+) -> da.Array:  # fmt: skip
+    """A lazy array (group, time): something is computed once for each block (time, y, x), then joined by groups.
+
+    Parameters
+    ----------
+    partial : callable
+        ``partial(rows, columns, *blocks)``: the (start, stop) of a block in the image, and the block of every array.
+    join : callable
+        ``join(about, parts, dates)``: what a group is about, a list of what `partial` returned, and how many dates a
+        chunk has, to (members, dates).
+    arrays : sequence of dask arrays
+        Dims (time, y, x) or (y, x), chunked alike. The first has time, and the result has its chunks of time.
+    groups : sequence of (about, members, blocks)
+        Of each chunk of the result: what it is about, how long it is, and the (y, x) indices of its blocks.
+    """
+    first = arrays[0]
+    some, joined = f"{name}-part-{token}", f"{name}-{token}"
+    y, x = (spans(sizes) for sizes in first.chunks[1:])
+    tasks: dict[Any, Task] = {}
+    out: dict[Any, Task] = {}
+    for t in range(first.numblocks[0]):
+        for i, j in sorted({block for _, _, blocks in groups for block in blocks}):
+            keys = [TaskRef((a.name, *(t,) * (a.ndim - 2), i, j)) for a in arrays]
+            tasks[some, t, i, j] = Task((some, t, i, j), partial, List(*y[i]), List(*x[j]), *keys)
+        for k, (about, _, blocks) in enumerate(groups):
+            parts = List(*(TaskRef((some, t, i, j)) for i, j in blocks))
+            out[joined, k, t] = Task((joined, k, t), join, about, parts, first.chunks[0][t])
+    collections: list[Any] = list(arrays)
+    graph = HighLevelGraph.from_collections(some, tasks, dependencies=collections)
+    layers = {**graph.layers, joined: MaterializedLayer(out)}
+    graph = HighLevelGraph(layers, {**graph.dependencies, joined: {some}})
+    chunks = (tuple(members for _, members, _ in groups), first.chunks[0])
+    return da.Array(graph, joined, chunks, dtype=dtype, meta=np.empty((0, 0), dtype))

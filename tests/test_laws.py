@@ -33,7 +33,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import crf, majority, superpixels
-from lakecube.series import months, occurrence, products
+from lakecube.series import components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
@@ -59,11 +59,15 @@ def public_functions():
 
 @dataclass(frozen=True)
 class Case:
-    """One example of a function: what it is called with, from a cube."""
+    """One example of a function: what it is called with, from a cube.
+
+    `computes` is for what cannot be built without looking: the length of a dim depends on the pixels.
+    """
 
     name: str
     call: Callable[[xr.Dataset], xr.Dataset | xr.DataArray]
     label: str = ""
+    computes: bool = False
 
 
 def given_threshold(cube):
@@ -92,6 +96,25 @@ def change_of(cube):
     states = months_of(cube)
     years = states["year_month"].dt.year.values.tolist()
     return products.change(states, years[0], years[-1])
+
+
+def restored_of(cube):
+    """A mask, what was inferred where it is hidden, and the relief."""
+    mask = mask_of(cube)
+    guess = (cube["nir"] < 0.1).astype("uint8").where(mask == 255, np.uint8(255)).astype("uint8")
+    return xr.Dataset({"water_mask": mask, "water_restored": guess, "elevation": cube["elevation"]})
+
+
+def half_hidden(cube):
+    """A water mask of which every date hides another third of the pixels."""
+    place = cube["time"].dt.month + cube["y"].astype("int64") // 10 + cube["x"].astype("int64") // 20
+    return mask_of(cube).where(place % 3 > 0, np.uint8(255)).astype("uint8")
+
+
+def with_indices(cube):
+    """The same with what the forest takes besides."""
+    names = indices.indices(cube, ["mndwi", "awei_sh"])
+    return names.assign(water_mask=half_hidden(cube), elevation=cube["elevation"])
 
 
 def cells_of(cube):
@@ -142,8 +165,21 @@ CASES = [
     Case("lakecube.series.occurrence.count_by_year", lambda c: occurrence.count_by_year(mask_of(c))),
     Case("lakecube.series.occurrence.frequency", lambda c: occurrence.frequency(mask_of(c))),
     Case("lakecube.series.occurrence.frequency_by_year", lambda c: occurrence.frequency_by_year(mask_of(c))),
+    Case("lakecube.series.components.extent", lambda c: components.extent(mask_of(c))),
+    Case("lakecube.series.components.label", lambda c: components.label(components.extent(mask_of(c))), "corners"),
+    Case(
+        "lakecube.series.components.label",
+        lambda c: components.label(components.extent(mask_of(c), min_frequency=0.6), connectivity=1),
+        "edges",
+    ),
+    Case("lakecube.series.lakes.lakes", lambda c: lakes.lakes(mask_of(c), min_frequency=0.5), "seen", True),
+    Case("lakecube.series.lakes.lakes", lambda c: lakes.lakes(restored_of(c), connectivity=1), "restored", True),
 ]
 CASES += [
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c)), "lake"),
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c), "frequency"), "frequency"),
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(with_indices(c), "forest", trees=3), "forest"),
+    Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
 ]
@@ -206,7 +242,7 @@ def lazily(case, cube):
     def refuse(*args, **kwargs):
         raise AssertionError("computed while building")
 
-    with dask.config.set(scheduler=refuse):
+    with dask.config.set(scheduler="synchronous" if case.computes else refuse):
         lazy = case.call(cube)
     assert cube.attrs == attrs
     corners = {}

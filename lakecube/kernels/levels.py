@@ -5,7 +5,6 @@ number, the level, parts wet bins from dry ones. Every visible pixel speaks for 
 (`weigh_levels`), and a level is near those of the dates before and after (`link_dates`): a hidden Markov chain per
 lake, solved exactly. A date whose shore is hidden takes its level from its neighbours in time, with their spread.
 
-Level k means that bins k and above are under water: 0 is the highest water, LEVELS - 1 = BINS the lowest (dry).
 All functions work on any group of lakes; memory is lakes × dates × LEVELS numbers of 8 bytes.
 """
 
@@ -15,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lakecube.kernels.heights import BINS, LEVELS
 from lakecube.kernels.jit import jit
-from lakecube.kernels.shore import BINS, DRY, WET
+from lakecube.kernels.shore import DRY, WET
 
-LEVELS = BINS + 1
 #: What a decision rests on: the lake's own shore on that date, its shore on other dates, the whole scene of that date.
 OWN_SHORE, OTHER_DATES, SCENE = 1, 2, 3
 
@@ -43,9 +42,9 @@ class LevelParams:
         all dates together, not to fall back to the whole scene.
     """
 
-    softness: float = 1.5
-    error: float = 0.003
-    trust: float = 0.3
+    softness: float = 0.5
+    error: float = 0.01
+    trust: float = 0.1
     drifts: tuple[float, ...] = (0.5, 1.5, 5.0)
     min_shore: int = 20
 
@@ -242,6 +241,20 @@ def _mix(levels: np.ndarray, water: np.ndarray) -> np.ndarray:
                     row[b] += levels[t, lake, k] * water[k, b]
             for b in range(bins):
                 out[t, lake, b] = row[b]
+    return out
+
+
+@jit
+def level_numbers(levels: np.ndarray) -> np.ndarray:
+    """Median level: (time, lake) uint8, from the probability of every level (time, lake, LEVELS)."""
+    out = np.empty(levels.shape[:2], np.uint8)
+    for t in range(levels.shape[0]):
+        for lake in range(levels.shape[1]):
+            k, below = 0, levels[t, lake, 0]
+            while below < 0.5 and k < levels.shape[2] - 1:
+                k += 1
+                below += levels[t, lake, k]
+            out[t, lake] = k
     return out
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from lakecube.kernels.heights import BINS
 from lakecube.kernels.jit import jit
-from lakecube.kernels.shore import BINS, DRY, WET
+from lakecube.kernels.shore import DRY, WET
 
 
 def relation_by_date(shore: np.ndarray, min_visible: int) -> np.ndarray:

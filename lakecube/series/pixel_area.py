@@ -122,22 +122,29 @@ def pixel_quanta(grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int
     -----
     A pixel's value does not depend on the window, to the last bit. O(pixels).
     """
+    n = rows[1] - rows[0]
     if grid.system is None:
-        area, along_x, along_y = abs(grid.dx * grid.dy), abs(grid.dx), abs(grid.dy)
-        n = rows[1] - rows[0]
-        plane = (np.full((n, 1), area), np.full((n + 1, 1), along_x), np.full((n, 1), along_y))
-        return _quanta(*plane)
-    if grid.system.is_geographic:
-        return _quanta(*_of_degrees(grid, *rows))
-    y, x = (np.arange(*span) for span in (rows, columns))
-    edges_y, edges_x = (np.arange(a, b + 1) - 0.5 for a, b in (rows, columns))
-    scales = _Lattice.over(grid, rows, columns)
-    return _quanta(scales.at(0, y, x), scales.at(1, edges_y, x), scales.at(2, y, edges_x))
+        edges_x, edges_y = np.full((n + 1, 1), abs(grid.dx)), np.full((n, 1), abs(grid.dy))
+    elif grid.system.is_geographic:
+        edges_x, edges_y = _edges_of_degrees(grid, *rows)
+    else:
+        y, x = (np.arange(*span) for span in (rows, columns))
+        lattice = _Lattice.over(grid, rows, columns)
+        edges_x = lattice.at(1, np.arange(rows[0], rows[1] + 1) - 0.5, x)
+        edges_y = lattice.at(2, y, np.arange(columns[0], columns[1] + 1) - 0.5)
+    edges = (np.rint(v * LENGTH_QUANTA).astype(np.int64) for v in (edges_x, edges_y))
+    return Quanta(area_quanta(grid, rows, columns), *edges)
 
 
-def _quanta(area: np.ndarray, edges_x: np.ndarray, edges_y: np.ndarray) -> Quanta:
-    pairs = ((area, AREA_QUANTA), (edges_x, LENGTH_QUANTA), (edges_y, LENGTH_QUANTA))
-    return Quanta(*(np.rint(values * scale).astype(np.int64) for values, scale in pairs))
+def area_quanta(grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    """Areas alone, as `pixel_quanta` gives them: (y, x) or (y, 1) int64."""
+    if grid.system is None:
+        area = np.full((rows[1] - rows[0], 1), abs(grid.dx * grid.dy))
+    elif grid.system.is_geographic:
+        area = _area_of_degrees(grid, *rows)
+    else:
+        area = _Lattice.over(grid, rows, columns).at(0, np.arange(*rows), np.arange(*columns))
+    return np.rint(area * AREA_QUANTA).astype(np.int64)
 
 
 def _step(data: xr.Dataset | xr.DataArray, dim: str, given: float) -> float:
@@ -154,19 +161,28 @@ def _step(data: xr.Dataset | xr.DataArray, dim: str, given: float) -> float:
     return step
 
 
-def _of_degrees(grid: PixelGrid, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Area, edge along x, edge along y of each row: exact on the ellipsoid."""
+def _latitudes(grid: PixelGrid, start: int, stop: int) -> tuple[np.ndarray, float, pyproj.Geod]:
+    """Edges of rows and the width of a pixel, in radians, and the ellipsoid."""
     assert grid.system is not None
     geod = grid.system.get_geod()
     assert geod is not None
     unit = grid.system.axis_info[0].unit_conversion_factor  # radians per unit
     edges = np.clip((grid.y + grid.dy * np.arange(start, stop + 1)) * unit, -np.pi / 2, np.pi / 2)
-    width = abs(grid.dx) * unit
+    return edges, abs(grid.dx) * unit, geod
+
+
+def _area_of_degrees(grid: PixelGrid, start: int, stop: int) -> np.ndarray:
+    edges, width, geod = _latitudes(grid, start, stop)
+    return band_areas(edges, width, geod.a, geod.es)[:, None]
+
+
+def _edges_of_degrees(grid: PixelGrid, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arcs of the parallels that bound each row, and of its meridians: exact on the ellipsoid."""
+    edges, width, geod = _latitudes(grid, start, stop)
     along_x = width * np.cos(edges) * geod.a / np.sqrt(1 - geod.es * np.sin(edges) ** 2)
     degrees, zeros = np.degrees(edges), np.zeros(edges.size - 1)
     along_y = np.asarray(geod.inv(zeros, degrees[:-1], zeros, degrees[1:])[2])
-    area = band_areas(edges, width, geod.a, geod.es)
-    return area[:, None], along_x[:, None], along_y[:, None]
+    return along_x[:, None], along_y[:, None]
 
 
 def band_areas(edges: np.ndarray, width: float, a: float, es: float) -> np.ndarray:
@@ -202,7 +218,8 @@ class _Lattice:
         nodes = []
         for (start, stop), anchor in zip((rows, columns), grid.anchor, strict=True):
             nodes.append(np.arange((start - 1 + anchor) // step, (stop + anchor) // step + 2) * step - anchor)
-        values = _true_sizes(grid, *np.meshgrid(*nodes, indexing="ij"), _HALF_BASE / metre)
+        y, x = np.meshgrid(*nodes, indexing="ij")
+        values = _true_sizes(grid, y, x, _HALF_BASE / metre)
         return cls(values, step, (int(nodes[0][0]), int(nodes[1][0])), grid.anchor)
 
     def at(self, which: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

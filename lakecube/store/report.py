@@ -26,7 +26,19 @@ class _Rate(ProgressColumn):
 
 
 #: What a person reads of a pass.
-_WORDS = {"observed": "mapping water", "fields": "storing terrain", "revision": "counting"}
+_WORDS = {
+    "observed": "mapping water",
+    "fields": "storing terrain",
+    "counts": "counting",
+    "lakes": "finding lakes",
+    "labels": "naming lakes",
+    "shore": "reading shores",
+    "pairs": "laying clouds over clear dates",
+    "calibrate": "calibrating",
+    "decide": "inferring levels",
+    "areas": "restoring and measuring",
+    "series": "writing series",
+}
 logger = logging.getLogger("lakecube")
 
 

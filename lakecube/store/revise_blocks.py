@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 
-from lakecube.store.ledger import PENDING, Ledger
+from lakecube.store.ledger import REVISING, Ledger
+from lakecube.store.place import Place
 from lakecube.store.report import Run
 from lakecube.store.waves import compute_keys
 
@@ -57,17 +58,17 @@ class BlockPasses:
         self.blocks, self.ledger, self.run, self.wave = blocks, ledger, run, wave
 
     def over(
-        self, stage: str, function: Callable[[Block, Any], Results], common: Any, blocks: list[Block] | None = None
-    ) -> Iterator[tuple[Block, Results]]:
-        """Results of ``function(block, common)``, block by block in raster order.
+        self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Sequence[Any] | None = None
+    ) -> Iterator[tuple[Any, Results]]:
+        """Results of ``function(block, common)``, block by block in raster order; or of other `units` with a `place`.
 
         `function` reads and writes the store itself and returns a few small arrays. `common` travels once per wave.
         """
-        blocks = self.blocks if blocks is None else blocks
-        with self.run.stage(stage, len(blocks), "blocks") as advance:
-            for start in range(0, len(blocks), self.wave):
-                some = blocks[start : start + self.wave]
-                key = f"{PENDING}/{stage}/{start}-{start + len(some)}.npz"
+        units = self.blocks if units is None else units
+        with self.run.stage(stage, len(units), "blocks") as advance:
+            for start in range(0, len(units), self.wave):
+                some = units[start : start + self.wave]
+                key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"
                 results = self._known(key, len(some))
                 if results is None:
                     results = _compute(stage, function, some, common, advance)
@@ -76,9 +77,9 @@ class BlockPasses:
                     advance(len(some))
                 yield from zip(some, results, strict=True)
 
-    def each(self, stage: str, function: Callable[[Block, Any], Results], common: Any) -> None:
+    def each(self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Any = None) -> None:
         """As `over`, for a function whose work is what it writes."""
-        for _ in self.over(stage, function, common):
+        for _ in self.over(stage, function, common, units):
             pass
 
     def _known(self, key: str, length: int) -> list[Results] | None:
@@ -94,6 +95,27 @@ class BlockPasses:
         return results
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scratch:
+    """Arrays that travel from pass to pass beside the ledger: too large for the client, gone at the commit."""
+
+    store: Place
+
+    def save(self, stage: str, place: tuple[int, ...], **arrays: np.ndarray) -> None:
+        """Keep what a task of `stage` found at `place`."""
+        out = io.BytesIO()
+        np.savez_compressed(out, **arrays)
+        self.store.files.write(self._key(stage, place), out.getvalue())
+
+    def load(self, stage: str, place: tuple[int, ...]) -> Results:
+        """The inverse of `save`."""
+        with np.load(io.BytesIO(self.store.files.read(self._key(stage, place))), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def _key(self, stage: str, place: tuple[int, ...]) -> str:
+        return f"{REVISING}/{stage}/parts/{'-'.join(map(str, place))}.npz"
+
+
 def _packed(results: list[Results]) -> bytes:
     out = io.BytesIO()
     np.savez(out, **{f"{number}/{name}": v for number, result in enumerate(results) for name, v in result.items()})
@@ -101,15 +123,14 @@ def _packed(results: list[Results]) -> bytes:
 
 
 def _compute(
-    stage: str, function: Callable[[Block, Any], Results], blocks: list[Block], common: Any, advance: Any
+    stage: str, function: Callable[[Any, Any], Results], units: Sequence[Any], common: Any, advance: Any
 ) -> list[Results]:
     """One wave on the cluster or on threads; keys are new every time, so that no scheduler answers from memory."""
     name = f"{stage}-{uuid.uuid4().hex}"
     shared = f"{name}-common"
     graph: dict[Any, Any] = {shared: DataNode(shared, common)}
-    keys: list[tuple[Any, ...]] = [(name, *block.place) for block in blocks]
+    keys: list[tuple[Any, ...]] = [(name, *unit.place) for unit in units]
     graph |= {
-        key: Task(key, function, DataNode(None, block), TaskRef(shared))
-        for key, block in zip(keys, blocks, strict=True)
+        key: Task(key, function, DataNode(None, unit), TaskRef(shared)) for key, unit in zip(keys, units, strict=True)
     }
     return compute_keys(graph, keys, advance)

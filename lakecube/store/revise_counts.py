@@ -69,7 +69,7 @@ def count_block(block: Block, counting: Counting) -> Results:
         year = np.zeros_like(total)
         for rows in months:
             wet, clear = _count_rows(mask, rows, block)
-            state = LAND_SEEN * (clear > wet) + WATER_SEEN * (wet > 0)
+            state = (LAND_SEEN * (clear > wet) + WATER_SEEN * (wet > 0)).astype(np.uint8)
             counting.target.open(f"{counting.group}/month_state")[(month_number, *block.window)] = state
             year += np.stack((wet, clear))
             month_number += 1
