@@ -187,7 +187,8 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     draw_extent(rows[0], near["lake_label"], number)
     draw_lake_series(rows[1], lake)
     km2 = float(lake["max_area"]) / 1e6
-    legend_above(rows[0], [Line2D([], [], color=ORANGE, label=f"lake {number}, at most {km2:.3g} km²")])
+    rows[0].set_title(f"Lake {number}", loc="left", fontsize=10)
+    legend_above(rows[0], [Line2D([], [], color=ORANGE, label=f"largest extent, {km2:.3g} km²")])
     return picture
 
 
