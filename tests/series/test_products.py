@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import lakecube  # noqa: F401  registers .water
 from lakecube.errors import InvalidInputError
 from lakecube.names import TRANSITION, VARIABLES
 from lakecube.series import products
+from tests.series.test_months import often
 from tests.series.test_occurrence import CHUNKS, _refuse
 
 SIZE = (9, 7)
@@ -232,3 +234,15 @@ def test_a_record_without_months():
 def test_mistakes_are_named(call, message):
     with pytest.raises(InvalidInputError, match=message):
         call(states())
+
+
+def test_the_accessor_makes_the_products_from_months_or_from_the_mask():
+    water = often().to_dataset(name="water_mask")
+    months = water.water.month_state()
+    kept = xr.Dataset({"month_state": months})
+    for dataset in (water, kept):
+        for name in ("occurrence", "recurrence", "seasonality", "transitions", "maximum_extent"):
+            xr.testing.assert_identical(getattr(dataset.water, name)(), getattr(products, name)(months))
+        xr.testing.assert_identical(dataset.water.change(2019, 2020), products.change(months, 2019, 2020))
+    with pytest.raises(InvalidInputError, match="water_mask"):
+        xr.Dataset({"a": 1}).water.occurrence()
