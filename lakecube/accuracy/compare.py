@@ -180,7 +180,8 @@ def _of_points(
     groups = None if by is None else _by_group(points, by, known, state == truth, confidence)
     return Assessment(
         text, "points", "points", confusion, unknown, confusion.measures(),
-        confusion.intervals(confidence), confidence, estimate=estimate, groups=groups, notes=notes,
+        confusion.intervals(confidence) if estimate is None else {}, confidence, estimate=estimate, groups=groups,
+        notes=notes,
     )  # fmt: skip
 
 

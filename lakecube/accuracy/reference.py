@@ -89,7 +89,7 @@ def read_vector(source: Any) -> Any:
         ) from error
     path = _there(source)
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
+        if _suffix(path) in (".parquet", ".geoparquet"):
             return geopandas.read_parquet(path)
         return geopandas.read_file(path)
     except Exception as error:  # of GDAL, pyogrio, Arrow or GeoPandas, with no base in common
@@ -107,8 +107,9 @@ def read_points(source: Any) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
         frame = source
     elif _suffix(source) in _TABLES:
+        path = _there(source)
         try:
-            frame = pd.read_csv(_there(source))
+            frame = pd.read_csv(path)
         except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
             raise InvalidInputError(f"{source} cannot be read as CSV: {error}") from error
     else:
@@ -260,11 +261,10 @@ def _burn(
     return out
 
 
-def _there(source: Any) -> Path:
-    path = Path(str(source))
-    if "://" not in str(source) and not path.exists():
+def _there(source: Any) -> str:
+    if "://" not in str(source) and not Path(str(source)).exists():
         raise InvalidInputError(f"there is no file {source}")
-    return path
+    return str(source)
 
 
 def _column(frame: pd.DataFrame, lower: Mapping[str, Any], name: str) -> Any:

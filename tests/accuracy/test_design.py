@@ -148,6 +148,7 @@ def test_from_the_design_back_to_an_estimate(tmp_path, suffix):
         errors.append(row.area / area - 1)
     assert inside >= 10
     assert abs(np.mean(errors)) < 0.06 < abs(float((mapped == 1).mean()) / wet - 1)
+    assert found.intervals == {} and "user's accuracy" in repr(found)
     assert "estimated from the strata" in repr(found) and found.to_dict()["estimate"]["classes"]["water"]["area"] > 0
     assert "estimate" in set(found.table().section)
 
