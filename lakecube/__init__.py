@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lakecube.io.cube import open as open
     from lakecube.methods import extract as extract
     from lakecube.store import open_store as open_store
+    from lakecube.store import revise as revise
 
 __version__ = _version("lakecube")
 
@@ -28,10 +29,11 @@ _LAZY = {
     "extract": "lakecube.methods",
     "open": "lakecube.io.cube",
     "open_store": "lakecube.store",
+    "revise": "lakecube.store",
     "sample_design": "lakecube.accuracy",
 }
 
-__all__ = ["LakecubeError", "__version__", "assess", "extract", "open", "open_store", "sample_design"]
+__all__ = ["LakecubeError", "__version__", "assess", "extract", "open", "open_store", "revise", "sample_design"]
 
 
 def __getattr__(name: str) -> Any:

@@ -169,10 +169,9 @@ def windowed(
     edge of the image), ``shape=`` of the image, ``reach=`` and the keywords; it returns the block without halo.
     """
     sizes = arrays[0].chunks[-2:]
-    rows, columns = (per_chunk(s, spans(s)) for s in sizes)
     pairs = [v for a, index in zip(arrays, indices, strict=True) for v in (with_halo(a, reach), index)]
     return blockwise(
-        function, "tyx", rows, "y", columns, "x", *pairs, dtype=dtype, name=name, concatenate=True,
+        function, "tyx", *span_pairs(arrays[0]), *pairs, dtype=dtype, name=name, concatenate=True,
         token=tokenize([a.name for a in arrays], reach, kwargs), adjust_chunks={"y": sizes[0], "x": sizes[1]},
         shape=arrays[0].shape[-2:], reach=reach, **kwargs,
     )  # fmt: skip
@@ -285,6 +284,12 @@ def per_chunk(sizes: tuple[int, ...], values: list[Any]) -> ArrayValuesDep:
     return ArrayValuesDep((sizes,), {(i,): value for i, value in enumerate(values)})
 
 
+def span_pairs(array: da.Array) -> tuple[ArrayValuesDep, str, ArrayValuesDep, str]:
+    """Arguments of `blockwise` that hand each block (y, x) the (start, stop) of its rows and of its columns."""
+    rows, columns = (per_chunk(sizes, spans(sizes)) for sizes in array.chunks[-2:])
+    return rows, "y", columns, "x"
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One anchored tile along one dim: what it reads and what it gives, in pixels of the array."""
@@ -364,24 +369,23 @@ def regrouped(
     Parameters
     ----------
     partial : callable
-        ``partial(rows, columns, *blocks)``: the (start, stop) of a block in the image, and the block of every array.
+        ``partial(*blocks)``: of the block of every array.
     join : callable
         ``join(about, parts, dates)``: what a group is about, a list of what `partial` returned, and how many dates a
         chunk has, to (members, dates).
     arrays : sequence of dask arrays
-        Dims (time, y, x) or (y, x), chunked alike. The first has time, and the result has its chunks of time.
+        Dims (time, y, x) or (y, x), with the same blocks. The first has time, and the result has its chunks of time.
     groups : sequence of (about, members, blocks)
         Of each chunk of the result: what it is about, how long it is, and the (y, x) indices of its blocks.
     """
     first = arrays[0]
     some, joined = f"{name}-part-{token}", f"{name}-{token}"
-    y, x = (spans(sizes) for sizes in first.chunks[1:])
     tasks: dict[Any, Task] = {}
     out: dict[Any, Task] = {}
     for t in range(first.numblocks[0]):
         for i, j in sorted({block for _, _, blocks in groups for block in blocks}):
             keys = [TaskRef((a.name, *(t,) * (a.ndim - 2), i, j)) for a in arrays]
-            tasks[some, t, i, j] = Task((some, t, i, j), partial, List(*y[i]), List(*x[j]), *keys)
+            tasks[some, t, i, j] = Task((some, t, i, j), partial, *keys)
         for k, (about, _, blocks) in enumerate(groups):
             parts = List(*(TaskRef((some, t, i, j)) for i, j in blocks))
             out[joined, k, t] = Task((joined, k, t), join, about, parts, first.chunks[0][t])

@@ -33,7 +33,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import crf, majority, superpixels
-from lakecube.series import components, lakes, months, occurrence, products, restore
+from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
@@ -117,6 +117,24 @@ def with_indices(cube):
     return names.assign(water_mask=half_hidden(cube), elevation=cube["elevation"])
 
 
+def series_of(cube):
+    """Areas of lakes that hang on the cube's chunks: every column is a lake, its rows are the hidden and the wet."""
+    columns = mask_of(cube).isel(y=0).rename(x="lake", time="date").transpose("lake", "date").drop_vars("y")
+    wet, hidden = columns == 1, columns == 255
+    most = 100.0 + 0.25 * np.arange(columns.sizes["lake"])
+    size, code = xr.DataArray(most, dims="lake"), np.arange(most.size, dtype=np.uint8) % 3
+    names = dict.fromkeys(("size_class", "kind", "provisional"), ("lake", code))
+    low = wet * size
+    lake_areas = {
+        "lake_area": low.where(~hidden),
+        "lake_area_observed": low.where(~hidden),
+        "lake_area_lower": low,
+        "lake_area_upper": low + hidden * size,
+        "lake_observed_fraction": (~hidden).astype(float),
+    }
+    return xr.Dataset(lake_areas | {"max_area": size}).assign(names).sortby("date")
+
+
 def cells_of(cube):
     """Superpixels so small that a chunk can be smaller than the image."""
     return superpixels.superpixels(cube, step=2, iterations=1)
@@ -173,12 +191,19 @@ CASES = [
         "edges",
     ),
     Case("lakecube.series.lakes.lakes", lambda c: lakes.lakes(mask_of(c), min_frequency=0.5), "seen", True),
+    Case("lakecube.series.areas.reliable", lambda c: areas.reliable(series_of(c), min_observed=0.5)),
+    Case("lakecube.series.areas.totals", lambda c: areas.totals(series_of(c), provisional=True)),
+    Case("lakecube.series.areas.alerts", lambda c: areas.alerts(series_of(c))),
     Case("lakecube.series.lakes.lakes", lambda c: lakes.lakes(restored_of(c), connectivity=1), "restored", True),
 ]
 CASES += [
     Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c)), "lake"),
     Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c), "frequency"), "frequency"),
-    Case("lakecube.series.restore.restore", lambda c: restore.restore(with_indices(c), "forest", trees=3), "forest"),
+    Case(
+        "lakecube.series.restore.restore",
+        lambda c: restore.restore(with_indices(c), "forest", trees=3, sample=300),
+        "forest",
+    ),
     Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),

@@ -7,10 +7,19 @@ import argparse
 from lakecube.arguments.assessing import add_assess
 from lakecube.arguments.common import Parser
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
+from lakecube.arguments.lakes import add_lakes, add_revise
 from lakecube.arguments.stores import add_info
 
 #: In the order of the help.
-_COMMANDS = {"demo": add_demo, "extract": add_extract, "plan": add_plan, "info": add_info, "assess": add_assess}
+_COMMANDS = {
+    "demo": add_demo,
+    "extract": add_extract,
+    "revise": add_revise,
+    "plan": add_plan,
+    "lakes": add_lakes,
+    "assess": add_assess,
+    "info": add_info,
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -70,13 +70,18 @@ def _bands(words: list[str] | None) -> Any:
 
 def parameters_of(given: argparse.Namespace) -> dict[str, Any]:
     """Parameters of the method: --threshold, --rules and every --set."""
-    out: dict[str, Any] = {name: _value(text) for name, text in (pair(p, "--set") for p in given.parameters)}
+    out = values_set(given)
     if given.threshold is not None:
         pairs = [pair(part, "--threshold") for part in given.threshold.split(",")] if "=" in given.threshold else None
         out["threshold"] = {n: _value(v) for n, v in pairs} if pairs else given.threshold
     if given.rules is not None:
         out["rules"] = given.rules
     return out
+
+
+def values_set(given: argparse.Namespace) -> dict[str, Any]:
+    """The values of every --set."""
+    return {name: _value(text) for name, text in (pair(p, "--set") for p in given.parameters)}
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

@@ -5,8 +5,8 @@
    outline can be told from the classes. Hence it runs in the same pass as labelling.
 2. The ``label`` of the tables is passed through `label.relabel` with what `label.merge_pairs` found; `combine_tables`
    adds rows of one label. `combine_overlaps` does the same for `overlap_block`, the ground of the registry.
-3. `lake_runs` of the block's final labels, once; `sum_states` of a few dates at a time; `add_sums` into a table of
-   those lakes that are wanted; `areas_of_sums` decides.
+3. `lake_runs` of the block's final labels and `pack_area`, once; `sum_states` of a few dates at a time; `add_sums` into
+   a table of those lakes that are wanted; `areas_of_sums` decides.
 
 Lengths and areas are int64 quanta, so that a sum is the same in any order, to the last bit. The whole Earth is less
 than 2^62 quanta of area, and a pixel of 10 m is told to 1e-6 of its area.
@@ -145,6 +145,13 @@ def lake_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids, runs
 
 
+def pack_area(area: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Areas (y, x) or (y, 1) int64 of the pixels of runs (n, 4) int32, one after the other: (pixels,) int64."""
+    out = np.empty(int((runs[:, 2] - runs[:, 1]).sum(dtype=np.int64)), np.int64)
+    _pack_area(area, runs, out)
+    return out
+
+
 def sum_states(
     states: np.ndarray, restored: np.ndarray | None, runs: np.ndarray, lakes: int, area: np.ndarray
 ) -> np.ndarray:
@@ -160,8 +167,8 @@ def sum_states(
         Of `lake_runs`.
     lakes : int
         How many lakes the runs are of.
-    area : (y, x) or (y, 1) int64
-        Quanta of each pixel's area.
+    area : (pixels,), (y, x) or (y, 1) int64
+        Quanta of the areas of the runs' pixels, as `pack_area` gives them; or of each pixel, to be packed here.
 
     Returns
     -------
@@ -170,6 +177,7 @@ def sum_states(
         and not inferred (`WET`, `HIDDEN`, `INFERRED`, `UNRESOLVED`). O(dates · pixels of lakes).
     """
     sums = np.zeros((lakes, len(states), 4), np.int64)
+    area = area if area.ndim == 1 else pack_area(area, runs)
     _sum_states(states, states if restored is None else restored, restored is not None, runs, area, sums)
     return sums
 
@@ -376,13 +384,25 @@ def _label_runs(labels, runs, label):
 
 
 @jit
+def _pack_area(area, runs, out):
+    n = 0
+    for k in range(runs.shape[0]):
+        row = area[runs[k, 0]]
+        for j in range(runs[k, 1], runs[k, 2]):
+            out[n] = row[j if row.size > 1 else 0]
+            n += 1
+
+
+@jit
 def _sum_states(states, restored, has_restored, runs, area, sums):
     for t in range(states.shape[0]):
+        at = -1
         for k in range(runs.shape[0]):
             i, n = runs[k, 0], runs[k, 3]
             wet = hidden = inferred = unresolved = np.int64(0)
             for j in range(runs[k, 1], runs[k, 2]):
-                quanta = area[i, j if area.shape[1] > 1 else 0]
+                at += 1
+                quanta = area[at]
                 state = states[t, i, j]
                 if state == 1:
                     wet += quanta

@@ -36,7 +36,7 @@ EXTENT = MappingProxyType({"none": NONE, "reference": REFERENCE, "provisional": 
 
 
 @law("exact")
-def extent(water_mask: xr.DataArray, *, min_frequency: float = 0.1, min_wet: int = 2) -> xr.DataArray:
+def extent(water_mask: xr.DataArray, *, min_frequency: float = 0.15, min_wet: int = 2) -> xr.DataArray:
     """Where the lakes are: the reference extent, and water that was seen outside it.
 
     Parameters
@@ -129,7 +129,7 @@ class Components:
     @classmethod
     def of(cls, classes: da.Array, connectivity: int) -> Components:
         """Label the blocks of (y, x) classes, and look along their cuts."""
-        spans = _spans(classes)
+        spans = chunked.span_pairs(classes)
         labels = chunked.blockwise(
             _label, "yx", *spans, classes, "yx", dtype=np.int64, name="label-block", width=classes.shape[1],
             connectivity=connectivity,
@@ -152,7 +152,7 @@ class Components:
         arrays += [] if elevation is None else [elevation, "yx"]
         token = tokenize(self.labels.name, grid, getattr(elevation, "name", None))
         return chunked.blockwise(
-            _measure, "yx", *_spans(self.classes), *arrays, dtype=object, name="lake-table", token=token,
+            _measure, "yx", *chunked.span_pairs(self.classes), *arrays, dtype=object, name="lake-table", token=token,
             adjust_chunks={"y": 1, "x": 1}, grid=grid,
         )  # fmt: skip
 
@@ -160,11 +160,6 @@ class Components:
 def known(old: np.ndarray, new: np.ndarray) -> da.Array:
     """A pair (old, new) for `Components.relabelled` that is there already."""
     return da.from_array(_boxed((old, new), 0), chunks=(), name=f"label-known-{tokenize(old, new)}")
-
-
-def _spans(array: da.Array) -> tuple[Any, str, Any, str]:
-    rows, columns = (chunked.per_chunk(sizes, chunked.spans(sizes)) for sizes in array.chunks)
-    return rows, "y", columns, "x"
 
 
 def _boxed(value: Any, ndim: int) -> np.ndarray:

@@ -7,7 +7,6 @@ has a date then stays lazy. A store does the same in its revision, and keeps the
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import dask
@@ -20,7 +19,15 @@ from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.label import relabel
-from lakecube.kernels.lakes import OVERLAP_TABLE, add_sums, areas_of_sums, combine_tables, lake_runs, sum_states
+from lakecube.kernels.lakes import (
+    OVERLAP_TABLE,
+    add_sums,
+    areas_of_sums,
+    combine_tables,
+    lake_runs,
+    pack_area,
+    sum_states,
+)
 from lakecube.names import DATE, LAKE, TIME, VARIABLES, X, Y
 from lakecube.series.components import Components, extent, known
 from lakecube.series.pixel_area import PixelGrid, area_quanta
@@ -46,7 +53,7 @@ def lakes(water: xr.Dataset | xr.DataArray, **parameters: Any) -> xr.Dataset:
         `water_mask` (time, y, x) uint8, with coordinates y, x (and `spatial_ref`). `water_restored` (time or date, y,
         x) and `elevation` (y, x) are used if they are there.
     **parameters
-        The fields of `lakecube.series.shape.LakeParams`: ``min_frequency=0.1, min_wet=2, min_pixels=10``, …
+        The fields of `lakecube.series.shape.LakeParams`: ``min_frequency=0.15, min_wet=2, min_pixels=10``, …
 
     Returns
     -------
@@ -163,21 +170,29 @@ def _areas(
     for k in range(-(-len(table) // LAKES_AT_ONCE) or 1):
         some = table[k * LAKES_AT_ONCE : (k + 1) * LAKES_AT_ONCE]
         groups.append(((some["label"], some["area"]), len(some), chunks.get(k, [])))
-    arrays = [states, label] if restored is None else [states, label, restored]
-    token = tokenize([a.name for a in arrays], grid, table)
-    return chunked.regrouped(
-        functools.partial(_sum_block, grid), _join_sums, arrays, groups, dtype=_AREAS, name="lake-areas", token=token
-    )
+    # what all dates of a block need is small, and the labels themselves may go
+    places = chunked.blockwise(
+        _places, "yx", *chunked.span_pairs(label), label, "yx", dtype=object, name="lake-runs",
+        token=tokenize(label.name, grid), adjust_chunks={"y": 1, "x": 1}, grid=grid,
+    )  # fmt: skip
+    arrays = [states, places] if restored is None else [states, places, restored]
+    token = tokenize([a.name for a in arrays], table)
+    return chunked.regrouped(_sum_block, _join_sums, arrays, groups, dtype=_AREAS, name="lake-areas", token=token)
+
+
+def _places(rows: tuple[int, int], columns: tuple[int, int], labels: np.ndarray, grid: PixelGrid) -> np.ndarray:
+    """Lakes of a block, where they are, and the areas of their pixels, as one object."""
+    ids, runs = lake_runs(labels)
+    box = np.empty((1, 1), object)
+    box[0, 0] = ids, runs, pack_area(area_quanta(grid, rows, columns), runs)
+    return box
 
 
 def _sum_block(
-    grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int], states: np.ndarray, labels: np.ndarray,
-    restored: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    ids, runs = lake_runs(labels)
-    return ids, sum_states(
-        states, restored, runs, ids.size, area_quanta(grid, (rows[0], rows[1]), (columns[0], columns[1]))
-    )
+    states: np.ndarray, places: np.ndarray, restored: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    ids, runs, area = places[0, 0]
+    return ids, sum_states(states, restored, runs, ids.size, area)
 
 
 def _join_sums(

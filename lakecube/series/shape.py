@@ -20,7 +20,9 @@ class LakeParams:
     Parameters
     ----------
     min_frequency : float
-        Reference extent: pixels that are wet on at least this share of their clear dates, 0 to 1.
+        Reference extent: pixels that are wet on at least this share of their clear dates, 0 to 1. On synthetic archives
+        of 30 dates (``python -m benchmarks.lakes --extent``) 0.1, 0.15 and 0.2 hold 91, 90 and 88 % of all pixels that
+        were ever wet, with 6–7, 2 and 1–2 bodies of at least 10 pixels where there never was water.
     min_wet : int
         And on at least so many dates (on one, if there is only one).
     connectivity : {1, 2}
@@ -37,7 +39,7 @@ class LakeParams:
     Xue et al. (2025), section 3.7: shape index L / (4·√S) from 1 to 4 and 7 to 10, at least 10 pixels, 0.1 and 1 km².
     """
 
-    min_frequency: float = 0.1
+    min_frequency: float = 0.15
     min_wet: int = 2
     connectivity: int = 2
     lake_shapes: tuple[tuple[float, float], ...] = ((1.0, 4.0), (7.0, 10.0))

@@ -157,16 +157,16 @@ def _was_finished(files: Files) -> bool:
     return bool(Ledger(files).rows(1))
 
 
-def refuse_inside(path: Path) -> None:
-    """Raise StoreError if `path` lies inside a store: whoever writes that one would not know of it."""
-    for parent in path.parents:
+def refuse_inside(place: Place) -> None:
+    """Raise StoreError if `place` lies inside a store: whoever writes that one would not know of it."""
+    for parent in place.parents:
         try:
-            inside = Ledger(LocalFiles(parent)).is_pending()
-            inside = inside or "lakecube_layout" in json.loads((parent / ROOT).read_bytes())["attributes"]
+            inside = Ledger(parent.files).is_pending()
+            inside = inside or "lakecube_layout" in json.loads(parent.files.read(ROOT))["attributes"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if inside:
-            raise StoreError(f"{path} lies inside the store {parent}: choose a path outside of it")
+            raise StoreError(f"{place} lies inside the store {parent}: choose a path outside of it")
 
 
 def foreign(files: Files, visible: Visible) -> list[str]:

@@ -33,9 +33,11 @@ _WORDS = {
     "lakes": "finding lakes",
     "labels": "naming lakes",
     "shore": "reading shores",
+    "shore-by-height": "reading shores by height",
     "pairs": "laying clouds over clear dates",
     "calibrate": "calibrating",
-    "decide": "inferring levels",
+    "levels": "inferring levels",
+    "decide": "deciding what was hidden",
     "areas": "restoring and measuring",
     "series": "writing series",
 }

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
+from lakecube.kernels.heights import BINS, Heights
 from lakecube.kernels.lakes import AREA_QUANTA, areas_of_sums, lake_runs, sum_states
-from lakecube.kernels.shore import BINS, restore_states
+from lakecube.kernels.shore import restore_states
 from lakecube.series.pixel_area import PixelGrid, area_quanta
-from lakecube.store.passes import Writer
-from lakecube.store.revise_blocks import Block, BlockPasses, Results, Scratch
-from lakecube.store.revise_restore import DATES_AT_ONCE, Group, Shores, gather, group_lakes
+from lakecube.store.revise_blocks import Block, BlockPasses, Results
+from lakecube.store.revise_shores import Around, Group, Shores, gather, group_lakes, heights_of, scatter
 
 #: Lakes and dates of one chunk of a variable (lake, date).
 LAKES_PER_CHUNK, DATES_PER_CHUNK = 1024, 512
@@ -22,26 +21,29 @@ LAKES_PER_CHUNK, DATES_PER_CHUNK = 1024, 512
 class Applying:
     """What a block needs to restore itself and to add up its lakes.
 
-    `scene` (date, BINS) are decisions outside of lakes with a level of their own, None if nothing is restored;
-    `groups` are these lakes.
+    `scene` (date, BINS) are decisions outside of lakes with a level of their own; None if nothing is restored.
     """
 
     shores: Shores
     grid: PixelGrid
     scene: np.ndarray | None
-    groups: tuple[Group, ...]
 
-    def decisions(self, block: Block, ids: np.ndarray) -> np.ndarray:
-        """Decisions (date, lakes + 1, BINS) uint8 of the lakes of a block, the scene's last."""
-        assert self.scene is not None
-        out = np.empty((len(self.scene), len(ids) + 1, BINS), np.uint8)
-        out[:, -1] = self.scene
-        for group in self.groups:
-            wanted = np.flatnonzero(np.isin(ids, group.ids))
-            if block.place in group.blocks and wanted.size:
-                made = self.shores.scratch.load("decide", group.place)
-                out[:, wanted] = np.moveaxis(made["decisions"][np.searchsorted(made["ids"], ids[wanted])], 0, 1)
-        return out
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Series:
+    """What a chunk of lakes needs to write its series: of all lakes the ids, and pixels and area of the extent."""
+
+    shores: Shores
+    ids: np.ndarray
+    pixels: np.ndarray
+    area: np.ndarray
+
+
+def write_areas(passes: BlockPasses, applying: Applying, ids: np.ndarray, pixels: np.ndarray, area: np.ndarray) -> None:
+    """Restore all blocks, then write the series of all lakes, a chunk of them at a time."""
+    homes = [(block, result["ids"]) for block, result in passes.over("areas", apply_block, applying)]
+    chunks = group_lakes(ids, homes, LAKES_PER_CHUNK)
+    passes.each("series", write_series, Series(applying.shores, ids, pixels, area), chunks)
 
 
 def apply_block(block: Block, applying: Applying) -> Results:
@@ -49,67 +51,71 @@ def apply_block(block: Block, applying: Applying) -> Results:
     shores = applying.shores
     ids, runs = lake_runs(shores.of_pixels(block, "lake_label"))
     area = area_quanta(applying.grid, block.rows, block.columns)
-    wet, clear = (shores.of_pixels(block, name) for name in ("count_wet", "count_clear"))
-    own, lakes = shores.numbered(block)
-    decisions = None if applying.scene is None else applying.decisions(block, own)
+    restore = None if applying.scene is None else _Restoring.of(block, shores, applying.scene)
     sums = []
-    for start in range(0, len(shores.rows), DATES_AT_ONCE):
-        dates = range(start, min(start + DATES_AT_ONCE, len(shores.rows)))
-        states, restored = shores.states(block, dates), None
-        if decisions is not None:
-            restored = restore_states(states, wet, clear, lakes, np.ascontiguousarray(decisions[start : dates.stop]))
+    for dates, states in shores.parts(block):
+        restored = None
+        if restore is not None:
+            restored = restore.states(states, dates)
             target = shores.arrays.open(f"{shores.group}/water_restored")
-            target[(slice(start, dates.stop), *block.window)] = restored
+            target[(slice(dates.start, dates.stop), *block.window)] = restored
         sums.append(sum_states(states, restored, runs, len(ids), area))
-    shores.scratch.save("areas", block.place, ids=ids, sums=np.concatenate(sums, axis=1))
+    shores.scratch.save("areas", block.place, ids=ids, counts=np.concatenate(sums, axis=1))
     return {"ids": ids}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Series:
-    """What a chunk of lakes needs to write its series: dates, areas of the largest extents, and the decided groups."""
+class _Restoring:
+    """All that decides the hidden pixels of one block."""
 
-    target: Writer
-    group: str
-    scratch: Scratch
-    dates: int
-    area: np.ndarray
-    ids: np.ndarray
-    decided: tuple[Group, ...]
+    around: Around
+    heights: Heights
+    decisions: np.ndarray
+
+    @classmethod
+    def of(cls, block: Block, shores: Shores, scene: np.ndarray) -> _Restoring:
+        around = Around.of(block, shores)
+        heights, _ = heights_of(block, shores, around)
+        decisions = np.empty((len(scene), len(around.ids) + 1, BINS), np.uint8)
+        decisions[:, -1] = scene
+        if len(around.ids):
+            found = scatter(shores.scratch, "decide", shores.groups, around.ids, block.place, "decisions")
+            decisions[:, :-1] = np.moveaxis(found, 1, 0)
+        return cls(around, heights, decisions)
+
+    def states(self, states: np.ndarray, dates: range) -> np.ndarray:
+        """What is hidden on some dates, restored."""
+        around, decisions = self.around, self.decisions[dates.start : dates.stop]
+        return restore_states(states, around.wet, around.clear, around.lakes, decisions, self.heights)
 
 
 def write_series(lakes: Group, series: Series) -> Results:
     """Write the variables (lake, date) of one chunk of lakes."""
-    sums = gather(series.scratch, "areas", "sums", lakes, (series.dates, 4), np.int64)
-    at = np.searchsorted(series.ids, lakes.ids)
-    area = series.area[at]
+    shores = series.shores
+    sums = gather(shores.scratch, "areas", lakes, (len(shores.rows), 4), np.int64)
+    first = int(np.searchsorted(series.ids, lakes.ids[0]))
+    place = slice(first, first + len(lakes.ids))
+    area = series.area[place]
     found = areas_of_sums(sums, area)
-    low, high = found["lake_area_lower"].copy(), found["lake_area_upper"].copy()
-    for group in series.decided:
-        mine = np.flatnonzero(np.isin(lakes.ids, group.ids))
-        if mine.size:
-            made = series.scratch.load("decide", group.place)
-            rows = np.searchsorted(made["ids"], lakes.ids[mine])
-            pixel = (area[mine] / lakes.pixels[mine] / AREA_QUANTA)[:, None]
-            low[mine] += made["low"][rows] * pixel
-            high[mine] = found["lake_area_lower"][mine] + made["high"][rows] * pixel
-    found["lake_area_q05"] = np.minimum(low, found["lake_area_upper"])
-    found["lake_area_q95"] = np.clip(high, found["lake_area_q05"], found["lake_area_upper"])
-    place = slice(int(at[0]), int(at[-1]) + 1)
+    pixel = area / AREA_QUANTA / series.pixels[place]
+    low, high = _interval(lakes, shores, pixel, found["lake_area_lower"], found["lake_area_upper"])
+    found |= {"lake_area_q05": low, "lake_area_q95": high}
     for name, values in found.items():
-        series.target.open(f"{series.group}/{name}")[place] = values
+        shores.arrays.open(f"{shores.group}/{name}")[place] = values
     return {}
 
 
-def write_areas(
-    passes: BlockPasses, applying: Applying, target: Writer, table_area: np.ndarray, ids: np.ndarray,
-    pixels: np.ndarray,
-) -> None:  # fmt: skip
-    """Restore all blocks, then write the series of all lakes, a chunk of them at a time."""
-    homes: list[tuple[Block, np.ndarray]] = [
-        (block, result["ids"]) for block, result in passes.over("areas", apply_block, applying)
-    ]
-    shores = applying.shores
-    chunks: Sequence[Group] = group_lakes(ids, pixels, homes, LAKES_PER_CHUNK)
-    series = Series(target, shores.group, shores.scratch, len(shores.rows), table_area, ids, applying.groups)
-    passes.each("series", write_series, series, chunks)
+def _interval(
+    lakes: Group, shores: Shores, pixel: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Calibrated quantiles of the area within its limits; the limits themselves of lakes without a level."""
+    low, high = lower.copy(), upper.copy()
+    mine = np.flatnonzero(np.isin(lakes.ids, shores.ids))
+    if mine.size and shores.groups:
+        hidden = [
+            scatter(shores.scratch, "decide", shores.groups, lakes.ids[mine], None, bound) * pixel[mine, None]
+            for bound in ("low", "high")
+        ]
+        low[mine] = np.minimum(lower[mine] + hidden[0], upper[mine])
+        high[mine] = np.clip(lower[mine] + hidden[1], low[mine], upper[mine])
+    return low, high

@@ -23,10 +23,14 @@ from lakecube.store.revise_areas import DATES_PER_CHUNK, LAKES_PER_CHUNK, Applyi
 from lakecube.store.revise_blocks import BlockPasses, Scratch, cut
 from lakecube.store.revise_counts import Counting, count_arrays, count_block
 from lakecube.store.revise_lakes import Finding, Found, find_lakes, paint_lakes
-from lakecube.store.revise_restore import MIN_LAKE_PIXELS, Group, Shores, restore_lakes
+from lakecube.store.revise_outlines import outlines_file
+from lakecube.store.revise_restore import restore_lakes
+from lakecube.store.revise_shores import Shores
 
 #: Ways to infer what was hidden; "none" infers nothing.
 RESTORE = ("lake", "frequency", "none")
+#: Lakes with fewer pixels take the relation of the whole scene.
+MIN_LAKE_PIXELS = 10
 _SERIES = tuple(name for name, spec in VARIABLES.items() if spec.dims == (LAKE, DATE))
 
 
@@ -95,11 +99,13 @@ def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> Rev
     finding = _finding(job, params, writer, before)
     found = find_lakes(passes, finding, before.registry, job.number)
     paint_lakes(passes, finding, found)
-    arrays |= _lake_arrays(job, params, finding.grid, found)
+    columns = describe_lakes(found.table, finding.grid, params.lakes)
+    arrays |= _lake_arrays(job, found, columns)
     arrays |= registry_arrays(found)
     arrays |= _restore(job, params, passes, _writer(job, arrays), finding.grid, found)
+    files = outlines_file(job, writer, finding.grid, found, columns)
     attrs = {"next_lake_id": found.registry.next_id, "restore": params.restore}
-    return RevisionOutcome(arrays, attrs)
+    return RevisionOutcome(arrays, attrs, files)
 
 
 def _writer(job: RevisionJob, arrays: Mapping[str, Stored]) -> Writer:
@@ -131,11 +137,11 @@ def _as_dataset(job: RevisionJob) -> xr.Dataset:
     return xr.Dataset(coords=coords)
 
 
-def _lake_arrays(job: RevisionJob, params: RevisionParams, grid: PixelGrid, found: Found) -> dict[str, Stored]:
+def _lake_arrays(job: RevisionJob, found: Found, columns: Mapping[str, np.ndarray]) -> dict[str, Stored]:
     """The variables (lake), values at hand, and those (lake, date), which the passes fill."""
     attrs = {"long_name": "lake_id", "cf_role": "timeseries_id"}
     out = {LAKE: row_array(LAKE, xr.Variable((LAKE,), found.ids, attrs))}
-    for name, values in describe_lakes(found.table, grid, params.lakes).items():
+    for name, values in columns.items():
         out[name] = row_array(name, xr.Variable((LAKE,), values))
     shape = (len(found.ids), len(job.dates))
     for name in _SERIES:
@@ -149,17 +155,14 @@ def _restore(
     """Infer what was hidden, and write the areas; the quantiles of the error that the intervals rest on."""
     pixels = found.table["pixels"]
     own = (pixels >= MIN_LAKE_PIXELS) & (found.registry.lakes["provisional"] == 0)
-    shores = Shores(writer, job.group, job.rows, found.ids[own], Scratch(job.place))
-    days = job.dates.astype("datetime64[D]").astype(np.int64)
-    groups: list[Group] = []
-    scene, quantiles = None, None
+    shores = Shores(writer, job.group, job.rows, job.size, found.ids[own], Scratch(job.place))
+    out, scene = {}, None
     if params.restore != "none":
-        groups, scene, quantiles = restore_lakes(passes, shores, pixels[own], days, params.restore == "lake")
-    applying = Applying(shores, grid, scene, tuple(groups))
-    write_areas(passes, applying, writer, found.table["area"], found.ids, pixels)
-    if quantiles is None:
-        return {}
-    attrs = {"long_name": "quantiles of the error of the restored area, in expected spreads", "units": "1"}
-    return {
-        "restoration_error": row_array("restoration_error", xr.Variable(("error_class", "bound"), quantiles, attrs))
-    }
+        days = job.dates.astype("datetime64[D]").astype(np.int64)
+        restored = restore_lakes(passes, shores, days, params.restore == "lake")
+        shores, scene = restored.shores, restored.scene
+        attrs = {"long_name": "quantiles of the error of the restored area, in expected spreads", "units": "1"}
+        errors = xr.Variable(("error_class", "bound"), restored.quantiles, attrs)
+        out["restoration_error"] = row_array("restoration_error", errors)
+    write_areas(passes, Applying(shores, grid, scene), found.ids, pixels, found.table["area"])
+    return out

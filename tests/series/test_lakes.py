@@ -45,7 +45,7 @@ def test_lakes_are_what_scipy_and_sums_find():
     restored[3] = 255
     found = lakes(xr.Dataset({"water_mask": mask, "water_restored": restored.astype("uint8")})).compute()
     wet, clear = (mask == 1).sum("time").values, (mask != 255).sum("time").values
-    reference = (wet >= 2) & (wet >= 0.1 * clear)
+    reference = (wet >= 2) & (wet >= 0.15 * clear)
     parts = []
     for inside in (reference, (wet > 0) & ~reference):
         labels, n = ndimage.label(inside, np.ones((3, 3)))
