@@ -15,7 +15,7 @@ from lakecube.accuracy.estimate import Estimate, estimate_stratified
 from lakecube.accuracy.maps import map_of, states_at
 from lakecube.accuracy.measures import Confusion, wilson
 from lakecube.accuracy.objects import SIZE_BOUNDS, ObjectScores, compare_objects
-from lakecube.accuracy.reference import Kind, kind_of, polygon_ids, raster_states, read_points
+from lakecube.accuracy.reference import Kind, kind_of, opened, polygon_ids, raster_states, read_points
 from lakecube.accuracy.report import Assessment
 from lakecube.chunked import blockwise, per_chunk, spans
 from lakecube.errors import InvalidInputError
@@ -99,6 +99,7 @@ def assess(
     """
     if not 0 < confidence < 1:
         raise InvalidInputError(f"confidence={confidence!r}: a share between 0 and 1 is needed, for example 0.95")
+    reference = opened(reference, kind)
     kind = kind or kind_of(reference)
     if kind == "points":
         return _of_points(water, read_points(reference), date, share, by, confidence)
@@ -179,7 +180,8 @@ def _of_points(
     groups = None if by is None else _by_group(points, by, known, state == truth, confidence)
     return Assessment(
         text, "points", "points", confusion, unknown, confusion.measures(),
-        confusion.intervals(confidence), confidence, estimate=estimate, groups=groups, notes=notes,
+        confusion.intervals(confidence) if estimate is None else {}, confidence, estimate=estimate, groups=groups,
+        notes=notes,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube.chunked import blockwise, per_chunk, spans
-from lakecube.errors import InvalidInputError, MissingDependencyError
+from lakecube.errors import InvalidInputError, MissingDependencyError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source
 from lakecube.io.grids import coordinates_in, share_inside, warp_window
 from lakecube.io.lazy import window_of
@@ -31,6 +31,7 @@ CODES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "jrc-monthly": {"water": (2,), "land": (1,)},
 }
 OCCURRENCE = "jrc-occurrence"
+_TABLES, _RASTERS = (".csv", ".txt"), (".tif", ".tiff", ".vrt", ".img", ".jp2")
 _WORDS = {
     "water": WATER, "wet": WATER, "1": WATER, "1.0": WATER, "true": WATER, "yes": WATER,
     "land": LAND, "dry": LAND, "0": LAND, "0.0": LAND, "false": LAND, "no": LAND, "not_water": LAND, "non-water": LAND,
@@ -39,18 +40,24 @@ _WORDS = {
 _COLUMNS = {"lon": ("lon", "longitude"), "lat": ("lat", "latitude"), "class": ("class", "label", "reference", "water")}
 
 
+def opened(reference: Any, kind: Kind | None) -> Any:
+    """A reference in a vector file as a GeoDataFrame, so that it is read once; anything else as it is."""
+    if isinstance(reference, pd.DataFrame | xr.DataArray) or kind == "raster":
+        return reference
+    return reference if _suffix(reference) in (*_TABLES, *_RASTERS) else read_vector(reference)
+
+
 def kind_of(reference: Any) -> Kind:
-    """Whether a reference is points, polygons or a raster; of a vector file its first geometry tells."""
+    """Whether a reference is points, polygons or a raster, by its suffix or its geometries."""
     if isinstance(reference, xr.DataArray):
         return "raster"
     if isinstance(reference, pd.DataFrame):
         return _kind_of_frame(reference)
-    suffix = Path(str(reference).split("?")[0]).suffix.lower()
-    if suffix in (".csv", ".txt"):
-        return "points"
-    if suffix in (".tif", ".tiff", ".vrt", ".img", ".jp2"):
-        return "raster"
-    return _kind_of_frame(read_vector(reference))
+    return "points" if _suffix(reference) in _TABLES else "raster"
+
+
+def _suffix(reference: Any) -> str:
+    return Path(str(reference).split("?")[0]).suffix.lower()
 
 
 def _kind_of_frame(frame: pd.DataFrame) -> Kind:
@@ -82,7 +89,7 @@ def read_vector(source: Any) -> Any:
         ) from error
     path = _there(source)
     try:
-        if path.suffix.lower() in (".parquet", ".geoparquet"):
+        if _suffix(path) in (".parquet", ".geoparquet"):
             return geopandas.read_parquet(path)
         return geopandas.read_file(path)
     except Exception as error:  # of GDAL, pyogrio, Arrow or GeoPandas, with no base in common
@@ -99,9 +106,10 @@ def read_points(source: Any) -> pd.DataFrame:
     """
     if isinstance(source, pd.DataFrame):
         frame = source
-    elif Path(str(source)).suffix.lower() in (".csv", ".txt"):
+    elif _suffix(source) in _TABLES:
+        path = _there(source)
         try:
-            frame = pd.read_csv(_there(source))
+            frame = pd.read_csv(path)
         except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
             raise InvalidInputError(f"{source} cannot be read as CSV: {error}") from error
     else:
@@ -160,14 +168,26 @@ def raster_states(
     _there(source)
     href, grid = str(source), PixelGrid.of(like)
     target = SourceGrid(grid.crs or "", grid.transform, grid.shape)
-    with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
-        if file.crs is None or grid.system is None:
-            raise InvalidInputError(f"{href} or the map has no CRS, so one cannot be laid on the other")
-        header = SourceGrid(file.crs.to_wkt(), tuple(file.transform)[:6], file.shape)
+    header = _header(href)
+    if not header.crs or grid.system is None:
+        raise InvalidInputError(f"{href} or the map has no CRS, so one cannot be laid on the other")
     if share_inside(target, header) == 0 and share_inside(header, target) == 0:
         raise InvalidInputError(f"{href} does not meet the map")
     settings = {"href": href, "header": header, "target": target, "codes": table, "share": share}
     return _block_by_block(_read_states, like, np.uint8, **settings)
+
+
+def _header(href: str) -> SourceGrid:
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
+            crs = "" if file.crs is None else file.crs.to_wkt()
+            return SourceGrid(crs, tuple(file.transform)[:6], file.shape)
+    except (
+        ReadError
+    ) as error:  # a file of ours that is no raster is a mistake of the request, a server's failure is not
+        if "://" in href:
+            raise
+        raise InvalidInputError(str(error)) from error
 
 
 def states_of(numbers: np.ndarray, codes: str | Mapping[str, Sequence[int]], share: float) -> np.ndarray:
@@ -241,11 +261,10 @@ def _burn(
     return out
 
 
-def _there(source: Any) -> Path:
-    path = Path(str(source))
-    if "://" not in str(source) and not path.exists():
+def _there(source: Any) -> str:
+    if "://" not in str(source) and not Path(str(source)).exists():
         raise InvalidInputError(f"there is no file {source}")
-    return path
+    return str(source)
 
 
 def _column(frame: pd.DataFrame, lower: Mapping[str, Any], name: str) -> Any:

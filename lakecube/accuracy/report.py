@@ -34,7 +34,8 @@ class Assessment:
     measures : dict
         Precision, recall, F1, IoU, overall, user's and producer's accuracy, kappa, from the counts.
     intervals : dict
-        Of the measures, for points taken as a simple random sample; empty for pixels, which are none.
+        Of the measures, for points taken as a simple random sample; empty for pixels, which are none, and for points
+        of strata, whose intervals are those of `estimate`.
     estimate : Estimate or None
         Of points of a stratified design: accuracies and areas that are weighted by their strata. These count then.
     groups : pd.DataFrame or None
@@ -111,13 +112,14 @@ class Assessment:
         yield f"{self.judged}, against {self.kind}"
         yield f"  compared   {c.total:,.0f} {self.unit}"
         for name, value in self.unknown.items():
-            text = ", ".join(f"{v:,} {k}" for k, v in value.items()) if isinstance(value, dict) else f"{value:,}"
-            yield f"  not        {text}: {_UNKNOWN[name]}"
+            text = ", ".join(f"{v:,} {k}" for k, v in value.items() if v) if isinstance(value, dict) else f"{value:,}"
+            if text not in ("", "0"):
+                yield f"  not        {text}: {_UNKNOWN[name]}"
         yield f"{'':13}{'reference water':>18}{'reference land':>18}"
         yield f"  map water  {c.tp:>18,.0f}{c.fp:>18,.0f}"
         yield f"  map land   {c.fn:>18,.0f}{c.tn:>18,.0f}"
         for name, value in self.measures.items():
-            yield f"  {name.replace('_', ' '):<26}{_number(value)}{self._interval(name)}"
+            yield f"  {_words(name):<26}{_number(value)}{self._interval(name)}"
         if self.estimate is not None:
             yield from _estimate_lines(self.estimate)
         for title, frame in (
@@ -143,15 +145,18 @@ _UNKNOWN = {
 
 def _estimate_lines(estimate: Estimate) -> Iterator[str]:
     value, _, low, high = estimate.overall_accuracy
-    yield f"estimated from the strata, at {estimate.confidence:.0%}:"
+    yield f"estimated from the strata, at {estimate.confidence:.0%} (above, all points count alike):"
     yield f"  overall accuracy          {value:.4f}  ({low:.4f} to {high:.4f})"
     for row in estimate.table.itertuples():
         area = f"{row.area / 1e6:,.4f} km² ({row.area_low / 1e6:,.4f} to {row.area_high / 1e6:,.4f})"
-        user = f"{row.users_accuracy:.4f} ({row.users_accuracy_low:.4f} to {row.users_accuracy_high:.4f})"
-        producer = (
-            f"{row.producers_accuracy:.4f} ({row.producers_accuracy_low:.4f} to {row.producers_accuracy_high:.4f})"
-        )
-        yield f"  {row.Index:<6}  area {area}, user's {user}, producer's {producer}"
+        yield f"  {row.Index:<6}  area {area}"
+        for name in ("users_accuracy", "producers_accuracy"):
+            value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+            yield f"          {_words(name):<20}{value:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("users", "user's").replace("producers", "producer's")
 
 
 def _number(value: float) -> str:
