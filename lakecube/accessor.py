@@ -133,6 +133,33 @@ class WaterAccessor:
 
         return lakes(_has(self._dataset, "water_mask"), **parameters)
 
+    def restore(self, method: str = "lake", **parameters: Any) -> xr.DataArray:
+        """What clouds hid of an extract or store, inferred from other dates: `lakecube.series.restore.restore`.
+
+        Parameters
+        ----------
+        method : {"lake", "frequency", "forest"}
+            By the water level of each lake; by the relation of each date to water frequency; by a random forest.
+        lakes : xr.DataArray, optional
+            Labels (y, x), 0 outside, for ``"lake"``.
+        p : float, optional
+            Probability above which a pixel is water.
+
+        Returns
+        -------
+        xr.DataArray
+            `water_restored` (time, y, x): 0 land, 1 water where `water_mask` is unknown; 255 elsewhere.
+        """
+        from lakecube.series.restore import restore
+
+        return restore(_has(self._dataset, "water_mask"), method, **parameters)
+
+    def filled(self, restored: xr.DataArray | None = None) -> xr.DataArray:
+        """`water_mask` joined with `water_restored`, or with `restored`: `lakecube.series.restore.filled`."""
+        from lakecube.series.restore import filled
+
+        return filled(_has(self._dataset, "water_mask"), restored)
+
     def refine(self, guide: xr.Dataset | xr.DataArray | None = None, **parameters: Any) -> xr.DataArray:
         """Outlines by a dense CRF, guided by the bands here or in `guide`: `lakecube.refine.crf.refine`."""
         from lakecube.refine.crf import refine

@@ -25,7 +25,7 @@ from lakecube.names import (
     X,
     Y,
 )
-from lakecube.summary import crs_of, plural, position_of
+from lakecube.summary import crs_of, plural, position_of, to_crs
 
 _LABELS = {code: name for name, code in WATER_MASK.items()}
 _REASONS = {code: name for name, code in REASON.items()}
@@ -101,7 +101,7 @@ def _pixel(dataset: xr.Dataset, lon: float, lat: float) -> tuple[int, int]:
         raise InvalidInputError("the Dataset has no CRS in spatial_ref, so degrees cannot be placed in it")
     if not (math.isfinite(lon) and math.isfinite(lat) and abs(lat) <= 90 and abs(lon) <= 360):
         raise InvalidInputError(f"lon={lon}, lat={lat}: degrees are needed, longitude first")
-    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    x, y = to_crs(crs, lon, lat)
     place = []
     for dim, value in ((Y, y), (X, x)):
         axis = dataset[dim].values

@@ -96,6 +96,13 @@ THRESHOLD_SOURCE = MappingProxyType({
 #: `month_state`: what was seen of a pixel in one month of one year.
 MONTH_STATE = MappingProxyType({"unobserved": 0, "land": 1, "water": 2, "both": 3})
 
+#: `water_transition`: from the first to the last year, coded as by JRC Global Surface Water.
+TRANSITION = MappingProxyType({
+    "not_water": 0, "permanent": 1, "new_permanent": 2, "lost_permanent": 3, "seasonal": 4, "new_seasonal": 5,
+    "lost_seasonal": 6, "seasonal_to_permanent": 7, "permanent_to_seasonal": 8, "ephemeral_permanent": 9,
+    "ephemeral_seasonal": 10, "unknown": UNKNOWN,
+})  # fmt: skip
+
 #: `water_restored`: what was inferred where `water_mask` is unknown.
 RESTORED = MappingProxyType({"land": LAND, "water": WATER, "not_restored": UNKNOWN})
 
@@ -190,6 +197,16 @@ VARIABLES = MappingProxyType({
               extra={"standard_name": "surface_altitude"}),
         _spec("slope", _YX, "float32", "slope of the terrain (Horn)", "degree", fill=float("nan")),
         _spec("month_state", (YEAR_MONTH, Y, X), "uint8", "land and water seen in the month", flags=MONTH_STATE),
+        _spec("water_occurrence", _YX, "float32", "mean over calendar months of the share of years with water", "1",
+              fill=_NAN),
+        _spec("water_recurrence", _YX, "float32", "share of years with water among years seen in the water season",
+              "1", fill=_NAN),
+        _spec("water_seasonality", _YX, "uint8", "months of the year with water, 12 permanent, 255 unknown",
+              "1", fill=UNKNOWN),
+        _spec("water_change", _YX, "float32", "mean difference of the occurrence of homologous months", "percent",
+              fill=_NAN),
+        _spec("water_transition", _YX, "uint8", "change of the class of water", fill=UNKNOWN, flags=TRANSITION),
+        _spec("water_extent", _YX, "uint8", "maximum extent of water", fill=UNKNOWN, flags=WATER_MASK),
         _spec("water_restored", _DYX, "uint8", "surface water inferred where it was not seen", fill=UNKNOWN,
               flags=RESTORED),
         _spec("lake_label", _YX, "int64", "lake_id of the water body that the pixel is part of, 0 outside"),

@@ -139,7 +139,7 @@ def draw_series(
     axes.set_ylabel("area of water, km²")
     axes.set_title("Area of water that was seen", loc="left", fontsize=10, color=INK)
     axes.margins(x=0.03)
-    _plain(axes)
+    plain(axes)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     from matplotlib.dates import AutoDateFormatter, AutoDateLocator
@@ -170,7 +170,7 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     elif crs is not None:
         axes.set_xlabel(f"easting, km ({crs.name})")
         axes.set_ylabel("northing, km")
-    _plain(axes)
+    plain(axes)
     _scale_bar(axes, picture, crs)
 
 
@@ -235,7 +235,8 @@ def _round_length(metres: float) -> float:
     return float(max(k * power for k in (1, 2, 5) if k * power <= metres))
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Ticks and frame that stay in the background."""
     axes.tick_params(labelsize=8, length=3, color=GREY)
     axes.xaxis.label.set_fontsize(8)
     axes.yaxis.label.set_fontsize(8)

@@ -23,6 +23,7 @@ from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.store.contents import Contents, survey
 from lakecube.store.passes import Writer, _Source
+from lakecube.store.place import LocalPlace
 from lakecube.store.plan import make_plan
 from lakecube.store.waves import WAVE, Box, Runner, chosen, threads
 from lakecube.summary import crs_of, row_areas
@@ -173,7 +174,7 @@ def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
     arrays = [water[name].data for name in contents.lazy_rows]
     facts = _tasks_of_dates(arrays, todo.blocks, len(todo.positions)) if arrays else 0
     frozen = chunked.freeze(water, {n: np.zeros(water[n].shape, water[n].dtype) for n in contents.lazy_rows})
-    writer = Writer("", ())
+    writer = Writer(LocalPlace(Path()), ())
     rows = len(todo.positions)
     total = (rows, *todo.blocks)
     names = list(contents.pixels)

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lakecube.errors import InvalidInputError
+from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
 from lakecube.panels import draw_classes, draw_false_colour, draw_frequency, draw_series
 from lakecube.series.occurrence import frequency
@@ -44,6 +45,7 @@ def plot(
     *,
     date: Any = None,
     water: xr.Dataset | None = None,
+    lake: int | None = None,
     series: bool = True,
     title: str | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -60,6 +62,8 @@ def plot(
         The date to show, the nearest within three days is taken; of a cube by default the last.
     water : xr.Dataset
         Of a cube: an extract or a store whose outlines are drawn on it; what it does not know is hatched.
+    lake : int
+        Of a store: one of its lakes, by `lake_id`: where it lies, and its area with limits and calibrated interval.
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
@@ -84,7 +88,9 @@ def plot(
     if path is not None:
         _check_path(Path(path))
     span: tuple[Any, Any] | None
-    if "water_mask" in dataset and (date is not None or dataset.sizes.get(TIME) == 1):
+    if lake is not None:
+        picture, doubt, span = _of_lake(dataset, lake), "", _span(dataset)
+    elif "water_mask" in dataset and (date is not None or dataset.sizes.get(TIME) == 1):
         when = nearest_date(dataset, date)
         picture, span = _of_one_date(dataset, when), (when, when)
         doubt = cloud_doubt(dataset, date=when)
@@ -168,6 +174,21 @@ def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
     if areas is not None:
         draw_series(rows[1], areas)
     return picture, cloud_doubt(dataset, areas)
+
+
+def _of_lake(store: xr.Dataset, number: int) -> Picture:
+    """Where one lake lies, and its area through time."""
+    lake = one_lake(store, number)
+    near = window_around(store, lake)
+    picture = _sheet(9.2)
+    rows = picture.subplots(2, 1, gridspec_kw={"height_ratios": [2.0, 1.2]})
+    add_frequency(picture, rows[0], near["water_frequency"], store.sizes.get(TIME, 0))
+    draw_extent(rows[0], near["lake_label"], number)
+    draw_lake_series(rows[1], lake)
+    km2 = float(lake["max_area"]) / 1e6
+    where = f"{float(lake['latitude']):.3f}° N, {float(lake['longitude']):.3f}° E"
+    rows[0].set_title(f"Lake {number}: at most {km2:.3g} km², {where}", loc="left", fontsize=10)
+    return picture
 
 
 def _of_one_date(dataset: xr.Dataset, when: Any) -> Picture:

@@ -122,6 +122,11 @@ def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
     return None if text is None else pyproj.CRS.from_user_input(text)
 
 
+def to_crs(crs: pyproj.CRS, longitude: float, latitude: float) -> tuple[float, float]:
+    """A point given in degrees, in the coordinates of a CRS."""
+    return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
+
+
 def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:
     """Position of a date and how many days it is off: the composite it falls in, or the nearest within three days.
 

@@ -33,7 +33,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import crf, majority, superpixels
-from lakecube.series import areas, components, lakes, occurrence
+from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
 
@@ -84,6 +84,20 @@ def mask_of(cube):
     return wet.where(cube["observation"] == OBSERVATION["clear"], np.uint8(255)).astype("uint8")
 
 
+def months_of(cube):
+    """`month_state` of a few months of two years, each date of the cube in its own."""
+    times = np.array(["2020-11-03", "2021-02-05", "2021-11-20"], "datetime64[ns]")
+    rank = cube["time"].values.argsort().argsort()
+    return months.month_state(mask_of(cube).assign_coords(time=times[np.arange(3)][rank]))
+
+
+def change_of(cube):
+    """Between the first and the last year that there are."""
+    states = months_of(cube)
+    years = states["year_month"].dt.year.values.tolist()
+    return products.change(states, years[0], years[-1])
+
+
 def restored_of(cube):
     """A mask, what was inferred where it is hidden, and the relief."""
     mask = mask_of(cube)
@@ -107,6 +121,18 @@ def series_of(cube):
         "lake_observed_fraction": (~hidden).astype(float),
     }
     return xr.Dataset(lake_areas | {"max_area": size}).assign(names).sortby("date")
+
+
+def half_hidden(cube):
+    """A water mask of which every date hides another third of the pixels."""
+    place = cube["time"].dt.month + cube["y"].astype("int64") // 10 + cube["x"].astype("int64") // 20
+    return mask_of(cube).where(place % 3 > 0, np.uint8(255)).astype("uint8")
+
+
+def with_indices(cube):
+    """The same with what the forest takes besides."""
+    names = indices.indices(cube, ["mndwi", "awei_sh"])
+    return names.assign(water_mask=half_hidden(cube), elevation=cube["elevation"])
 
 
 def cells_of(cube):
@@ -145,6 +171,14 @@ CASES = [
         "lakecube.refine.majority.superpixel_statistics",
         lambda c: majority.superpixel_statistics(c["green"], cells_of(c)),
     ),
+    Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
+    Case("lakecube.series.products.occurrence", lambda c: products.occurrence(months_of(c))),
+    Case("lakecube.series.products.recurrence", lambda c: products.recurrence(months_of(c))),
+    Case("lakecube.series.products.seasonality", lambda c: products.seasonality(months_of(c))),
+    Case("lakecube.series.products.change", change_of),
+    Case("lakecube.series.products.transitions", lambda c: products.transitions(months_of(c))),
+    Case("lakecube.series.products.maximum_extent", lambda c: products.maximum_extent(months_of(c))),
+    Case("lakecube.series.occurrence.checked_mask", lambda c: occurrence.checked_mask(mask_of(c))),
     Case("lakecube.series.occurrence.count", lambda c: occurrence.count(mask_of(c))),
     Case("lakecube.series.occurrence.count_by_year", lambda c: occurrence.count_by_year(mask_of(c))),
     Case("lakecube.series.occurrence.frequency", lambda c: occurrence.frequency(mask_of(c))),
@@ -163,6 +197,10 @@ CASES = [
     Case("lakecube.series.lakes.lakes", lambda c: lakes.lakes(restored_of(c), connectivity=1), "restored", True),
 ]
 CASES += [
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c)), "lake"),
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c), "frequency"), "frequency"),
+    Case("lakecube.series.restore.restore", lambda c: restore.restore(with_indices(c), "forest", trees=3), "forest"),
+    Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
 ]

@@ -56,7 +56,7 @@ def count(water_mask: xr.DataArray) -> xr.Dataset:
     >>> int(counts.count_wet.item()), int(counts.count_clear.item())
     (1, 2)
     """
-    mask = _checked(water_mask)
+    mask = checked_mask(water_mask)
     coords = {name: c for name, c in mask.coords.items() if TIME not in c.dims}
     pairs = _count_pairs(mask)
     wet, clear = field(pairs, "wet"), field(pairs, "clear")
@@ -130,7 +130,7 @@ def count_by_year(water_mask: xr.DataArray) -> xr.Dataset:
     -----
     Chunks: any. Law: exact. Depth: 0. Lazy.
     """
-    mask = _checked(water_mask)
+    mask = checked_mask(water_mask)
     years = years_of(mask)
     parts = []
     for year in np.unique(years):
@@ -167,20 +167,32 @@ def frequency_by_year(water_mask: xr.DataArray) -> xr.DataArray:
     return frequency(count_by_year(water_mask))
 
 
-def years_of(data: xr.DataArray | xr.Dataset) -> np.ndarray:
-    """Calendar year (int64) of every date of `data`; InvalidInputError if `time` is no datetime."""
-    if TIME not in data.coords or data[TIME].dtype.kind != "M":
-        raise InvalidInputError("counting by year needs a coordinate `time` of datetimes")
-    return data[TIME].dt.year.values.astype(np.int64)
+@law("exact")
+def checked_mask(mask: xr.DataArray) -> xr.DataArray:
+    """A water mask as (time, y, x) on Dask; its values are left as they are.
 
+    Raises
+    ------
+    InvalidInputError
+        If it has other dims, or holds no flags.
 
-def _checked(mask: xr.DataArray) -> xr.DataArray:
+    Notes
+    -----
+    Chunks: any. Law: exact. Depth: 0. Lazy.
+    """
     if set(mask.dims) != {TIME, Y, X}:
         raise InvalidInputError(f"a water mask has dims (time, y, x); got {mask.dims}")
     if mask.dtype.kind not in "bui":
         raise InvalidInputError(f"a water mask holds flags (uint8: 0 land, 1 water, 255 unknown); got {mask.dtype}")
     mask = mask.transpose(TIME, Y, X)
     return mask if isinstance(mask.data, da.Array) else mask.chunk()
+
+
+def years_of(data: xr.DataArray | xr.Dataset) -> np.ndarray:
+    """Calendar year (int64) of every date of `data`; InvalidInputError if `time` is no datetime."""
+    if TIME not in data.coords or data[TIME].dtype.kind != "M":
+        raise InvalidInputError("counting by year needs a coordinate `time` of datetimes")
+    return data[TIME].dt.year.values.astype(np.int64)
 
 
 def _count_pairs(mask: xr.DataArray) -> da.Array:

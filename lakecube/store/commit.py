@@ -19,14 +19,19 @@ from typing import Any
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.errors import StoreError, StoreExistsError
-from lakecube.store.files import PARTIAL, LocalFiles, sync_all
+from lakecube.store.files import Files, LocalFiles, is_partial
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
+from lakecube.store.place import LocalPlace, Place
 
 ROOT = "zarr.json"
 #: Version of this layout; a store of another is refused rather than guessed at.
 LAYOUT = 1
+#: Root attribute that lists the rows which another row of the same date has replaced.
+SUPERSEDED = "superseded_rows"
+#: Attribute of a revision's group: files at the root that are part of it.
+EXTRA_FILES = "files"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +51,47 @@ class Visible:
 
     @property
     def rows(self) -> int:
-        """Number of visible rows."""
+        """Number of visible rows, superseded ones included."""
         return int(self.documents["time"]["shape"][0])
 
+    @property
+    def superseded(self) -> frozenset[int]:
+        """Rows that another row of the same date has replaced."""
+        return frozenset(self.attrs.get(SUPERSEDED, ()))
 
-def read_root(path: Path) -> Visible | None:
-    """What is visible at `path`; None if nothing is there yet or a first write did not finish.
+    @property
+    def revision(self) -> int | None:
+        """Number of the current revision; None as long as there is none."""
+        return self.attrs["revision"]
+
+    @property
+    def next_revision(self) -> int:
+        """Number of the revision to be made next."""
+        return 0 if self.revision is None else self.revision + 1
+
+    def with_arrays(self, arrays: Mapping[str, ArrayV3Metadata]) -> Visible:
+        """The same with some arrays added or replaced."""
+        return Visible(self.attrs, self.documents | {n: array_document(m) for n, m in arrays.items()})
+
+    def with_revision(
+        self, number: int, arrays: Mapping[str, ArrayV3Metadata], attrs: Mapping[str, Any]
+    ) -> Visible:  # fmt: skip
+        """The same with `number` as its current revision; of the earlier ones only the last stays."""
+        kept = {n: doc for n, doc in self.documents.items() if _revision_of(n) in (None, self.revision)}
+        group = f"revision/{number}"
+        made = {"revision": group_document({}), group: group_document(attrs)}
+        made |= {f"{group}/{name}": array_document(metadata) for name, metadata in arrays.items()}
+        return Visible({**self.attrs, "revision": number}, kept | made)
+
+
+def _revision_of(name: str) -> int | None:
+    """Number of the revision that an array or group is of."""
+    parts = name.split("/")
+    return int(parts[1]) if parts[0] == "revision" and len(parts) > 1 else None
+
+
+def read_root(place: Place | Path) -> Visible | None:
+    """What is visible at `place`; None if nothing is there yet or a first write did not finish.
 
     Raises
     ------
@@ -60,26 +100,33 @@ def read_root(path: Path) -> Visible | None:
     StoreError
         If the root metadata are torn or of another layout.
     """
-    if path.exists() and not path.is_dir():
-        raise StoreExistsError(f"{path} is a file: choose another path for the store")
+    place = LocalPlace(place) if isinstance(place, Path) else place
+    files = place.files
+    if isinstance(place, LocalPlace) and place.root.exists() and not place.root.is_dir():
+        raise StoreExistsError(f"{place} is a file: choose another path for the store")
     try:
-        text = (path / ROOT).read_bytes()
+        text = files.read(ROOT)
     except (FileNotFoundError, NotADirectoryError):
-        if path.exists() and not Ledger(LocalFiles(path)).is_ours() and not _was_finished(path):
+        if files.exists("") and not Ledger(files).is_ours() and not _was_finished(files):
             raise StoreExistsError(
-                f"{path} exists and is not a lakecube store; nothing in it was touched. Choose another path"
+                f"{place} exists and is not a lakecube store; nothing in it was touched. Choose another path"
             ) from None
         return None
-    torn = f"{path / ROOT} cannot be read as metadata of a store: it is torn or was edited"
+    return _understood(text, place)
+
+
+def _understood(text: bytes, place: Place) -> Visible:
+    """What a root document says; StoreError if it is torn, or of somebody else."""
+    torn = f"{place.files.where(ROOT)} cannot be read as metadata of a store: it is torn or was edited"
     try:
         root = json.loads(text)
         layout = root["attributes"].get("lakecube_layout")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise StoreError(torn) from error
     if layout is None:
-        raise StoreExistsError(f"{path} is a Zarr group that lakecube did not write; choose another path")
+        raise StoreExistsError(f"{place} is a Zarr group that lakecube did not write; choose another path")
     if layout != LAYOUT:
-        raise StoreError(f"{path} has layout {layout}; this lakecube writes layout {LAYOUT}: use the matching version")
+        raise StoreError(f"{place} has layout {layout}; this lakecube writes layout {LAYOUT}: use the matching version")
     try:
         found = Visible(root["attributes"], root["consolidated_metadata"]["metadata"])
         whole = _is_whole(found)
@@ -100,14 +147,14 @@ def _is_whole(found: Visible) -> bool:
         and all(len(found.documents[name]["shape"]) == 3 for name in ("water_mask", "reason"))
         and isinstance(attrs["configuration_hash"], str)
         and isinstance(attrs["lakecube_grid"], dict)
-        and isinstance(attrs["revision"], int)
-        and f"revision/{attrs['revision']}" in found.documents
+        and (attrs["revision"] is None or f"revision/{int(attrs['revision'])}" in found.documents)
+        and all(0 <= int(row) < found.rows for row in attrs.get(SUPERSEDED, ()))
     )
 
 
-def _was_finished(path: Path) -> bool:
-    """Whether the ledger at `path` knows rows of a finished store, whose root document is then missing."""
-    return bool(Ledger(LocalFiles(path)).rows(1))
+def _was_finished(files: Files) -> bool:
+    """Whether the ledger knows rows of a finished store, whose root document is then missing."""
+    return bool(Ledger(files).rows(1))
 
 
 def refuse_inside(path: Path) -> None:
@@ -122,73 +169,95 @@ def refuse_inside(path: Path) -> None:
             raise StoreError(f"{path} lies inside the store {parent}: choose a path outside of it")
 
 
-def foreign(files: LocalFiles, visible: Visible) -> list[str]:
+def foreign(files: Files, visible: Visible) -> list[str]:
     """Names beside a visible store that no write of lakecube made."""
     ours = {ROOT, "_ledger", "_runs", "revision", *visible.documents, *Ledger(files).names()}
-    return [n for n in files.list("") if n not in ours and not _is_partial(n) and n != ".DS_Store"]
+    for number in _digits(files.list("revision")):
+        ours.update(extra_files(files, number))
+    return [n for n in files.list("") if n not in ours and not is_partial(n) and n != ".DS_Store"]
 
 
-def _is_partial(name: str) -> bool:
-    return re.search(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$", name) is not None
+def commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[str, bytes] | None = None) -> None:
+    """Make `after` what a reader sees.
 
-
-def commit(
-    files: LocalFiles,
-    attrs: Mapping[str, Any],
-    arrays: Mapping[str, ArrayV3Metadata],
-    groups: Mapping[str, Mapping[str, Any]],
-    kept: Mapping[str, dict[str, Any]],
-) -> None:
-    """Make `arrays` and `groups` visible, beside the documents `kept` from before.
-
-    Their own `zarr.json` files are written first, then all is put on disk, then the root is replaced.
+    The documents that are new since `before` are written first and the `extra` files that they name, then all is put
+    on disk, then the root is replaced.
     """
-    documents = {name: group_document(group) for name, group in groups.items()}
-    documents |= {name: array_document(metadata) for name, metadata in arrays.items()}
-    for name, document in sorted(documents.items()):
-        data = dumps(document)
-        if not files.exists(f"{name}/{ROOT}") or files.read(f"{name}/{ROOT}") != data:
-            files.write(f"{name}/{ROOT}", data)
-    sync_all()
-    root = group_document({**attrs, "lakecube_layout": LAYOUT}, {**kept, **documents})
+    known = before.documents if before is not None else {}
+    for name, document in sorted(after.documents.items()):
+        if known.get(name) != document:
+            files.write(f"{name}/{ROOT}", dumps(document))
+    for name, data in (extra or {}).items():
+        files.write(name, data)
+    files.sync()
+    root = group_document({**after.attrs, "lakecube_layout": LAYOUT}, after.documents)
     files.write(ROOT, dumps(root), durable=True)
 
 
-def forget_unseen(files: LocalFiles, visible: Visible | None) -> None:
-    """Remove what an abandoned write left: what its plan names, rows past the end, revisions that are not seen.
+def extra_files(files: Files, number: int) -> list[str]:
+    """Files at the root that are part of a revision, by the word of its own group."""
+    try:
+        found = json.loads(files.read(f"revision/{number}/{ROOT}"))["attributes"].get(EXTRA_FILES, [])
+    except (FileNotFoundError, ValueError, KeyError, AttributeError):
+        return []
+    return [name for name in found if is_extra(name, number)]
+
+
+def is_extra(name: object, number: int) -> bool:
+    """Whether a file at the root may be part of revision `number`: its name ends in the number."""
+    return isinstance(name, str) and re.fullmatch(rf"[a-z_]+-{number}\.[a-z]+", name) is not None
+
+
+def forget_rows(files: Files, visible: Visible | None) -> None:
+    """Remove what an abandoned write of rows left: what its plan names, and rows past the end.
 
     Whatever else lies there is somebody's and stays.
     """
     kept = {ROOT, "_ledger", "_runs"} | ({"revision", *visible.documents} if visible is not None else set())
     named = set(Ledger(files).names()) - kept
     for name in files.list(""):
-        if name in named or _is_partial(name):
+        if name in named or is_partial(name):
             files.delete(name)
     if visible is None:
         return
-    for name in visible.arrays():
-        document = visible.documents[name]
-        if document.get("dimension_names", [])[:1] == ["time"] and len(document["shape"]) == 3:
-            for row in files.list(f"{name}/c"):
-                if row.isdigit() and int(row) >= visible.rows:
-                    files.delete(f"{name}/c/{row}")
-    for number in files.list("revision"):
-        if number.isdigit() and f"revision/{number}" not in visible.documents:
+    for name in dated(visible):
+        for row in _digits(files.list(f"{name}/c")):
+            if row >= visible.rows:
+                files.delete(f"{name}/c/{row}")
+
+
+def forget_revisions(files: Files, visible: Visible) -> None:
+    """Remove revisions that the root does not name: abandoned ones, and those that are too old."""
+    for number in _digits(files.list("revision")):
+        if f"revision/{number}" not in visible.documents:
+            for name in extra_files(files, number):
+                files.delete(name)
             files.delete(f"revision/{number}")
 
 
-def sweep_partial(files: LocalFiles, names: list[str], base: int) -> None:
-    """Remove the temporary files a killed writer left: at the root, in the rows from `base` on, and below `names`."""
-    for partial in files.root.glob(f"*{PARTIAL}"):
-        partial.unlink(missing_ok=True)
+def dated(visible: Visible) -> list[str]:
+    """Names of the pixel arrays that have a row per date."""
+    documents = visible.documents
+    return [
+        name
+        for name in visible.arrays()
+        if documents[name].get("dimension_names", [])[:1] == ["time"] and len(documents[name]["shape"]) == 3
+    ]
+
+
+def sweep_rows(files: Files, names: list[str], base: int) -> None:
+    """Remove what a killed writer left half-written: at the root, and below `names` in the rows from `base` on."""
+    files.sweep("", below=False)
     for name in names:
-        for part in files.list(f"{name}/c") or [""]:
-            if part.isdigit() and int(part) < base:
-                continue
-            for partial in (files.root / name / "c" / part).rglob(f"*{PARTIAL}"):
-                partial.unlink(missing_ok=True)
-        for partial in (files.root / name).glob(f"*{PARTIAL}"):
-            partial.unlink(missing_ok=True)
+        files.sweep(name, below=False)
+        for part in files.list(f"{name}/c"):
+            if not part.isdigit() or int(part) >= base:
+                files.sweep(f"{name}/c/{part}")
+        files.sweep(f"{name}/c", below=False)
+
+
+def _digits(names: list[str]) -> list[int]:
+    return [int(name) for name in names if name.isdigit()]
 
 
 def sibling(path: Path, what: str) -> Path:
@@ -221,7 +290,7 @@ def mend_swap(path: Path) -> None:
         return
     with Lease(LocalFiles(new)) as lease:  # refused while the one who swaps is alive
         new.rename(path)
-        lease.moved(path)
+        lease.moved(LocalFiles(path))
 
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2

@@ -76,6 +76,24 @@ class Files(Protocol):
     def exists(self, key: str) -> bool:
         """Whether `key` is there."""
 
+    def touch(self, key: str) -> None:
+        """Refresh the modification time of `key`; OSError if it cannot be."""
+
+    def age(self, key: str) -> float:
+        """Seconds since `key` was last modified, by the clock of what holds it; FileNotFoundError if it is gone."""
+
+    def sweep(self, key: str, *, below: bool = True) -> None:
+        """Remove what killed writes left half-written under `key`: directly there, or `below` as well."""
+
+    def sync(self) -> None:
+        """Return once everything that was written survives a power cut."""
+
+    def size(self, key: str) -> int:
+        """Bytes under `key` where that is known without asking over a network; else 0."""
+
+    def where(self, key: str = "") -> str:
+        """What a person calls the place of `key`: no secrets."""
+
 
 class LocalFiles:
     """`Files` on a local disk: a temporary file, fsync, one atomic rename."""
@@ -148,6 +166,34 @@ class LocalFiles:
         finally:
             probe.unlink(missing_ok=True)
 
+    def sweep(self, key: str, *, below: bool = True) -> None:
+        """Remove the temporary files that a killed writer left under `key`."""
+        place = self.root / key
+        for partial in list(place.rglob(f"*{PARTIAL}") if below else place.glob(f"*{PARTIAL}")):
+            if is_partial(partial.name):
+                partial.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Ask the operating system to put every written chunk on disk; called once before each commit."""
+        if hasattr(os, "sync"):
+            os.sync()
+
+    def size(self, key: str) -> int:
+        """Bytes of the file `key`; 0 if there is none."""
+        try:
+            return (self.root / key).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def where(self, key: str = "") -> str:
+        """The path of `key`."""
+        return str(self.root / key)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file of this name is one that a writer, ours or Zarr's, had not finished."""
+    return re.search(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$", name) is not None
+
 
 def _link_new(source: Path, target: Path) -> None:
     """Give `source` a second name that must be new; O_EXCL where the file system has no hard links."""
@@ -168,12 +214,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync_all() -> None:
-    """Ask the operating system to put every written chunk on disk; called once before each commit."""
-    if hasattr(os, "sync"):
-        os.sync()
 
 
 def check_room(path: Path, needed: int) -> None:

@@ -68,6 +68,13 @@ def row_array(name: str, variable: xr.Variable, chunk: int = ROW_CHUNK) -> Store
     return Stored(_metadata(name, values.shape, values.dtype, chunk_shape, variable.dims, fill, merged), values)
 
 
+def series_array(name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Stored:
+    """Metadata of a variable without pixels that a pass fills chunk by chunk."""
+    spec = VARIABLES[name]
+    size = tuple(max(1, min(pair)) for pair in zip(shape, chunks, strict=True))
+    return Stored(_metadata(name, shape, np.dtype(spec.dtype), size, spec.dims, spec.fill, spec.attrs))
+
+
 def encode(name: str, variable: xr.Variable) -> tuple[np.ndarray, dict[str, Any]]:
     """Values and attributes as they are stored.
 

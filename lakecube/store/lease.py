@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from lakecube.errors import StoreError
-from lakecube.store.files import LocalFiles
+from lakecube.store.files import Files
 
 LEASE = "_ledger/lease.json"
 #: A lease of another host that was not refreshed for so long is taken to be dead.
@@ -29,7 +29,7 @@ class Lease:
     take it: the claim carries the token of the dead lease, and creating a claim succeeds once.
     """
 
-    def __init__(self, files: LocalFiles) -> None:
+    def __init__(self, files: Files) -> None:
         self.files = files
         self.token = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -48,9 +48,9 @@ class Lease:
         if _read(self.files).get("token") == self.token:
             self.files.delete(LEASE)
 
-    def moved(self, root: Path) -> None:
-        """The store, lease file included, now lies at `root`."""
-        self.files = LocalFiles(root)
+    def moved(self, files: Files) -> None:
+        """The store, lease file included, now lies elsewhere."""
+        self.files = files
 
     def _take_over(self, data: bytes) -> None:
         other = _read(self.files)
@@ -97,7 +97,7 @@ def _holder(token: str) -> dict[str, Any]:
     }
 
 
-def _read(files: LocalFiles, name: str = LEASE) -> dict[str, Any]:
+def _read(files: Files, name: str = LEASE) -> dict[str, Any]:
     try:
         found = json.loads(files.read(name))
     except (FileNotFoundError, ValueError):
@@ -105,7 +105,7 @@ def _read(files: LocalFiles, name: str = LEASE) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_stale(holder: dict[str, Any], files: LocalFiles, name: str = LEASE) -> bool:
+def _is_stale(holder: dict[str, Any], files: Files, name: str = LEASE) -> bool:
     if holder.get("host") == socket.gethostname():
         pid = holder.get("pid")
         if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
@@ -135,9 +135,9 @@ def _process_start(pid: int) -> str | None:
     return "alive"
 
 
-def _refusal(holder: dict[str, Any], files: LocalFiles) -> str:
+def _refusal(holder: dict[str, Any], files: Files) -> str:
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
     return (
-        f"{files.root} is being written by {who}. Wait for it; if you know that it is gone, "
-        f"delete {files.root / LEASE} and make the same call again"
+        f"{files.where()} is being written by {who}. Wait for it; if you know that it is gone, "
+        f"delete {files.where(LEASE)} and make the same call again"
     )

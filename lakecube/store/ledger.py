@@ -1,9 +1,12 @@
 """What was done: the rows that are committed, the work that is pending, and a report of every run.
 
 `_ledger/rows.json`
-    key of every row; rows past the length of the visible store are of a commit that did not happen.
+    date and key of every row, and how many of its pixels could not be read; rows past the length of the visible
+    store are of a commit that did not happen.
 `_ledger/pending/plan.json`
-    the write under way, by its hash; beside it one small file per finished wave.
+    the rows under way, by the hash of their plan; beside it one small file per finished wave.
+`_ledger/revising/plan.json`
+    the same for the revision under way: making one does not disturb rows that wait to be finished.
 `_runs/<n>.json`
     what a run did and when.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +25,38 @@ from lakecube.store.files import Files
 
 ROWS = "_ledger/rows.json"
 PENDING = "_ledger/pending"
-PLAN = f"{PENDING}/plan.json"
+REVISING = "_ledger/revising"
 RUNS = "_runs"
+
+#: Date and key of a row, and (``failed``) its pixels that could not be read.
+Row = dict[str, Any]
 
 
 class Ledger:
-    """The ledger of one store; every record is one whole file."""
+    """The ledger of one store; every record is one whole file.
 
-    def __init__(self, files: Files) -> None:
+    `place` is where the work under way is noted: `PENDING` of rows, `REVISING` of a revision.
+    """
+
+    def __init__(self, files: Files, place: str = PENDING) -> None:
         self.files = files
+        self.place = place
 
-    def rows(self, length: int) -> list[dict[str, str]] | None:
-        """Date and key of the `length` visible rows; None if the ledger does not know them."""
+    def rows(self, length: int) -> list[Row] | None:
+        """The `length` visible rows; None if the ledger does not know them."""
         found = self._read(ROWS)
         rows = found.get("rows", []) if found else []
         if not isinstance(rows, list) or not all(isinstance(row, dict) and {"date", "key"} <= set(row) for row in rows):
             return None
         return rows[:length] if len(rows) >= length else None
 
-    def write_rows(self, rows: list[dict[str, str]]) -> None:
-        """Record date and key of every row."""
+    def write_rows(self, rows: list[Row]) -> None:
+        """Record every row."""
         self._write(ROWS, {"rows": rows})
 
     def names(self) -> list[str]:
         """Names under the root that the write under way may have made."""
-        found = self._read(PLAN).get("names")
+        found = self._read(f"{self.place}/plan.json").get("names")
         return [str(name) for name in found] if isinstance(found, list) else []
 
     def pending(self) -> str | None:
@@ -55,12 +65,12 @@ class Ledger:
         Chunks are put on disk at the commit, not before. A killed process loses none of them, but a machine
         that went down may have: then the ledger's word is not trusted, and the write starts anew.
         """
-        found = self._read(PLAN)
+        found = self._read(f"{self.place}/plan.json")
         return found.get("plan") if found.get("boot") == _boot() else None
 
     def is_pending(self) -> bool:
         """Whether a write of this ledger was under way, of whatever plan."""
-        return isinstance(self._read(PLAN).get("plan"), str)
+        return isinstance(self._read(f"{self.place}/plan.json").get("plan"), str)
 
     def is_ours(self) -> bool:
         """Whether the place of an unfinished store may be written: nothing there, or a write of ours under way."""
@@ -68,27 +78,29 @@ class Ledger:
         if beside:
             return self.is_pending()
         inside = self.files.list("_ledger")
-        return all(n in ("rows.json", "pending") or n.startswith("lease.json") for n in inside)
+        return all(n in ("rows.json", "pending", "revising") or n.startswith("lease.json") for n in inside)
 
-    def begin(self, plan: str, names: list[str]) -> None:
+    def begin(self, plan: str, names: Sequence[str] = ()) -> None:
         """Forget whatever was pending and start `plan`, which makes `names` under the root."""
-        self.files.delete(PENDING)
-        document = json.dumps({"plan": plan, "boot": _boot(), "names": names}, indent=1)
-        self.files.write(PLAN, document.encode(), durable=True)  # without it, what is made is not known as ours
+        self.files.delete(self.place)
+        document = json.dumps({"plan": plan, "boot": _boot(), "names": list(names)}, indent=1)
+        self.files.write(
+            f"{self.place}/plan.json", document.encode(), durable=True
+        )  # without it, what is made is not known as ours
 
     def finish(self) -> None:
         """Nothing is pending any more."""
-        self.files.delete(PENDING)
+        self.files.delete(self.place)
 
     def done(self, stage: str) -> list[dict[str, Any]]:
         """Records of the finished waves of a pass."""
-        names = self.files.list(f"{PENDING}/{stage}")
-        found = [self._read(f"{PENDING}/{stage}/{name}") for name in names if name.endswith(".json")]
+        names = self.files.list(f"{self.place}/{stage}")
+        found = [self._read(f"{self.place}/{stage}/{name}") for name in names if name.endswith(".json")]
         return [record for record in found if record]
 
     def record(self, stage: str, name: str, record: Mapping[str, Any]) -> None:
         """Record a finished wave of a pass."""
-        self._write(f"{PENDING}/{stage}/{name}.json", record)
+        self._write(f"{self.place}/{stage}/{name}.json", record)
 
     def report(self, run: Mapping[str, Any]) -> str:
         """Write the report of a run under the next free number; its key."""

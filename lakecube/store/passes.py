@@ -11,20 +11,20 @@ import functools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.storage import LocalStore
+from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.chunked import blockwise, freeze
 from lakecube.names import REASON, TIME, X, Y
 from lakecube.store.layout import array_document, open_array, read_metadata
 from lakecube.store.ledger import Ledger, pack, unpack
+from lakecube.store.place import Place
 from lakecube.store.plan import Plan
 from lakecube.store.report import Run
 from lakecube.store.waves import Box, Runner, boxes, chosen, threads
@@ -42,33 +42,31 @@ RECORD = np.dtype([("bytes", np.int64), ("pixels", np.int64), ("unknown", np.int
 class Writer:
     """Where blocks go: a small value that travels in the graph and opens its arrays once per process."""
 
-    root: str
+    place: Place
     arrays: tuple[tuple[str, str], ...]  #: name and metadata document
 
     @classmethod
-    def of(cls, root: Path, arrays: dict[str, Any]) -> Writer:
-        """A writer of some arrays of the store at `root`."""
-        return cls(str(root), tuple((n, json.dumps(array_document(m))) for n, m in sorted(arrays.items())))
+    def of(cls, place: Place, arrays: Mapping[str, ArrayV3Metadata]) -> Writer:
+        """A writer of some arrays of the store at `place`; of reading them as well."""
+        return cls(place, tuple((n, json.dumps(array_document(m))) for n, m in sorted(arrays.items())))
 
     def open(self, name: str) -> zarr.Array:
         """One of the arrays."""
-        return _open(self.root, name, dict(self.arrays)[name])
+        return _open(self.place, name, dict(self.arrays)[name])
 
-    def size(self, name: str, place: tuple[int, ...]) -> int:
+    def size(self, name: str, block: tuple[int, ...]) -> int:
         """Bytes of one chunk on disk; 0 if it holds nothing but the fill value."""
-        path = Path(self.root, name, "c", *map(str, place))
-        try:
-            return path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return self.place.files.size("/".join((name, "c", *map(str, block))))
 
 
-@functools.lru_cache(maxsize=64)
-def _open(root: str, name: str, document: str) -> zarr.Array:
-    return open_array(LocalStore(root), name, read_metadata(json.loads(document)))
+@functools.lru_cache(maxsize=256)
+def _open(place: Place, name: str, document: str) -> zarr.Array:
+    return open_array(place.chunks, name, read_metadata(json.loads(document)))
 
 
-def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
+def write_rows(
+    plan: Plan, place: Place, ledger: Ledger, run: Run, wave: int
+) -> tuple[xr.Dataset, dict[str, np.ndarray], Counter[int]]:
     """Passes 1 and 2 over groups of dates: what a group needs to know (facts), then its pixels.
 
     The group is small enough for the tiles of files that the first pass decoded to be still at hand in the second.
@@ -79,6 +77,8 @@ def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> t
         The input with its facts in place of their graph.
     facts : dict
         Values over all of `time`; dates that are not written stay zero.
+    failed : Counter
+        Position in `time` to the pixels that could not be read.
     """
     facts, frozen = Facts(plan, ledger), plan.contents.water
     observed = Written(plan, ledger, "observed", len(plan.positions))
@@ -88,14 +88,16 @@ def write_rows(plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> t
             facts.find(rows, ledger)
             frozen = freeze(plan.contents.water, facts.known) if facts.known else plan.contents.water
             names = list(plan.contents.pixels)
-            writer = Writer.of(root, {n: plan.pixels[n] for n in names})
+            writer = Writer.of(place, {n: plan.pixels[n] for n in names})
             run.count(observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance))
-    run.facts["read_failed"] = {
-        str(plan.contents.dates[plan.positions[row]])[:10]: pixels for row, pixels in sorted(observed.failed.items())
-    }
+    failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
+    of_days: Counter[str] = Counter()
+    for position in sorted(failed):
+        of_days[str(plan.contents.dates[position])[:10]] += failed[position]
+    run.facts["read_failed"] = dict(of_days)
     run.note("observed", tasks=observed.tasks)
     run.note("facts", tasks=facts.tasks, seconds=round(facts.seconds, 3))
-    return frozen, facts.known
+    return frozen, facts.known, failed
 
 
 def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
@@ -165,7 +167,7 @@ def _compute_dates(runner: Runner, arrays: list[xr.DataArray], positions: list[i
         out[place] = value
 
 
-def write_fields(frozen: xr.Dataset, plan: Plan, root: Path, ledger: Ledger, run: Run, wave: int) -> None:
+def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, run: Run, wave: int) -> None:
     """Pass 3, once per store: pixel variables without time (elevation, slope)."""
     fields = list(plan.contents.fields)
     if not fields or plan.base > 0:
@@ -173,7 +175,7 @@ def write_fields(frozen: xr.Dataset, plan: Plan, root: Path, ledger: Ledger, run
     written = Written(plan, ledger, "fields", 1)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
-        written.write(still, Writer.of(root, {n: plan.pixels[n] for n in fields}), (0, 1), wave, ledger, advance)
+        written.write(still, Writer.of(place, {n: plan.pixels[n] for n in fields}), (0, 1), wave, ledger, advance)
     run.note("fields", tasks=written.tasks)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.abc.store import Store
 from zarr.core.metadata.v3 import ArrayV3Metadata
-from zarr.storage import LocalStore
 
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import SPATIAL_REF, TIME, X, Y
-from lakecube.store.commit import Visible
+from lakecube.store.commit import SUPERSEDED, Visible
 from lakecube.store.contents import FREE_ATTRS, ITEM_ROW, Contents, digest, fitted, grid_of, role_of, version
 from lakecube.store.layout import (
     PIXEL_CHUNK,
@@ -29,6 +29,7 @@ from lakecube.store.layout import (
     row_array,
     time_attrs,
 )
+from lakecube.store.ledger import Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Plan:
     positions : position in `time` of every new row, in the order of the rows
     chunks : pixel chunk (y, x) of the store
     pixels : metadata of the pixel arrays, at their length after the write
-    revision : number of the revision to be made
+    replaced : rows that new ones of the same date supersede
     """
 
     contents: Contents
@@ -50,7 +51,7 @@ class Plan:
     positions: tuple[int, ...]
     chunks: tuple[int, int]
     pixels: dict[str, ArrayV3Metadata]
-    revision: int
+    replaced: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -74,58 +75,74 @@ class Plan:
             "chunks": list(self.chunks),
             "base": self.base,
             "dates": [[str(found.dates[p]), found.keys[p]] for p in self.positions],
+            "replaced": list(self.replaced),
             "variables": sorted([str(n), str(v.dtype), [str(d) for d in v.dims]] for n, v in water.variables.items()),
         })  # fmt: skip
 
 
 def make_plan(
-    contents: Contents, visible: Visible | None, keys: list[dict[str, str]], mode: str, chunks: Any, pending: str | None
-) -> Plan:
-    """Decide what a write has to do; `keys` are date and key of the visible rows.
+    contents: Contents, visible: Visible | None, rows: list[Row], mode: str, chunks: Any, pending: str | None, *,
+    retry: bool = False,
+) -> Plan:  # fmt: skip
+    """Decide what a write has to do; `rows` are what the ledger knows of the visible ones.
 
     Raises
     ------
     StoreError
-        If the store is of another grid or configuration, or holds a date made from other items, or if there
-        are new dates and `mode` is "resume".
+        If the store is of another grid or configuration, or there are dates to write that are new or made from other
+        items and `mode` is "resume".
     """
     if visible is None:
         size = pixel_chunks(contents.water, chunks)
-        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, len(contents.order)), 0)
+        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, len(contents.order)))
     contents = fitted(contents, visible.documents)
     _check_same(contents, visible)
-    stored = {row["date"]: row["key"] for row in keys}
-    new = []
-    for position in contents.order:
-        date = str(contents.dates[position])
-        if date not in stored:
-            new.append(position)
-        elif stored[date] != contents.keys[position]:
-            raise StoreError(_other_input(date, contents))
     _, *fixed = visible.metadata("water_mask").chunks
     size = (fixed[0], fixed[1])
     if chunks is not None and pixel_chunks(contents.water, chunks) != size:
         raise StoreError(f"the store has chunks of {size}, fixed at creation: leave out chunks=")
+    todo = _todo(contents, visible, rows, retry)
     base = visible.rows
-    pixels = {name: resized(visible.metadata(name), base + len(new)) for name in contents.pixels}
-    plan = Plan(contents, base, tuple(new), size, pixels, int(visible.attrs["revision"]) + 1)
-    if new and mode == "resume" and pending != plan.hash:
-        first = str(contents.dates[new[0]])[:10]
-        raise StoreError(
-            f"the store is finished and holds {base} dates, but {len(new)} given now are not among them "
-            f'(the first: {first}). Add them with mode="append", or choose another path'
-        )
+    pixels = {name: resized(visible.metadata(name), base + len(todo)) for name in contents.pixels}
+    replaced = tuple(sorted(row for row in todo.values() if row is not None))
+    plan = Plan(contents, base, tuple(todo), size, pixels, replaced)
+    if todo and mode == "resume" and pending != plan.hash:
+        raise StoreError(_needs_append(todo, contents, visible))
     return plan
 
 
-def _other_input(date: str, contents: Contents) -> str:
-    what = (
-        "items" if ITEM_ROW in contents.water.variables else "input (without an item table: other data or other chunks)"
-    )
+def _todo(contents: Contents, visible: Visible, rows: list[Row], retry: bool) -> dict[int, int | None]:
+    """Positions to write, earliest date first, and the row that each supersedes, if any."""
+    live = {row["date"]: k for k, row in enumerate(rows) if k not in visible.superseded}
+    todo: dict[int, int | None] = {}
+    for position in contents.order:
+        date = str(contents.dates[position])
+        if date not in live:
+            todo[position] = None
+            continue
+        row = rows[live[date]]
+        again = retry and bool(row.get("failed"))
+        if row["key"] != contents.keys[position] and ITEM_ROW not in contents.water.variables and not again:
+            raise StoreError(
+                f"the store holds {date[:10]} made from other input than given now (without an item table: other "
+                "data or other chunks, which cannot be told apart). Give only dates that the store does not hold, or "
+                'make the whole store anew with mode="overwrite"'
+            )
+        if again or row["key"] != contents.keys[position]:
+            todo[position] = live[date]
+    return todo
+
+
+def _needs_append(todo: Mapping[int, int | None], contents: Contents, visible: Visible) -> str:
+    """Why a finished store does not hold all that is given, and the call that adds it."""
+    new = [str(contents.dates[p])[:10] for p, row in todo.items() if row is None]
+    other = [str(contents.dates[p])[:10] for p, row in todo.items() if row is not None]
+    held = visible.rows - len(visible.superseded)
+    told = [f"{len(new)} given now are not among them (the first: {new[0]})"] if new else []
+    told += [f"{len(other)} are given made from other items (the first: {other[0]})"] if other else []
     return (
-        f"the store holds {date[:10]} made from other {what} than given now, and replacing a single date is not "
-        "supported yet. Give only dates that the store does not hold, or make the whole store anew with "
-        'mode="overwrite"'
+        f"the store is finished and holds {held} dates, but {' and '.join(told)}. Add them with "
+        'mode="append"' + (", which supersedes the rows of other items" if other else "") + ", or choose another path"
     )
 
 
@@ -227,7 +244,7 @@ def check_lengths(documents: Mapping[str, Mapping[str, Any]]) -> None:
                 )
 
 
-def check_fixed(contents: Contents, known: Mapping[str, np.ndarray], store: LocalStore, visible: Visible) -> None:
+def check_fixed(contents: Contents, known: Mapping[str, np.ndarray], store: Store, visible: Visible) -> None:
     """Raise StoreError if a small variable of neither date nor item has other values in the store."""
     for name in contents.fixed:
         if name == SPATIAL_REF:
@@ -287,12 +304,12 @@ def root_attrs(plan: Plan, visible: Visible | None) -> dict[str, Any]:
     attrs = {**water.attrs, **group_attrs(water), **mine}
     if visible is not None:
         attrs = {**attrs, **{k: v for k, v in visible.attrs.items() if k not in FREE_ATTRS}}
-    return {**attrs, "revision": plan.revision}
+    superseded = {*plan.replaced, *(visible.superseded if visible is not None else ())}
+    attrs |= {SUPERSEDED: sorted(superseded)} if superseded else {}
+    return {**attrs, "revision": visible.revision if visible is not None else None}
 
 
-def small_arrays(
-    plan: Plan, known: dict[str, np.ndarray], store: LocalStore, visible: Visible | None
-) -> dict[str, Stored]:
+def small_arrays(plan: Plan, known: dict[str, np.ndarray], store: Store, visible: Visible | None) -> dict[str, Stored]:
     """Every array that is not of pixels, whole: old rows as stored, then the new ones."""
     water, positions = plan.contents.water, list(plan.positions)
     out = dict(axes(water)) if visible is None else {}
@@ -329,7 +346,7 @@ def _new_items(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return chosen, rows
 
 
-def _joined(name: str, new: Stored, store: LocalStore, visible: Visible | None) -> Stored:
+def _joined(name: str, new: Stored, store: Store, visible: Visible | None) -> Stored:
     if visible is None:
         return new
     if name not in visible.documents:

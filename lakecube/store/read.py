@@ -10,12 +10,12 @@ import xarray as xr
 
 from lakecube.errors import StoreError, StoreExistsError
 from lakecube.names import ITEM, TIME
-from lakecube.store.commit import read_root
+from lakecube.store.commit import SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
-from lakecube.store.files import local_path
+from lakecube.store.place import LocalPlace, place_of
 
 #: Root attributes that are the store's own business.
-_INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions")
+_INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions", SUPERSEDED)
 #: Root attributes that are wrong as soon as somebody takes a part of the pixels; `x` and `y` tell it rightly.
 _OF_WHOLE_GRID = ("spatial:transform", "spatial:bbox", "spatial:shape")
 
@@ -34,7 +34,8 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     -------
     xr.Dataset
         Observed variables (time, y, x) and (time, index), counts and frequency of the current revision
-        (y, x) and (year, y, x), the item table, and the CRS in `spatial_ref`. Types are as stored: masks uint8.
+        (y, x) and (year, y, x) if there is one, the item table, and the CRS in `spatial_ref`. Types are as
+        stored: masks uint8.
 
     Raises
     ------
@@ -44,45 +45,66 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     Notes
     -----
     Chunks: as stored, one date each. Lazy: only metadata and small arrays are read. What is seen is the
-    state of one commit, also while somebody appends. Not so across `mode="overwrite"`: pixels are read from
-    the path when they are computed, so a Dataset opened before the swap then reads pixels of the new store
-    under its old dates. Open the store again after an overwrite.
+    state of one commit, also while somebody appends or revises; what a revision holds can be read until the second
+    revision after it is committed. Rows that another row of their date supersedes are left out. After an append
+    without a revision, `date` tells which dates the counts are of. Not so across `mode="overwrite"`: pixels are
+    read from the path when they are computed, so a Dataset opened before the swap then reads pixels of the new
+    store under its old dates. Open the store again after an overwrite.
     """
-    path = local_path(path)
-    if path.is_file():
-        raise StoreError(f"{path} is a file: give the directory that to_zarr wrote")
-    try:
-        visible = read_root(path)
-    except StoreExistsError as error:
-        raise StoreError(f"{path} is not a store of lakecube: give the directory that to_zarr wrote") from error
-    if visible is None:
-        if path.exists():
-            raise StoreError(f"the first write of {path} is not finished: make the same to_zarr call again")
-        raise StoreError(f"there is no store at {path}")
+    place = place_of(path)
     chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
+    for last in (False, True):
+        visible = _visible(place)
+        try:
+            return _opened(place, chunks)
+        except (FileNotFoundError, KeyError) as error:
+            if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
+                raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{place} cannot be read, its metadata are torn or were edited: {error}") from error
+    raise AssertionError  # the loop returns or raises
+
+
+def _visible(place: LocalPlace) -> Visible:
+    if place.root.is_file():
+        raise StoreError(f"{place} is a file: give the directory that to_zarr wrote")
     try:
-        observed = xr.open_zarr(path, chunks=chunks, consolidated=True)
-        revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
-        derived = xr.open_zarr(path, group=f"revision/{revision}", chunks=chunks, consolidated=False)
-    except (FileNotFoundError, KeyError) as error:
-        raise StoreError(f"{path} does not hold the revision that it names: the store is torn") from error
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"{path} cannot be read, its metadata are torn or were edited: {error}") from error
-    joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
-    joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
-    return _typed(_sorted(_decoded(joined)))
+        visible = read_root(place)
+    except StoreExistsError as error:
+        raise StoreError(f"{place} is not a store of lakecube: give the directory that to_zarr wrote") from error
+    if visible is not None:
+        return visible
+    if place.files.exists(""):
+        raise StoreError(f"the first write of {place} is not finished: make the same to_zarr call again")
+    raise StoreError(f"there is no store at {place}")
 
 
-def _sorted(store: xr.Dataset) -> xr.Dataset:
-    """Dates in order, and the item table pointing at their new places."""
+def _opened(place: LocalPlace, chunks: Any) -> xr.Dataset:
+    observed = xr.open_zarr(place.root, chunks=chunks, consolidated=True)
+    revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
+    joined = observed
+    if revision is not None:
+        derived = xr.open_zarr(place.root, group=f"revision/{revision}", chunks=chunks, consolidated=False)
+        joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
+        joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
+    return _typed(_in_order(_decoded(joined)))
+
+
+def _in_order(store: xr.Dataset) -> xr.Dataset:
+    """Live rows by date, and the item table pointing at their new places, without items of superseded rows."""
+    dropped = store.attrs.get(SUPERSEDED, [])
     order = np.argsort(store[TIME].values, kind="stable")
-    if (order == np.arange(order.size)).all():
+    order = order[~np.isin(order, dropped)]
+    if np.array_equal(order, np.arange(store.sizes[TIME])):
         return store
+    place = np.full(store.sizes[TIME], -1)
+    place[order] = np.arange(order.size)
     store = store.isel({TIME: order})
     if ITEM_ROW in store.variables:
-        place = np.argsort(order, kind="stable")
-        rows = store[ITEM_ROW]
-        store[ITEM_ROW] = rows.copy(data=place[rows.values].astype(rows.dtype))
+        rows = place[store[ITEM_ROW].values]
+        if (rows < 0).any():
+            store, rows = store.isel({ITEM: np.flatnonzero(rows >= 0)}), rows[rows >= 0]
+        store[ITEM_ROW] = store[ITEM_ROW].copy(data=rows.astype(store[ITEM_ROW].dtype))
     return store
 
 

@@ -26,7 +26,21 @@ class _Rate(ProgressColumn):
 
 
 #: What a person reads of a pass.
-_WORDS = {"observed": "mapping water", "fields": "storing terrain", "revision": "counting"}
+_WORDS = {
+    "observed": "mapping water",
+    "fields": "storing terrain",
+    "counts": "counting",
+    "lakes": "finding lakes",
+    "labels": "naming lakes",
+    "shore": "reading shores",
+    "shore-by-height": "reading shores by height",
+    "pairs": "laying clouds over clear dates",
+    "calibrate": "calibrating",
+    "levels": "inferring levels",
+    "decide": "deciding what was hidden",
+    "areas": "restoring and measuring",
+    "series": "writing series",
+}
 logger = logging.getLogger("lakecube")
 
 

@@ -1,129 +1,165 @@
-"""The revision pass: counts and frequency, block by block, from the rows that are stored."""
+"""The making of a revision: every derived layer, in passes over the blocks of the stored rows."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
-from lakecube.chunked import blockwise
-from lakecube.kernels.counts import count_states, divide_counts
-from lakecube.names import VARIABLES, YEAR, X, Y
-from lakecube.store.layout import Stored, axes, group_attrs, pixel_array, row_array
+from lakecube.errors import InvalidInputError
+from lakecube.names import DATE, LAKE, VARIABLES
+from lakecube.series.pixel_area import PixelGrid
+from lakecube.series.shape import LakeParams, describe_lakes
+from lakecube.store.job import RevisionJob, RevisionOutcome
+from lakecube.store.layout import Stored, pixel_array, row_array, series_array
 from lakecube.store.ledger import Ledger
 from lakecube.store.passes import Writer
-from lakecube.store.plan import Plan
+from lakecube.store.registry import Before, registry_arrays
 from lakecube.store.report import Run
-from lakecube.store.waves import Box, Runner, boxes, chosen
+from lakecube.store.revise_areas import DATES_PER_CHUNK, LAKES_PER_CHUNK, Applying, write_areas
+from lakecube.store.revise_blocks import BlockPasses, Scratch, cut
+from lakecube.store.revise_counts import Counting, count_arrays, count_block
+from lakecube.store.revise_lakes import Finding, Found, find_lakes, paint_lakes
+from lakecube.store.revise_restore import restore_lakes
+from lakecube.store.revise_shores import Shores
 
-#: Dates of a block that are in memory at once.
-DATES_AT_ONCE = 8
-_TOTALS = ("count_wet", "count_clear", "water_frequency")
-
-
-def revision_arrays(plan: Plan, dates: np.ndarray) -> dict[str, Stored]:
-    """Arrays of ``revision/<k>``: counts, frequency, and the dates they were made from."""
-    water = plan.contents.water
-    years = np.unique(_years(dates))
-    size = (water.sizes[Y], water.sizes[X])
-    out = dict(axes(water))
-    out[YEAR] = row_array(YEAR, xr.Variable((YEAR,), years, {"long_name": "calendar year", "units": "1"}))
-    attrs = {"standard_name": "time", "long_name": "solar dates this revision was made from"}
-    out["date"] = row_array("date", xr.Variable(("date",), np.sort(dates), attrs))
-    for name in _TOTALS:
-        dtype = VARIABLES[name].dtype
-        out[name] = pixel_array(name, dtype, (Y, X), size, plan.chunks, {})
-        yearly = f"{name}_year"
-        shape = (len(years), *size)
-        out[yearly] = pixel_array(yearly, VARIABLES[yearly].dtype, (YEAR, Y, X), shape, plan.chunks, {})
-    return out
-
-
-def revision_attrs(plan: Plan) -> dict[str, Any]:
-    """Attributes of the group of a revision."""
-    return {**group_attrs(plan.contents.water), "revision": plan.revision, "coordinates": "spatial_ref"}
-
-
-def write_revision(
-    plan: Plan, dates: np.ndarray, arrays: dict[str, Stored], root: Path, ledger: Ledger, run: Run, wave: int
-) -> None:
-    """Count wet and clear dates of every pixel, from stored rows only.
-
-    Parameters
-    ----------
-    dates : (rows,) datetime64
-        Date of every row, in the order of the rows.
-    """
-    group = f"revision/{plan.revision}"
-    pixel = {f"{group}/{name}": arrays[name].metadata for total in _TOTALS for name in (total, f"{total}_year")}
-    writer = Writer.of(root, pixel)
-    source = Writer.of(root, {"water_mask": plan.pixels["water_mask"]})
-    years = _years(dates)
-    rows = tuple(tuple(np.flatnonzero(years == year).tolist()) for year in np.unique(years))
-    counter = _Counter(source, writer, group, rows)
-    runner, name = _lazy_blocks(plan, counter)
-    done = np.zeros((1, *plan.blocks), bool)
-    for record in ledger.done("revision"):
-        done[Box(*(tuple(pair) for pair in record["box"])).index] = True
-    with run.stage("revision", int((~done).sum()), "blocks") as advance:
-        for box in boxes(done.shape, wave):
-            todo = chosen(done, box)
-            if todo:
-                runner.run([(name, y, x) for _, y, x in todo], advance)
-                ledger.record("revision", box.name, {"box": [box.rows, box.y, box.x]})
-    run.note("revision", tasks=runner.tasks)
-
-
-def _years(dates: np.ndarray) -> np.ndarray:
-    return dates.astype("datetime64[Y]").astype(np.int64) + 1970
-
-
-def _lazy_blocks(plan: Plan, counter: _Counter) -> tuple[Runner, str]:
-    sizes = plan.contents.water.sizes
-    starts = [np.arange(0, sizes[dim], chunk) for dim, chunk in zip((Y, X), plan.chunks, strict=True)]
-    places = [da.from_array(start, chunks=1) for start in starts]
-    lazy = blockwise(_count_block, "yx", places[0], "y", places[1], "x", dtype=bool, name="revise", counter=counter)
-    return Runner([lazy]), lazy.name
+#: Ways to infer what was hidden; "none" infers nothing.
+RESTORE = ("lake", "frequency", "none")
+#: Lakes with fewer pixels take the relation of the whole scene.
+MIN_LAKE_PIXELS = 10
+_SERIES = tuple(name for name, spec in VARIABLES.items() if spec.dims == (LAKE, DATE))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Counter:
-    """From where to where, and which rows are of which year."""
+class RevisionParams:
+    """Everything that shapes a revision; stored with it.
 
-    source: Writer
-    target: Writer
-    group: str
-    rows: tuple[tuple[int, ...], ...]
+    Parameters
+    ----------
+    restore : {"lake", "frequency", "none"}
+        How the state of hidden pixels is inferred: from the level of their lake, from one relation of frequency and
+        water per date (Mullen et al., 2021), or not at all.
+    lakes : LakeParams
+        What is a lake, and of which kind.
+    """
+
+    restore: str = "lake"
+    lakes: LakeParams = dataclasses.field(default_factory=LakeParams)
+
+    def __post_init__(self) -> None:
+        if self.restore not in RESTORE:
+            raise InvalidInputError(f"restore is one of {', '.join(map(repr, RESTORE))}; got {self.restore!r}")
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> RevisionParams:
+        """From plain values by name; InvalidInputError for one that no revision has."""
+        rules = {field.name for field in dataclasses.fields(LakeParams)}
+        unknown = sorted(set(parameters) - rules - {"restore"})
+        if unknown:
+            known = ", ".join(["restore", *sorted(rules)])
+            raise InvalidInputError(f"a revision has no parameter {', '.join(unknown)}; there are {known}")
+        given = {name: value for name, value in parameters.items() if name in rules}
+        return cls(parameters.get("restore", "lake"), LakeParams(**given))
 
 
-def _count_block(y: np.ndarray, x: np.ndarray, counter: _Counter) -> np.ndarray:
-    """Count one block, year by year and a few dates at a time."""
-    mask = counter.source.open("water_mask")
-    block: tuple[slice, ...] = tuple(
-        slice(int(at[0]), min(int(at[0]) + chunk, size))
-        for at, chunk, size in zip((y, x), mask.chunks[1:], mask.shape[1:], strict=True)
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a parameter that no revision has, before any work is done."""
+    RevisionParams.of(parameters)
+
+
+def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> RevisionOutcome:
+    """Make every derived layer of a revision, from stored rows and the lakes of the revision before.
+
+    Parameters
+    ----------
+    job : RevisionJob
+        What to make it from, and where.
+    ledger : Ledger
+        Of this job alone: what an earlier try finished is gone on with.
+    run : Run
+        Progress and report.
+    wave : int
+        Blocks to send out at once.
+    """
+    params = RevisionParams.of(job.parameters)
+    passes = BlockPasses(cut(job.size, job.chunks), ledger, run, wave)
+    arrays = {**job.axes, **count_arrays(job.dates, job.size, job.chunks)}
+    for name in ("lake_label", "water_restored"):
+        dims = VARIABLES[name].dims
+        size = (len(job.dates), *job.size)[-len(dims) :]
+        arrays[name] = pixel_array(name, VARIABLES[name].dtype, dims, size, job.chunks, {})
+    writer = _writer(job, arrays)
+    counting = Counting.of(writer, writer, job.group, np.asarray(job.rows), job.dates)
+    passes.each("counts", count_block, counting)
+    before = Before.of(job)
+    finding = _finding(job, params, writer, before)
+    found = find_lakes(passes, finding, before.registry, job.number)
+    paint_lakes(passes, finding, found)
+    arrays |= _lake_arrays(job, params, finding.grid, found)
+    arrays |= registry_arrays(found)
+    arrays |= _restore(job, params, passes, _writer(job, arrays), finding.grid, found)
+    attrs = {"next_lake_id": found.registry.next_id, "restore": params.restore}
+    return RevisionOutcome(arrays, attrs)
+
+
+def _writer(job: RevisionJob, arrays: Mapping[str, Stored]) -> Writer:
+    """Of what the passes read and write: stored layers, and the arrays of the revision under its group."""
+    mine = {f"{job.group}/{name}": stored.metadata for name, stored in arrays.items() if stored.values is None}
+    read = {name: job.observed[name] for name in ("water_mask", "elevation") if name in job.observed}
+    return Writer.of(job.place, read | mine)
+
+
+def _finding(job: RevisionJob, params: RevisionParams, writer: Writer, before: Before) -> Finding:
+    return Finding(
+        arrays=writer,
+        group=job.group,
+        size=job.size,
+        dates=len(job.dates),
+        params=params.lakes,
+        grid=PixelGrid.of(_as_dataset(job)),
+        elevation="elevation" in job.observed,
+        previous=before.writer,
+        previous_label=before.label,
     )
-    shape = tuple(part.stop - part.start for part in block)
-    total = np.zeros((2, *shape), np.uint32)
-    for k, rows in enumerate(counter.rows):
-        year = np.zeros((2, *shape), np.uint32)
-        for start in range(0, len(rows), DATES_AT_ONCE):
-            some = rows[start : start + DATES_AT_ONCE]
-            states = np.stack([np.asarray(mask[row, block[0], block[1]]) for row in some])
-            year += np.stack(count_states(states))
-        _put(counter, "_year", (slice(k, k + 1), *block), year[:, None])
-        total += year
-    _put(counter, "", block, total)
-    return np.ones((1, 1), bool)
 
 
-def _put(counter: _Counter, suffix: str, place: tuple[slice, ...], counts: np.ndarray) -> None:
-    shape = counts.shape[1:]
-    share = divide_counts(*(c.reshape(-1, shape[-1]) for c in counts)).reshape(shape)
-    for name, values in zip(_TOTALS, (*counts, share), strict=True):
-        array = counter.target.open(f"{counter.group}/{name}{suffix}")
-        array[place] = values.astype(array.dtype)
+def _as_dataset(job: RevisionJob) -> xr.Dataset:
+    """The axes of a job as coordinates."""
+    coords = {}
+    for name, stored in job.axes.items():
+        coords[name] = xr.Variable(stored.metadata.dimension_names or (), stored.values, stored.metadata.attributes)
+    return xr.Dataset(coords=coords)
+
+
+def _lake_arrays(job: RevisionJob, params: RevisionParams, grid: PixelGrid, found: Found) -> dict[str, Stored]:
+    """The variables (lake), values at hand, and those (lake, date), which the passes fill."""
+    attrs = {"long_name": "lake_id", "cf_role": "timeseries_id"}
+    out = {LAKE: row_array(LAKE, xr.Variable((LAKE,), found.ids, attrs))}
+    for name, values in describe_lakes(found.table, grid, params.lakes).items():
+        out[name] = row_array(name, xr.Variable((LAKE,), values))
+    shape = (len(found.ids), len(job.dates))
+    for name in _SERIES:
+        out[name] = series_array(name, shape, (LAKES_PER_CHUNK, DATES_PER_CHUNK))
+    return out
+
+
+def _restore(
+    job: RevisionJob, params: RevisionParams, passes: BlockPasses, writer: Writer, grid: PixelGrid, found: Found
+) -> dict[str, Stored]:
+    """Infer what was hidden, and write the areas; the quantiles of the error that the intervals rest on."""
+    pixels = found.table["pixels"]
+    own = (pixels >= MIN_LAKE_PIXELS) & (found.registry.lakes["provisional"] == 0)
+    shores = Shores(writer, job.group, job.rows, job.size, found.ids[own], Scratch(job.place))
+    out, scene = {}, None
+    if params.restore != "none":
+        days = job.dates.astype("datetime64[D]").astype(np.int64)
+        restored = restore_lakes(passes, shores, days, params.restore == "lake")
+        shores, scene = restored.shores, restored.scene
+        attrs = {"long_name": "quantiles of the error of the restored area, in expected spreads", "units": "1"}
+        errors = xr.Variable(("error_class", "bound"), restored.quantiles, attrs)
+        out["restoration_error"] = row_array("restoration_error", errors)
+    write_areas(passes, Applying(shores, grid, scene), found.ids, pixels, found.table["area"])
+    return out

@@ -71,14 +71,7 @@ class Runner:
         """Values of `keys`; `done(n)` is called as each n of them is ready, or once at the end on a cluster."""
         graph = self.part(set(keys))
         self.tasks += len(graph)
-        get = get_scheduler(cls=da.Array)
-        if getattr(get, "__self__", None) is not None:  # a cluster's client
-            values = list(get(graph, list(keys)))
-            if done is not None:
-                done(len(values))
-            return values
-        with _Progress(set(keys), done) if done is not None else nullcontext():
-            return list(get(graph, list(keys)))
+        return compute_keys(graph, keys, done)
 
     def part(self, keys: set[tuple[Any, ...]]) -> dict[Any, Any]:
         """The tasks that `keys` need, and no others, with chains of them fused."""
@@ -107,6 +100,20 @@ class Runner:
             for keys_of_task in dependencies.values():
                 _sort_in(needed, {key for key in keys_of_task if key not in tasks})
         return None if needed else tasks
+
+
+def compute_keys(
+    graph: dict[Any, Any], keys: Sequence[tuple[Any, ...]], done: Callable[[int], None] | None = None
+) -> list[Any]:
+    """Values of `keys` of a graph, on the active cluster or on threads; `done` as of `Runner.run`."""
+    get = get_scheduler(cls=da.Array)
+    if getattr(get, "__self__", None) is not None:  # a cluster's client
+        values = list(get(graph, list(keys)))
+        if done is not None:
+            done(len(values))
+        return values
+    with _Progress(set(keys), done) if done is not None else nullcontext():
+        return list(get(graph, list(keys)))
 
 
 def _sort_in(needed: dict[str, set[Any]], keys: set[Any]) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-import lakecube.store.commit as commit
+from lakecube.store.files import LocalFiles
 
 
 @pytest.fixture(autouse=True)
 def _no_sync(monkeypatch):
-    monkeypatch.setattr(commit, "sync_all", lambda: None)
+    monkeypatch.setattr(LocalFiles, "sync", lambda self: None)

@@ -11,6 +11,9 @@ from lakecube.store import open_store, to_zarr
 from lakecube.store.plan import check_lengths
 from tests.store.made import extract
 
+#: Dims of what depends on the revisions that came before.
+OF_LAKES = ("lake", "event")
+
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -74,7 +77,8 @@ def test_items_stay_with_their_dates_after_a_choice_of_dates(tmp_path, chosen):
     expected = [i for i, t in zip(water.item_id.values, water.item_time_index.values, strict=True) if t in chosen]
     assert sorted(out.item_id.values) == sorted(expected)
     again = to_zarr(dated(extract(times=5)), tmp_path / "s", mode="append")  # the same dates have the same items
-    xr.testing.assert_equal(again.drop_dims("item").compute(), to_zarr(water, tmp_path / "t").drop_dims("item"))
+    other = to_zarr(water, tmp_path / "t").drop_dims(["item", *OF_LAKES]).drop_vars("lake_label")
+    xr.testing.assert_equal(again.drop_dims(["item", *OF_LAKES]).drop_vars("lake_label").compute(), other)
     np.testing.assert_array_equal(again.time.values[again.item_time_index], again.item_date.values)
 
 

@@ -169,7 +169,7 @@ def test_killed_appends(tmp_path):
 def test_an_error_anywhere_leaves_a_state_to_resume(tmp_path, monkeypatch, stage, at):
     import lakecube.store.revision as revision
 
-    module, name = (passes, "_write") if stage == "_write" else (revision, "_count_block")
+    module, name = (passes, "_write") if stage == "_write" else (revision, "count_block")
     to_zarr(extract(times=2), tmp_path / "whole", chunks=16)
     work, calls = getattr(module, name), iter(range(10**6))
 

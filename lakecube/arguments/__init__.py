@@ -1,0 +1,26 @@
+"""The parsers of the command line, one module per family of commands. What a command does is in `lakecube.commands`."""
+
+from __future__ import annotations
+
+import argparse
+
+from lakecube.arguments.common import Parser
+from lakecube.arguments.extracting import add_demo, add_extract, add_plan
+from lakecube.arguments.stores import add_info
+
+#: In the order of the help.
+_COMMANDS = {"demo": add_demo, "extract": add_extract, "plan": add_plan, "info": add_info}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    top = Parser(
+        prog="lakecube",
+        description="Satellite archives in, trustworthy water through time out.",
+        epilog="Each command has --help with examples. Exit code: 0 done, 1 failed, 2 a mistake in the request.",
+    )
+    top.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = top.add_subparsers(dest="command", metavar="{" + ",".join(_COMMANDS) + "}")
+    for add in _COMMANDS.values():
+        add(commands)
+    return top

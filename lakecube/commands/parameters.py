@@ -1,0 +1,59 @@
+"""`--list-parameters`: every parameter of a method, from its dataclasses and docstrings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+
+def list_parameters() -> str:
+    """Every parameter of `fusion`: name, default, value in the paper, meaning."""
+    from lakecube.kernels.histogram import ThresholdParams
+    from lakecube.kernels.rules import RuleParams
+    from lakecube.methods import fusion
+
+    front = {"composite": None, "threshold": "guarded", "rules": "evidence", "sample": fusion.SAMPLE_TILES,
+             "probability": False}  # fmt: skip
+    paper: dict[str, Any] = {"composite": "month", "threshold": "otsu"}
+    published = RuleParams.paper()
+    limits = [name for name in _fields(published) if name.endswith("_max")]
+    paper |= {name: getattr(published, name) for name in ("rules", "combine", *limits)}
+    parts = (
+        ("The method (--composite, --threshold, --rules, the others by --set NAME=VALUE)", front, fusion.extract),
+        ("Thresholds (--set NAME=VALUE); pairs are [MNDWI, AWEIsh]", _fields(ThresholdParams()), ThresholdParams),
+        ("Rules (--set NAME=VALUE)", {n: v for n, v in _fields(RuleParams()).items() if n != "rules"}, RuleParams),
+    )
+    lines = []
+    for title, defaults, told in parts:
+        lines += [title, ""]
+        for names, meaning in _documented(told.__doc__ or "", defaults):
+            for name in names:
+                told_by_paper = f"   (paper: {_shown(paper[name])})" if name in paper else ""
+                lines.append(f"  {name} = {_shown(defaults[name])}{told_by_paper}")
+            lines += [*(f"      {line}" for line in meaning), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _fields(instance: Any) -> dict[str, Any]:
+    """Fields of a dataclass, with or without slots."""
+    from dataclasses import fields
+
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
+
+
+def _documented(text: str, defaults: dict[str, Any]) -> Iterator[tuple[list[str], list[str]]]:
+    """Names and meaning of each entry of the Parameters section of a docstring, as far as they have a default."""
+    import inspect
+
+    section = inspect.cleandoc(text).partition("Parameters\n----------\n")[2]
+    section = re.split(r"\n\n\S[^\n]*\n-{3,}", section)[0]
+    for entry in re.findall(r"^(\S[^\n]*)\n((?:[ ]+[^\n]*\n?)+)", section + "\n", re.MULTILINE):
+        names = [name for name in re.split(r"[,\s]+", entry[0].partition(" :")[0]) if name in defaults]
+        if names:
+            yield names, [line.strip().replace("``", "") for line in entry[1].splitlines()]
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, tuple | bool) or value is None else str(value)

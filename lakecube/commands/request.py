@@ -1,0 +1,114 @@
+"""From the arguments of a request to a cube, an extract and the machine it runs on."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+import lakecube
+from lakecube.errors import InvalidInputError, ReadError
+
+
+def open_request(given: argparse.Namespace) -> xr.Dataset:
+    """The cube that was asked for; a source or DEM that is not there, or is none, is a mistake of the request."""
+    try:
+        return _opened(given)
+    except ReadError as error:
+        text = str(error)
+        if given.dem is not None and _is_about(text, given.dem):
+            kind = ReadError if "://" in given.dem else InvalidInputError
+            raise kind(f"dem: {text}") from error
+        if any("://" not in source and _is_about(text, source) for source in given.source):
+            raise InvalidInputError(text) from error
+        raise
+    except InvalidInputError as error:
+        if given.dem is not None and "DEM" not in str(error) and _is_about(str(error), given.dem):
+            raise InvalidInputError(f"dem: {error}") from error
+        raise
+
+
+def _is_about(text: str, path: str) -> bool:
+    return text.startswith((path, Path(path).name, repr(path)))
+
+
+def _opened(given: argparse.Namespace) -> xr.Dataset:
+    source = given.source[0] if len(given.source) == 1 else given.source
+    return lakecube.open(
+        source,
+        collections=given.collection,
+        bbox=given.bbox,
+        datetime=given.datetime,
+        query=given.query,
+        sensor=given.sensor,
+        bands=_bands(given.bands),
+        crs=given.crs,
+        resolution=given.resolution,
+        chunks=given.chunks,
+        dem=given.dem,
+        offset=_value(given.offset),
+        cloud_mask=not given.no_cloud_mask,
+        cloud_buffer=given.cloud_buffer,
+    )
+
+
+def water_of(cube: xr.Dataset, given: argparse.Namespace) -> xr.Dataset:
+    """The extract that was asked for, lazily."""
+    return lakecube.extract(cube, given.method, composite=given.composite, **parameters_of(given))
+
+
+def _bands(words: list[str] | None) -> Any:
+    if words is None or not any("=" in word for word in words):
+        return words
+    return dict(_pair(word, "--bands") for word in words)
+
+
+def parameters_of(given: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of the method: --threshold, --rules and every --set."""
+    out: dict[str, Any] = {name: _value(text) for name, text in (_pair(p, "--set") for p in given.parameters)}
+    if given.threshold is not None:
+        pairs = [_pair(part, "--threshold") for part in given.threshold.split(",")] if "=" in given.threshold else None
+        out["threshold"] = {n: _value(v) for n, v in pairs} if pairs else given.threshold
+    if given.rules is not None:
+        out["rules"] = given.rules
+    return out
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidInputError(f"{option} {text}: write NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+@contextlib.contextmanager
+def engine(given: argparse.Namespace) -> Iterator[None]:
+    """The Dask cluster or the threads that were asked for."""
+    import dask
+
+    if given.workers is not None and given.workers < 1:
+        raise InvalidInputError(f"--workers {given.workers}: a number of threads is needed, 1 or more")
+    if given.scheduler is None:
+        with dask.config.set(num_workers=given.workers) if given.workers else contextlib.nullcontext():
+            yield
+        return
+    from distributed import Client
+
+    try:
+        client = Client(given.scheduler, timeout=15)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"no Dask cluster answers at {given.scheduler}: {error}") from error
+    with client:
+        yield

@@ -1,0 +1,103 @@
+"""The panels of one lake: where it lies, and its area through time with all that is known of its doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.dates import AutoDateFormatter, AutoDateLocator
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lakecube.errors import InvalidInputError
+from lakecube.names import DATE, LAKE, X, Y
+from lakecube.panels import BLUE, GREY, INK, ORANGE, Even, extent, legend_above, plain, thin
+from lakecube.summary import crs_of, to_crs
+
+#: Share of the extent that must be seen for a date to count as seen.
+_SEEN = 0.99
+
+
+def one_lake(store: xr.Dataset, lake: Any) -> xr.Dataset:
+    """The row of one lake, in memory.
+
+    Raises
+    ------
+    InvalidInputError
+        If the store has no lakes, or none of that id.
+    """
+    if LAKE not in store.dims:
+        raise InvalidInputError("no lakes here: they are made with a store, see lakecube.open_store() and revise()")
+    ids = store[LAKE].values
+    if lake not in ids:
+        near = ", ".join(map(str, ids[:5].tolist()))
+        raise InvalidInputError(
+            f"lake={lake!r} is none of the {ids.size} lakes, such as {near}: see store.water.lakes()"
+        )
+    names = [name for name, variable in store.data_vars.items() if variable.dims in ((LAKE,), (LAKE, DATE))]
+    return store[names].sel({LAKE: lake}).compute()
+
+
+def window_around(store: xr.Dataset, lake: xr.Dataset) -> xr.Dataset:
+    """The part of a store that shows a lake: half of its perimeter wide, and no less than its own size."""
+    crs = crs_of(store)
+    x, y = float(lake["longitude"]), float(lake["latitude"])
+    half = max(float(lake["perimeter"]) / 4, 1.2 * float(lake["max_area"]) ** 0.5)
+    scale = 1.0
+    if crs is not None and crs.is_geographic:
+        scale = 111_320.0
+    elif crs is not None:
+        x, y = to_crs(crs, x, y)
+        scale = crs.axis_info[0].unit_conversion_factor or 1.0
+    parts = {}
+    for dim, centre in ((X, x), (Y, y)):
+        inside = np.flatnonzero(np.abs(store[dim].values - centre) <= half / scale)
+        parts[dim] = slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(None)
+    return store.isel(parts)
+
+
+def draw_extent(axes: Axes, label: xr.DataArray, lake: int) -> None:
+    """The largest extent of a lake, over the others'."""
+    picture = thin(label).compute()
+    values = np.where(picture.values == lake, 2, (picture.values > 0).astype(np.uint8)).astype(np.uint8)
+    look: dict[str, Any] = {"cmap": ListedColormap(["none", GREY, ORANGE]), "vmin": -0.5, "vmax": 2.5}
+    shown = np.ma.masked_equal(values, 0)
+    axes.imshow(shown, extent=extent(picture), origin="upper", interpolation="nearest", alpha=0.35, **look)
+
+
+def draw_lake_series(axes: Axes, lake: xr.Dataset) -> None:
+    """Area of one lake on every date: observational limits, calibrated interval, best estimate, share seen."""
+    dates = lake[DATE].values
+    area, low, high, q05, q95 = (
+        lake[f"lake_area{part}"].values / 1e6 for part in ("", "_lower", "_upper", "_q05", "_q95")
+    )
+    seen = lake["lake_observed_fraction"].values
+    axes.vlines(dates, low, high, color=GREY, linewidth=1.0, zorder=1)
+    axes.vlines(dates, q05, q95, color=BLUE, linewidth=4.5, alpha=0.35, zorder=2)
+    axes.plot(dates, area, color=BLUE, linewidth=0.6, alpha=0.5, zorder=2)
+    look: dict[str, Any] = {"s": 26, "edgecolor": INK, "linewidth": 0.6, "zorder": 3}
+    shades = axes.scatter(dates, area, c=seen, cmap="Greys", vmin=0, vmax=1, **look)
+    kinds = [
+        Line2D([], [], marker="o", color="none", markeredgecolor=INK, markerfacecolor=INK, label="area"),
+        Patch(facecolor=BLUE, alpha=0.35, label="5 to 95 %"),
+        Line2D([], [], color=GREY, label="if all hidden is land / water"),
+    ]
+    legend_above(axes, kinds)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("area, km²")
+    axes.set_title(f"Seen whole on {int((seen >= _SEEN).sum())} of {seen.size} dates", loc="left", fontsize=10)
+    axes.margins(x=0.03)
+    plain(axes)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    ticks = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
+    axes.yaxis.set_major_formatter(Even())
+    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
+    bar.set_label("share of the lake seen", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)

@@ -1,0 +1,144 @@
+"""Passes over the blocks (y, x) of a store: tasks read and write through a small handle, small results come back.
+
+What the blocks of a wave gave is kept beside the ledger until the commit, so that a killed pass goes on where it
+stopped. Blocks come in raster order, and no more than one wave of their results is held.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from dask._task_spec import DataNode, Task, TaskRef
+
+from lakecube.store.ledger import REVISING, Ledger
+from lakecube.store.place import Place
+from lakecube.store.report import Run
+from lakecube.store.waves import compute_keys
+
+Results = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Block:
+    """One chunk of pixels: its place among the blocks, and its half-open ranges of rows and columns."""
+
+    place: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The block as an index of (y, x)."""
+        return slice(*self.rows), slice(*self.columns)
+
+    def widened(self, halo: int, size: tuple[int, int]) -> tuple[slice, slice]:
+        """The block and up to `halo` pixels around it, within an image of `size`."""
+        rows, columns = (
+            slice(max(start - halo, 0), min(stop + halo, most))
+            for (start, stop), most in zip((self.rows, self.columns), size, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels along y and x."""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+
+def cut(shape: tuple[int, int], chunks: tuple[int, int]) -> list[Block]:
+    """The blocks of an image in raster order."""
+    spans = [
+        [(start, min(start + step, size)) for start in range(0, size, step)]
+        for size, step in zip(shape, chunks, strict=True)
+    ]
+    return [Block((i, j), y, x) for i, y in enumerate(spans[0]) for j, x in enumerate(spans[1])]
+
+
+class BlockPasses:
+    """Runs functions over all blocks of a revision, a wave at a time."""
+
+    def __init__(self, blocks: list[Block], ledger: Ledger, run: Run, wave: int) -> None:
+        self.blocks, self.ledger, self.run, self.wave = blocks, ledger, run, wave
+
+    def over(
+        self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Sequence[Any] | None = None
+    ) -> Iterator[tuple[Any, Results]]:
+        """Results of ``function(block, common)``, block by block in raster order; or of other `units` with a `place`.
+
+        `function` reads and writes the store itself and returns a few small arrays. `common` travels once per wave.
+        """
+        units = self.blocks if units is None else units
+        with self.run.stage(stage, len(units), "blocks") as advance:
+            for start in range(0, len(units), self.wave):
+                some = units[start : start + self.wave]
+                key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"
+                results = self._known(key, len(some))
+                if results is None:
+                    results = _compute(stage, function, some, common, advance)
+                    self.ledger.files.write(key, _packed(results))
+                else:
+                    advance(len(some))
+                yield from zip(some, results, strict=True)
+
+    def each(self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Any = None) -> None:
+        """As `over`, for a function whose work is what it writes."""
+        for _ in self.over(stage, function, common, units):
+            pass
+
+    def _known(self, key: str, length: int) -> list[Results] | None:
+        try:
+            data = self.ledger.files.read(key)
+        except FileNotFoundError:
+            return None
+        results: list[Results] = [{} for _ in range(length)]
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            for name in stored.files:
+                number, _, what = name.partition("/")
+                results[int(number)][what] = stored[name]
+        return results
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scratch:
+    """Arrays that travel from pass to pass beside the ledger: too large for the client, gone at the commit."""
+
+    store: Place
+
+    def save(self, stage: str, place: tuple[int, ...], **arrays: np.ndarray) -> None:
+        """Keep what a task of `stage` found at `place`."""
+        out = io.BytesIO()
+        np.savez_compressed(out, **arrays)
+        self.store.files.write(self._key(stage, place), out.getvalue())
+
+    def load(self, stage: str, place: tuple[int, ...]) -> Results:
+        """The inverse of `save`."""
+        with np.load(io.BytesIO(self.store.files.read(self._key(stage, place))), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def _key(self, stage: str, place: tuple[int, ...]) -> str:
+        return f"{REVISING}/{stage}/parts/{'-'.join(map(str, place))}.npz"
+
+
+def _packed(results: list[Results]) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **{f"{number}/{name}": v for number, result in enumerate(results) for name, v in result.items()})
+    return out.getvalue()
+
+
+def _compute(
+    stage: str, function: Callable[[Any, Any], Results], units: Sequence[Any], common: Any, advance: Any
+) -> list[Results]:
+    """One wave on the cluster or on threads; keys are new every time, so that no scheduler answers from memory."""
+    name = f"{stage}-{uuid.uuid4().hex}"
+    shared = f"{name}-common"
+    graph: dict[Any, Any] = {shared: DataNode(shared, common)}
+    keys: list[tuple[Any, ...]] = [(name, *unit.place) for unit in units]
+    graph |= {
+        key: Task(key, function, DataNode(None, unit), TaskRef(shared)) for key, unit in zip(keys, units, strict=True)
+    }
+    return compute_keys(graph, keys, advance)

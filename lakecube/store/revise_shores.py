@@ -1,0 +1,212 @@
+"""Passes of a revision that read the shores of its lakes, and the groups of lakes that meet over blocks.
+
+What travels from pass to pass lies beside the ledger until the commit: by block (shores, heights) and by group of
+lakes (levels, decisions).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lakecube.kernels.heights import LEVELS, Heights, count_levels, index_shore
+from lakecube.kernels.label import relabel
+from lakecube.kernels.lakes import add_sums, lake_runs
+from lakecube.kernels.shore import count_shore, count_shore_under, grow_lakes
+from lakecube.store.passes import Writer
+from lakecube.store.revise_blocks import Block, Results, Scratch
+
+#: Dates of a block that are in memory at once.
+DATES_AT_ONCE = 8
+#: Pixels around a lake that are counted with it: the dry side of its shore.
+SHORE = 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """Lakes that are worked on together: their ids (ascending), and the blocks they lie in."""
+
+    place: tuple[int, ...]
+    ids: np.ndarray
+    blocks: tuple[tuple[int, ...], ...]
+
+
+def group_lakes(ids: np.ndarray, homes: Sequence[tuple[Block, np.ndarray]], size: int) -> tuple[Group, ...]:
+    """Cut lakes (ids ascending) into groups of at most `size`; `homes` says which ids each block holds."""
+    found: dict[int, list[tuple[int, ...]]] = {}
+    for block, there in homes:
+        for number in np.unique(np.searchsorted(ids, there) // size).tolist():
+            found.setdefault(number, []).append(block.place)
+    starts = range(0, len(ids), size)
+    return tuple(Group((n,), ids[k : k + size], tuple(found.get(n, ()))) for n, k in enumerate(starts))
+
+
+def gather(scratch: Scratch, stage: str, group: Group, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """What the blocks of a group counted of its lakes, added: (lake, *shape)."""
+    total = np.zeros((len(group.ids), *shape), dtype)
+    for place in group.blocks:
+        part = scratch.load(stage, place)
+        add_sums(total, group.ids, part["counts"].astype(dtype), part["ids"])
+    return total
+
+
+def scatter(
+    scratch: Scratch, stage: str, groups: Iterable[Group], ids: np.ndarray, place: tuple[int, ...] | None, what: str
+) -> np.ndarray:
+    """What groups found of some lakes, in the order of `ids`: the inverse of `gather`, of the block at `place`."""
+    out: np.ndarray | None = None
+    for group in groups:
+        wanted = np.flatnonzero(np.isin(ids, group.ids))
+        if wanted.size and (place is None or place in group.blocks):
+            found = scratch.load(stage, group.place)[what]
+            out = np.empty((len(ids), *found.shape[1:]), found.dtype) if out is None else out
+            out[wanted] = found[np.searchsorted(group.ids, ids[wanted])]
+    assert out is not None, f"{stage} holds none of the lakes asked for"
+    return out
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shores:
+    """What a block needs to read its shores.
+
+    `arrays` holds `water_mask`, and under `group` the counts and `lake_label`; `rows` are in order of date; `ids` are
+    the lakes with a level of their own, ascending; `groups` their groups, once `levels` were inferred.
+    """
+
+    arrays: Writer
+    group: str
+    rows: tuple[int, ...]
+    size: tuple[int, int]
+    ids: np.ndarray
+    scratch: Scratch
+    groups: tuple[Group, ...] = ()
+
+    def states(self, block: Block, dates: Sequence[int]) -> np.ndarray:
+        """`water_mask` of a block on some dates."""
+        mask = self.arrays.open("water_mask")
+        return np.stack([np.asarray(mask[(self.rows[date], *block.window)]) for date in dates])
+
+    def parts(self, block: Block) -> Iterable[tuple[range, np.ndarray]]:
+        """All dates of a block, a few at a time, with their states."""
+        for start in range(0, len(self.rows), DATES_AT_ONCE):
+            dates = range(start, min(start + DATES_AT_ONCE, len(self.rows)))
+            yield dates, self.states(block, dates)
+
+    def of_pixels(self, block: Block, name: str, halo: int = 0) -> np.ndarray:
+        """A variable (y, x) of this revision, with up to `halo` pixels around where there are any."""
+        return np.asarray(self.arrays.open(f"{self.group}/{name}")[block.widened(halo, self.size)])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Around:
+    """The lakes in and around one block: ids (n,), number of each pixel's among them or -1, counts of each pixel."""
+
+    ids: np.ndarray
+    lakes: np.ndarray
+    wet: np.ndarray
+    clear: np.ndarray
+
+    @classmethod
+    def of(cls, block: Block, shores: Shores) -> Around:
+        """Lakes with a level of their own, grown by their shore."""
+        labels = shores.of_pixels(block, "lake_label", SHORE)
+        there, _ = lake_runs(labels)
+        own = np.where(np.isin(there, shores.ids, assume_unique=True), there, 0)
+        top, left = (min(start, SHORE) for start in (block.rows[0], block.columns[0]))
+        inside = (slice(top, top + block.shape[0]), slice(left, left + block.shape[1]))
+        grown = np.ascontiguousarray(grow_lakes(relabel(labels, there, own), SHORE)[inside])
+        ids, _ = lake_runs(grown)
+        number = relabel(grown, ids, np.arange(1, len(ids) + 1)) - 1
+        wet, clear = (shores.of_pixels(block, name) for name in ("count_wet", "count_clear"))
+        return cls(ids, number.astype(np.int32), wet, clear)
+
+
+def read_shore(block: Block, shores: Shores) -> Results:
+    """Count the shores of one block by frequency; the scene's go to the client, the lakes' to their groups."""
+    around = Around.of(block, shores)
+    counts = [
+        count_shore(states, around.wet, around.clear, around.lakes, len(around.ids))
+        for _, states in shores.parts(block)
+    ]  # fmt: skip
+    return _keep(shores, "shore", block, around, np.concatenate(counts))
+
+
+def read_heights(block: Block, shores: Shores) -> Results:
+    """Sort the shore of one block by height, now that levels are known, and count it again."""
+    around = Around.of(block, shores)
+    row, levels = _levels_of(block, shores, around)
+    clear = np.zeros((int(row.max(initial=-1)) + 1, LEVELS), np.uint16)
+    for dates, states in shores.parts(block):
+        clear += count_levels(states, levels[dates.start : dates.stop], around.lakes, row)
+    shores.scratch.save("heights", block.place, clear=clear)
+    counts = []
+    for dates, states in shores.parts(block):
+        heights = Heights(row, clear, levels[dates.start : dates.stop])
+        counts.append(count_shore(states, around.wet, around.clear, around.lakes, len(around.ids), heights))
+    return _keep(shores, "shore-by-height", block, around, np.concatenate(counts))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pairs:
+    """`Shores`, some of their lakes, and the dates (first column) over which clouds of others (second) are laid."""
+
+    shores: Shores
+    ids: np.ndarray
+    pairs: np.ndarray
+
+
+def read_pairs(block: Block, pairs: Pairs) -> Results:
+    """Count the shores of one block by height, under the clouds of other dates."""
+    shores = pairs.shores
+    around = Around.of(block, shores)
+    heights, levels = heights_of(block, shores, around)
+    around, heights, levels = _of_some(pairs.ids, around, heights, levels)
+    dates = np.unique(pairs.pairs)
+    states = shores.states(block, dates.tolist())
+    counts = []
+    for start in range(0, len(pairs.pairs), DATES_AT_ONCE):
+        some = pairs.pairs[start : start + DATES_AT_ONCE]
+        date, donor = np.searchsorted(dates, some).T
+        known = heights._replace(levels=levels[some[:, 0]])
+        counts.append(
+            count_shore_under(
+                states[date], states[donor], around.wet, around.clear, around.lakes, len(around.ids), known
+            )
+        )
+    return _keep(shores, "pairs", block, around, np.concatenate(counts))
+
+
+def heights_of(block: Block, shores: Shores, around: Around) -> tuple[Heights, np.ndarray]:
+    """Heights of one block as `read_heights` left them, without levels, and the levels (date, lake)."""
+    row, levels = _levels_of(block, shores, around)
+    return Heights(row, shores.scratch.load("heights", block.place)["clear"], levels), levels
+
+
+def _levels_of(block: Block, shores: Shores, around: Around) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each pixel of the shore, and levels (date, lake) of the lakes around."""
+    if not len(around.ids):
+        return np.full(block.shape, -1, np.int32), np.zeros((len(shores.rows), 1), np.uint8)
+    levels, known = (
+        scatter(shores.scratch, "levels", shores.groups, around.ids, block.place, what) for what in ("levels", "known")
+    )
+    row = index_shore(around.wet, around.clear, around.lakes, known)
+    return row, np.ascontiguousarray(levels.T)
+
+
+def _of_some(
+    ids: np.ndarray, around: Around, heights: Heights, levels: np.ndarray
+) -> tuple[Around, Heights, np.ndarray]:
+    """The same of some lakes alone; the others count as the scene."""
+    some = np.isin(around.ids, ids)
+    number = np.append(np.where(some, np.cumsum(some) - 1, -1), -1).astype(np.int32)
+    lakes = number[around.lakes]
+    row = np.where(lakes >= 0, heights.row, np.int32(-1))
+    return dataclasses.replace(around, ids=around.ids[some], lakes=lakes), heights._replace(row=row), levels[:, some]
+
+
+def _keep(shores: Shores, stage: str, block: Block, around: Around, counts: np.ndarray) -> Results:
+    """Keep counts (date, lakes + 1, …) of one block for the groups of its lakes; the sum over all is the scene's."""
+    shores.scratch.save(stage, block.place, ids=around.ids, counts=np.moveaxis(counts[:, :-1], 1, 0))
+    return {"ids": around.ids, "scene": counts.sum(axis=1, dtype=np.int64)}

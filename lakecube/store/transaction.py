@@ -1,0 +1,234 @@
+"""One write under its lease: new rows, a new revision or both, then one commit, then what became too old goes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from zarr.storage import MemoryStore
+
+from lakecube.errors import InvalidInputError, StoreError
+from lakecube.names import SPATIAL_REF, TIME, X, Y
+from lakecube.store.commit import (
+    EXTRA_FILES,
+    ROOT,
+    Visible,
+    commit,
+    forget_revisions,
+    forget_rows,
+    is_extra,
+    read_root,
+    sweep_rows,
+)
+from lakecube.store.contents import Contents, version
+from lakecube.store.files import Files
+from lakecube.store.job import is_current, job_of, made_from, parameters_of
+from lakecube.store.layout import Stored, open_array
+from lakecube.store.ledger import REVISING, Ledger, Row
+from lakecube.store.passes import write_fields, write_rows
+from lakecube.store.place import Place
+from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, root_attrs, small_arrays
+from lakecube.store.report import Run
+from lakecube.store.revision import write_revision
+from lakecube.store.told import conflicts, unread, unread_before
+from lakecube.store.waves import Runner
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a caller asks for besides the contents.
+
+    `revise`: None leaves the current revision; a mapping makes one with these parameters over those of the current.
+    `path`: what to call the store in messages.
+    """
+
+    path: str
+    mode: str = "resume"
+    chunks: Any = None
+    revise: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
+    registry: str | None = None
+    retry: bool = False
+    wave: int = 256
+
+
+def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warning]:
+    """Bring the store at `place` up to `contents`; the caller holds its lease.
+
+    Returns
+    -------
+    list
+        What is to be said once the store lies where it belongs: a warning that is made an error must not keep it
+        from there.
+    """
+    ledger, visible = Ledger(place.files), read_root(place)
+    rows = known_rows(ledger, visible, place)
+    pending = ledger.pending()
+    if visible is None and not ledger.is_pending() and ledger.rows(1):
+        raise StoreError(
+            f"{place.files.where(ROOT)} is missing, but the ledger knows that this store was finished: restore that "
+            "file, or remove the directory and write the store again"
+        )
+    plan = make_plan(contents, visible, rows, wish.mode, wish.chunks, pending, retry=wish.retry)
+    contents = plan.contents
+    if visible is not None:
+        eager = dataclasses.replace(contents, fixed=tuple(n for n in contents.fixed if not _is_lazy(contents, n)))
+        check_fixed(eager, {}, place.chunks, visible)
+    if visible is not None and not plan.positions:
+        if ledger.is_pending():
+            forget_rows(place.files, visible)
+            ledger.finish()
+        revise(place, wish, run)
+        return unread(unread_before(rows, visible.superseded, contents), contents, wish.path)
+    if pending != plan.hash:
+        forget_rows(place.files, visible)
+        ledger.begin(plan.hash, names_of(plan))
+    else:
+        sweep_rows(place.files, names_of(plan), plan.base)
+    with run.bar:
+        small = _rows_and_revision(plan, place, rows, visible, ledger, run, wish)
+    ledger.report(run.finished(mode=wish.mode, rows=len(plan.positions), lakecube=version()))
+    return [*unread(run.facts["read_failed"], contents, wish.path), *conflicts(small, plan)]
+
+
+def revise(place: Place, wish: Wish, run: Run) -> None:
+    """Make a revision of the visible rows if the current one is of others; the caller holds the lease."""
+    visible, revising = read_root(place), Ledger(place.files, REVISING)
+    if visible is None:
+        raise StoreError(f"there is no finished store at {place}: make it with .water.to_zarr() first")
+    if wish.revise is None:
+        return
+    by_itself = wish.mode == "revise"
+    if is_current(visible, _parameters(visible, wish), wish.registry, version_too=by_itself):
+        if revising.is_pending():  # killed after its commit
+            forget_revisions(place.files, visible)
+            revising.finish()
+        return
+    rows = known_rows(Ledger(place.files), visible, place)
+    with run.bar:
+        after, extra = _with_revision(visible, visible, place, rows, run, wish)
+        _commit(place.files, after, visible, extra)
+    revising.finish()
+    Ledger(place.files).report(run.finished(mode="revise", rows=0, lakecube=version()))
+
+
+def known_rows(ledger: Ledger, visible: Visible | None, place: Place) -> list[Row]:
+    """What the ledger knows of the visible rows; StoreError if it does not."""
+    rows = ledger.rows(visible.rows) if visible is not None else []
+    if rows is None:
+        raise StoreError(f"the ledger of {place} is gone, so its rows cannot be told apart: use mode='overwrite'")
+    return rows
+
+
+def names_of(plan: Plan) -> list[str]:
+    """Names under the root that a plan makes."""
+    found = plan.contents
+    small = (*found.rows, *found.items, *found.fixed, TIME, Y, X, SPATIAL_REF, "revision")
+    return sorted({*plan.pixels, *found.fields, *small})
+
+
+def _rows_and_revision(
+    plan: Plan, place: Place, rows: list[Row], visible: Visible | None, ledger: Ledger, run: Run, wish: Wish
+) -> dict[str, Stored]:
+    contents, files = plan.contents, place.files
+    frozen, facts, failed = write_rows(plan, place, ledger, run, wish.wave)
+    write_fields(frozen, plan, place, ledger, run, wish.wave)
+    known = facts | _lazy_items(frozen, contents)
+    if visible is not None:
+        check_fixed(contents, known, place.chunks, visible)
+    small = small_arrays(plan, known, place.chunks, visible)
+    before = visible or Visible({}, {})
+    after = Visible(root_attrs(plan, visible), before.documents)
+    after = after.with_arrays({**plan.pixels, **{name: stored.metadata for name, stored in small.items()}})
+    for name, stored in small.items():
+        _write_small(files, name, stored)
+    rows = [*rows, *(_row(contents, position, failed[position]) for position in plan.positions)]
+    extra: dict[str, bytes] = {}
+    if wish.revise is not None:
+        after, extra = _with_revision(after, before, place, rows, run, wish)
+    ledger.write_rows(rows)
+    run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
+    run.facts["superseded"] = list(plan.replaced)
+    run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}
+    _commit(files, after, visible, extra)
+    ledger.finish()
+    if wish.revise is not None:
+        Ledger(files, REVISING).finish()
+    return small
+
+
+def _row(contents: Contents, position: int, failed: int) -> Row:
+    row: Row = {"date": str(contents.dates[position]), "key": contents.keys[position]}
+    return row | ({"failed": failed} if failed else {})
+
+
+def _with_revision(
+    state: Visible, before: Visible, place: Place, rows: list[Row], run: Run, wish: Wish
+) -> tuple[Visible, dict[str, bytes]]:
+    """Make the next revision from the rows of `state`; what is visible with it, and the files that belong to it."""
+    parameters = _parameters(state, wish)
+    job = job_of(place, state, rows, parameters, wish.registry, before)
+    ledger, files = Ledger(place.files, REVISING), place.files
+    if ledger.pending() != job.hash:
+        forget_revisions(files, before)
+        ledger.begin(job.hash)
+    files.sweep("revision", below=False)
+    files.sweep(job.group)
+    outcome = write_revision(job, ledger, run, wish.wave)
+    for name, stored in outcome.arrays.items():
+        if stored.values is not None:
+            _write_small(files, f"{job.group}/{name}", stored)
+    bad = [name for name in outcome.files if not is_extra(name, job.number)]
+    if bad:
+        raise InvalidInputError(f"files of revision {job.number} end in -{job.number}.<suffix>; got {bad}")
+    attrs = {
+        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF, **made_from(state, parameters, wish.registry),
+        **({EXTRA_FILES: sorted(outcome.files)} if outcome.files else {}), **outcome.attrs,
+    }  # fmt: skip
+    arrays = {name: stored.metadata for name, stored in outcome.arrays.items()}
+    return state.with_revision(job.number, arrays, attrs), outcome.files
+
+
+def _parameters(visible: Visible, wish: Wish) -> dict[str, Any]:
+    """Parameters of the revision to be made: those given, over those of the current one; None is the default."""
+    return {k: v for k, v in {**parameters_of(visible), **(wish.revise or {})}.items() if v is not None}
+
+
+def _commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[str, bytes]) -> None:
+    check_lengths(after.documents)
+    commit(files, after, before, extra)
+    if before is not None and after.revision != before.revision:
+        forget_revisions(files, after)
+
+
+def _is_lazy(contents: Contents, name: str) -> bool:
+    return hasattr(contents.water[name].data, "dask")
+
+
+def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
+    names = [n for n in (*contents.items, *contents.fixed) if hasattr(water[n].data, "dask")]
+    out = {}
+    for name in names:
+        data = water[name].data.rechunk(-1)
+        (out[name],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
+    return out
+
+
+def _tally(values: np.ndarray | None) -> dict[str, int]:
+    """How often each value occurs: reads that failed belong in the report of the run."""
+    return dict(sorted(Counter(map(str, [] if values is None else values.ravel().tolist())).items()))
+
+
+def _write_small(files: Files, name: str, stored: Stored) -> None:
+    """Write a small array chunk by chunk, each whole and atomically; a reader of the old length sees no change."""
+    memory = MemoryStore()
+    assert stored.values is not None
+    open_array(memory, name, stored.metadata)[...] = stored.values
+    chunks = {key: buffer.to_bytes() for key, buffer in memory._store_dict.items()}
+    for key, data in chunks.items():
+        files.write(key, data)
+    if not chunks:
+        files.delete(f"{name}/c")

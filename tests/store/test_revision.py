@@ -1,0 +1,182 @@
+"""What a revision derives from the rows: against whole arrays, for any chunks, and through the years."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import ndimage
+
+from lakecube.errors import InvalidInputError, StoreError
+from lakecube.kernels.lakes import AREA_QUANTA
+from lakecube.names import LAKE_KIND, VARIABLES
+from lakecube.series.pixel_area import PixelGrid, area_quanta
+from lakecube.series.restore import restore
+from lakecube.series.shape import LakeParams
+from lakecube.store import open_store, revise, to_zarr
+from lakecube.store.revision import MIN_LAKE_PIXELS
+from tests.store.bowls import bowls
+from tests.store.test_restart import snapshot
+
+EVERYWHERE = np.ones((3, 3), int)
+AREAS = [name for name, spec in VARIABLES.items() if spec.dims == ("lake", "date")]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A store of 30 dates in nine blocks, computed, and the truth."""
+    water, wet = bowls()
+    return to_zarr(water, tmp_path_factory.mktemp("bowls") / "s", chunks=32).compute(), wet
+
+
+def classes(store):
+    share = store.count_wet / store.count_clear.where(store.count_clear > 0)
+    reference = (store.count_wet >= 2) & (share >= LakeParams().min_frequency)
+    return reference.values, ((store.count_wet > 0) & ~reference).values
+
+
+def test_labels_are_the_components_of_the_extent(stored):
+    store, _ = stored
+    for mask, provisional in zip(classes(store), (0, 1), strict=True):
+        expected, n = ndimage.label(mask, structure=EVERYWHERE)
+        ours = store.lake_label.values[mask]
+        pairs = set(zip(expected[mask].tolist(), ours.tolist(), strict=True))
+        assert len(pairs) == n == len({lake for _, lake in pairs})
+        assert (store.provisional.sel(lake=[lake for _, lake in pairs]) == provisional).all()
+    np.testing.assert_array_equal(store.lake_label > 0, store.count_wet > 0)
+    assert (store.lake_label.values[~np.logical_or(*classes(store))] == 0).all()
+
+
+def test_areas_are_those_of_the_pixels(stored):
+    store, _ = stored
+    area = area_quanta(PixelGrid.of(store), (0, 96), (0, 80)) / AREA_QUANTA * np.ones((96, 80))
+    for lake in store.lake.values[store.max_area.argsort().values[-3:]]:
+        one, here = store.sel(lake=lake), store.lake_label.values == lake
+        assert float(one.max_area) == pytest.approx(area[here].sum(), rel=1e-12)
+        wet, hidden = (((store.water_mask.values == v) & here) for v in (1, 255))
+        inferred = (store.water_restored.values == 1) & here
+        for name, pixels in (
+            ("lake_area_lower", wet),
+            ("lake_area_upper", wet | hidden),
+            ("lake_area", wet | inferred),
+        ):
+            np.testing.assert_allclose(one[name], (pixels * area).sum((1, 2)), rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(one.lake_observed_fraction, 1 - (hidden * area).sum((1, 2)) / area[here].sum())
+
+
+def test_no_seen_water_is_lost_among_the_lakes(stored):
+    store, _ = stored
+    area = area_quanta(PixelGrid.of(store), (0, 96), (0, 80)) / AREA_QUANTA
+    seen = ((store.water_mask.values == 1) * area).sum((1, 2))
+    np.testing.assert_allclose(store.lake_area_lower.sum("lake"), seen, rtol=1e-12)
+
+
+def test_bounds_are_in_order_and_close_where_all_was_seen(stored):
+    store, _ = stored
+    low, q05, q95, high = (store[f"lake_area_{part}"] for part in ("lower", "q05", "q95", "upper"))
+    assert ((low <= q05) & (q05 <= q95) & (q95 <= high)).all()
+    whole = store.lake_observed_fraction == 1
+    assert (q05.where(whole) == store.lake_area.where(whole)).where(whole, True).all()
+    assert (q95 - q05).where(~whole).max() > 0
+    known = store.lake_area.notnull()
+    assert ((low <= store.lake_area) & (store.lake_area <= high)).where(known, True).all()
+
+
+def test_it_restores_as_restore_does(stored):
+    store, _ = stored
+    own = store.lake.values[(store.pixel_count.values >= MIN_LAKE_PIXELS) & (store.provisional.values == 0)]
+    label = store.lake_label.where(store.lake_label.isin(own), 0)
+    expected = restore(store.water_mask.chunk({"time": 4}), "lake", lakes=label)
+    np.testing.assert_array_equal(store.water_restored, expected)
+    assert ((store.water_restored <= 1).values <= (store.water_mask == 255).values).all()
+
+
+def test_what_was_hidden_is_restored_well(stored):
+    store, wet = stored
+    restored = store.water_restored.values
+    assert (restored[restored <= 1] == wet[restored <= 1]).mean() > 0.985
+    assert (restored[store.water_mask.values == 255] <= 1).mean() > 0.999
+
+
+def test_products_of_the_months(stored):
+    store, _ = stored
+    months = store.time.values.astype("datetime64[M]")
+    for state, month in zip(store.month_state.values, np.unique(months), strict=True):
+        rows = store.water_mask.values[months == month]
+        np.testing.assert_array_equal(state, (rows == 0).any(0) * 1 + (rows == 1).any(0) * 2)
+
+
+@pytest.mark.parametrize("chunks", [96, (17, 80)], ids=["one", "uneven"])
+def test_blocks_do_not_matter(stored, tmp_path, chunks):
+    store, _ = stored
+    other = to_zarr(bowls(chunks=(5, 40, 13))[0], tmp_path / "s", chunks=chunks, wave=2)
+    for name in ("lake_label", "water_restored", *(n for n, v in store.items() if v.dims[:1] == ("lake",))):
+        xr.testing.assert_equal(store[name].drop_attrs(), other[name].drop_attrs())
+
+
+def test_append_and_revise_is_a_recompute_with_the_same_registry(tmp_path):
+    to_zarr(bowls(stop=20)[0], tmp_path / "a", chunks=32)
+    first = open_store(tmp_path / "a").compute()
+    grown = to_zarr(bowls(first=20)[0], tmp_path / "a", mode="append").compute()
+    to_zarr(bowls(stop=20)[0], tmp_path / "registry", chunks=32)
+    to_zarr(bowls()[0], tmp_path / "b", chunks=32, revise=False)
+    again = revise(tmp_path / "b", registry=tmp_path / "registry").compute()
+    ours, theirs = (d.drop_dims("event") for d in (grown, again))
+    xr.testing.assert_equal(ours.drop_vars("first_revision"), theirs.drop_vars("first_revision"))
+    xr.testing.assert_equal(
+        grown[[n for n in grown if "event" in grown[n].dims]], again[[n for n in again if "event" in again[n].dims]]
+    )
+    kept = np.intersect1d(first.lake.values, grown.lake.values)
+    large = first.lake.values[first.pixel_count.values > 100]
+    assert set(large) <= set(kept) and large.size == 3
+    fresh = np.setdiff1d(grown.lake.values, first.lake.values)
+    assert fresh.size and fresh.min() > first.lake.values.max()
+
+
+def test_degrees_and_one_date(tmp_path):
+    store = to_zarr(bowls(stop=1, epsg=4326)[0], tmp_path / "s", chunks=32)
+    assert store.sizes["date"] == 1 and bool(store.longitude.notnull().all())
+    assert float(abs(store.longitude - 105.004).max()) < 0.01 and float(abs(store.latitude - 26.995).max()) < 0.01
+    assert store.lake_area_q05.notnull().all()
+
+
+@pytest.mark.parametrize("method", ["frequency", "none"])
+def test_other_ways_to_restore(stored, tmp_path, method):
+    store = to_zarr(bowls()[0], tmp_path / "s", chunks=48, revise={"restore": method})
+    if method == "none":
+        assert (store.water_restored == 255).all() and store.lake_area.isnull().any()
+        np.testing.assert_array_equal(store.lake_area_q95, store.lake_area_upper)
+    else:
+        expected = restore(store.water_mask, "frequency")
+        np.testing.assert_array_equal(store.water_restored, expected)
+    assert store.attrs.get("revision") == 0
+
+
+def test_no_water_and_nothing_seen(tmp_path):
+    water, _ = bowls(stop=3)
+    for name, value in (("land", 0), ("unknown", 255)):
+        same = water.assign(water_mask=water.water_mask * 0 + np.uint8(value))
+        store = to_zarr(same.assign(water_mask=same.water_mask.astype("uint8")), tmp_path / name, chunks=32)
+        assert store.sizes["lake"] == 0 and store.lake_area.shape == (0, 3)
+        assert (store.water_restored == 255).all()
+        xr.open_datatree(tmp_path / name, engine="zarr").close()
+
+
+def test_kinds_follow_the_parameters(tmp_path):
+    path = tmp_path / "s"
+    to_zarr(bowls(stop=8)[0], path, chunks=48)
+    store = revise(path, min_pixels=5000)
+    assert (store.kind == LAKE_KIND["too_small"]).all()
+    before = snapshot(path)
+    assert revise(path).attrs["revision"] == 1 and snapshot(path) == before
+    with pytest.raises(InvalidInputError, match="min_frequency=2"):
+        revise(path, min_frequency=2)
+    with pytest.raises(InvalidInputError, match="restore is one of 'lake'"):
+        revise(path, restore="magic")
+
+
+def test_a_registry_of_another_place_is_refused(tmp_path):
+    to_zarr(bowls(stop=2)[0], tmp_path / "a", chunks=48)
+    to_zarr(bowls(stop=2, epsg=4326)[0], tmp_path / "b", chunks=48)
+    with pytest.raises(StoreError, match="another grid"):
+        revise(tmp_path / "a", registry=tmp_path / "b")
+    with pytest.raises(StoreError, match="no finished store"):
+        revise(tmp_path / "a", registry=tmp_path / "none")
