@@ -10,7 +10,10 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from benchmarks.lakes import classes_of
 from lakecube.kernels import histogram, indices, resample, rules
+from lakecube.kernels.label import label_block
+from lakecube.kernels.lakes import lake_runs, measure_block, pack_area, sum_states
 from lakecube.kernels.morphology import dilate_disk
 from lakecube.names import OBSERVATION
 
@@ -43,6 +46,11 @@ def measure() -> dict[str, dict[str, float]]:
     disk = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4
     mndwi = indices.mndwi(a, b)
     state = np.zeros((N, N), np.uint8)
+    water = classes_of(N, 0.1)
+    halo, labels, square = np.pad(water, 1, constant_values=255), label_block(water, 0, 0, N), np.ones((3, 3), bool)
+    area, edges = np.full((N, N), 819_200), np.full((N + 1, N + 1), 10 << 20)
+    ids, runs = lake_runs(labels)
+    packed = pack_area(area, runs)
     mega = 1024 * 1024
     return {
         "normalised difference": {
@@ -68,6 +76,18 @@ def measure() -> dict[str, dict[str, float]]:
         "cloud buffer, 4 px": {
             "lakecube": rate(lambda: dilate_disk(clouds, 4), mega),
             "scipy": rate(lambda: ndimage.binary_dilation(clouds, disk), mega),
+        },
+        "connected components, 10 % water": {
+            "lakecube": rate(lambda: label_block(water, 0, 0, N)),
+            "scipy label": rate(lambda: ndimage.label(water, square)),
+        },
+        "lakes: area, perimeter, box, …": {
+            "lakecube": rate(lambda: measure_block(halo, labels, 0, 0, area, edges[:, 1:], edges[1:])),
+            "scipy label": rate(lambda: ndimage.label(water, square)),
+        },
+        "areas of the lakes on a date": {
+            "lakecube": rate(lambda: sum_states(water[None], None, runs, ids.size, packed)),
+            "scipy label": rate(lambda: ndimage.label(water, square)),
         },
         "fusion's judgement, eight bands": {
             "lakecube": rate(lambda: rules.classify(bands, clear, None, np.float32([0.1, 0.0])), mega),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import archive, pipeline
+from benchmarks import archive, lakes, pipeline
 
 
 @pytest.fixture
@@ -30,3 +30,16 @@ def test_an_archive_repeated_has_other_files_and_other_dates(tiny):
     assert many.sizes["time"] == 6
     assert len({*many.item_id.values}) == 6
     assert Path(tiny).exists()
+
+
+def test_lakes_are_measured():
+    rates = lakes.kernels(96, 0.2, 1)
+    assert all(rate > 0 for rate in rates.values())
+    assert lakes.registry(1000) < 5
+    assert lakes.memory(512, 2) > 0
+
+
+@pytest.mark.slow
+def test_extents_are_measured(capsys):
+    lakes.extent_table((48, 48), 3)
+    assert "recall" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from lakecube.kernels.lakes import AREA_QUANTA
 from lakecube.names import LAKE_KIND, VARIABLES
 from lakecube.series.pixel_area import PixelGrid, area_quanta
 from lakecube.series.restore import restore
+from lakecube.series.shape import LakeParams
 from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.revision import MIN_LAKE_PIXELS
 from tests.store.bowls import bowls
@@ -28,7 +29,7 @@ def stored(tmp_path_factory):
 
 def classes(store):
     share = store.count_wet / store.count_clear.where(store.count_clear > 0)
-    reference = (store.count_wet >= 2) & (share >= 0.1)
+    reference = (store.count_wet >= 2) & (share >= LakeParams().min_frequency)
     return reference.values, ((store.count_wet > 0) & ~reference).values
 
 
