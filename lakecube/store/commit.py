@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -245,15 +245,19 @@ def dated(visible: Visible) -> list[str]:
     ]
 
 
-def sweep_rows(files: Files, names: list[str], base: int) -> None:
-    """Remove what a killed writer left half-written: at the root, and below `names` in the rows from `base` on."""
+def sweep_rows(files: Files, names: list[str], pixels: Collection[str], base: int) -> None:
+    """Remove what a killed writer left half-written: at the root, and below `names`.
+
+    Of the `pixels` only the rows from `base` on were being written: there may be a million files in those before.
+    """
     files.sweep("", below=False)
     for name in names:
-        files.sweep(name, below=False)
-        for part in files.list(f"{name}/c"):
-            if not part.isdigit() or int(part) >= base:
-                files.sweep(f"{name}/c/{part}")
-        files.sweep(f"{name}/c", below=False)
+        files.sweep(name, below=name not in pixels)
+        if name in pixels:
+            files.sweep(f"{name}/c", below=False)
+            for row in _digits(files.list(f"{name}/c")):
+                if row >= base:
+                    files.sweep(f"{name}/c/{row}")
 
 
 def _digits(names: list[str]) -> list[int]:

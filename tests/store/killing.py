@@ -1,7 +1,8 @@
 """Processes for the tests of kill -9: a nursery that forks writers and kills them, and a reader that polls.
 
 ``python -m tests.store.killing nursery`` reads lines ``kind path delay`` and answers ``finished`` or ``killed``.
-``python -m tests.store.killing reader FILE`` polls the store whose path FILE holds until FILE is empty.
+``python -m tests.store.killing reader FILE`` polls the store whose path FILE holds until it says stop, and keeps in
+FILE.seen where it is and how many whole stores it has seen.
 """
 
 from __future__ import annotations
@@ -81,6 +82,13 @@ def _child(kind: str, path: str) -> None:
         os._exit(1)
 
 
+def tell(file: Path, text: str) -> None:
+    """Replace the text of a file in one step."""
+    new = file.with_suffix(f".{os.getpid()}")
+    new.write_text(text)
+    new.replace(file)
+
+
 def reader(told: Path) -> None:
     """Open what is there again and again, and compare every pixel with the truth."""
     import xarray as xr
@@ -90,8 +98,9 @@ def reader(told: Path) -> None:
 
     truth = extract(times=4, **SHAPE).water_mask.load()
     polls, seen, trouble = 0, 0, []
-    while (path := told.read_text()) and len(trouble) < 5:
+    while (path := told.read_text()) != "stop" and len(trouble) < 5:
         polls += 1
+        tell(told.with_suffix(".seen"), f"{path} {seen}")
         try:
             store = open_store(path).load()
             plain = xr.open_zarr(path)
