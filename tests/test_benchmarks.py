@@ -33,7 +33,7 @@ def test_an_archive_repeated_has_other_files_and_other_dates(tiny):
 
 
 def test_restoration_is_scored_on_what_was_hidden_on_purpose():
-    case = restoration.synthetic(1, 96, 12, step=30)
+    case = restoration.synthetic(1, 72, 10, step=30)
     table = restoration.table_of(restoration.hide_and_restore(case, ("frequency", "lake")))
     assert set(table) == {"frequency", "lake", "none"}
     for row in (row for rows in table.values() for row in rows.values()):
