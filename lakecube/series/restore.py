@@ -81,7 +81,7 @@ def restore(
     Notes
     -----
     Chunks: any. Law: exact (integer counts; a pixel's own date is left out of its frequency and height). Depends on all
-    dates and, by lake, on all of its pixels. Lazy; computing goes through the mask four times for ``"lake"``, and
+    dates and, by lake, on all of its pixels. Lazy; computing goes through the mask five times for ``"lake"``, and
     Dask keeps it in memory meanwhile if it has room. For an archive, `lakecube revise` does the same block by block.
 
     References

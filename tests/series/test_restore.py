@@ -78,6 +78,22 @@ def test_a_forest_learns_what_is_visible():
     assert ((restored == 1) | (timid != 1)).all()
 
 
+def test_trees_add_up_to_the_forest():
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    table = rng.random((500, 4)).astype(np.float32)
+    table[::7, 1] = np.nan
+    known = np.zeros((500, 8))
+    known[:, 0], known[:, 3], known[:, 4:] = rng.permutation(500), table[:, 0] + table[:, 2] > 1, table
+    model = forest._fit([[known[:300]], [known[300:]]], params=forest.ForestParams(trees=7))
+    expected = model.predict_proba(table)[:, 1]
+    np.testing.assert_allclose(forest._probability(model, table), expected, atol=1e-12)
+    known[:, 3] = 0
+    dry = forest._fit([known], params=forest.ForestParams(trees=2))
+    assert (forest._probability(dry, table) == 0).all()
+    assert forest._fit([known[:0]], params=forest.ForestParams()) is None
+
+
 def test_forest_features_against_numpy():
     mask, _ = bowls(dates=30)
     values, months = mask.values, mask["time"].dt.month.values - 1
