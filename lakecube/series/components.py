@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -118,12 +118,16 @@ class Components:
     ----------
     classes, labels : dask arrays
         (y, x), uint8 and int64.
+    around : dask array
+        Objects, one per block: the outermost `Lines` of the block and of its neighbours, (1 to 3, 1 to 3). Blocks
+        that wait for their neighbours are held by these alone, not by their pixels.
     yields : dask array
         0-d, object: the pair (old, new) of `merge_pairs`.
     """
 
     classes: da.Array
     labels: da.Array
+    around: da.Array
     yields: da.Array
 
     @classmethod
@@ -134,13 +138,17 @@ class Components:
             _label, "yx", *spans, classes, "yx", dtype=np.int64, name="label-block", width=classes.shape[1],
             connectivity=connectivity,
         )  # fmt: skip
-        wide = [v for array in (labels, classes) for v in (chunked.with_halo(array, 1), "yx")]
-        token = tokenize(labels.name)
+        ones = {"y": 1, "x": 1}
+        lines = chunked.blockwise(
+            _lines, "yx", labels, "yx", classes, "yx", dtype=object, name="label-lines", adjust_chunks=ones
+        )
+        around = chunked.with_halo(lines, 1)
         pairs = chunked.blockwise(
-            _pairs, "yx", *spans, *wide, dtype=object, name="label-pairs", token=token, adjust_chunks={"y": 1, "x": 1},
-            connectivity=connectivity,
+            _pairs, "yx", *spans, around, "yx", dtype=object, name="label-pairs", adjust_chunks=ones,
+            token=tokenize(around.name, connectivity), connectivity=connectivity,
         )  # fmt: skip
-        return cls(classes, labels, chunked.blockwise(_merge, "", pairs, "yx", dtype=object, name="label-merge"))
+        yields = chunked.blockwise(_merge, "", pairs, "yx", dtype=object, name="label-merge")
+        return cls(classes, labels, around, yields)
 
     def relabelled(self, renames: da.Array) -> da.Array:
         """The labels with old ones replaced by new ones: 0-d, object, a pair (old, new)."""
@@ -148,7 +156,7 @@ class Components:
 
     def tables(self, grid: PixelGrid, elevation: da.Array | None) -> da.Array:
         """The `measure_block` of each block, under its own labels: one object for each."""
-        arrays = [chunked.with_halo(self.classes, 1), "yx", self.labels, "yx"]
+        arrays = [self.classes, "yx", self.labels, "yx", self.around, "yx"]
         arrays += [] if elevation is None else [elevation, "yx"]
         token = tokenize(self.labels.name, grid, getattr(elevation, "name", None))
         return chunked.blockwise(
@@ -173,15 +181,64 @@ def _label(rows: tuple[int, int], columns: tuple[int, int], classes: np.ndarray,
     return label_block(classes, rows[0], columns[0], width, connectivity)
 
 
-def _pairs(
-    rows: tuple[int, int], columns: tuple[int, int], labels: np.ndarray, classes: np.ndarray, connectivity: int
-) -> np.ndarray:
-    """Pairs over the cuts above and left of a block, from labels and classes with a halo where there are neighbours."""
-    found = []
-    for begins_inside, a, c in ((rows[0] > 0, labels, classes), (columns[0] > 0, labels.T, classes.T)):
-        if begins_inside:
-            found.append(touching_pairs(a[0], c[0], a[1], c[1], connectivity))
-    return _boxed(np.concatenate(found) if found else np.zeros((0, 2), np.int64), 2)
+class Lines(NamedTuple):
+    """Outermost lines of a block, of labels or classes."""
+
+    top: np.ndarray
+    bottom: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def of(cls, block: np.ndarray) -> Lines:
+        """Copies, so that they do not hold the block."""
+        return cls(*(line.copy() for line in (block[0], block[-1], block[:, 0], block[:, -1])))
+
+
+def _lines(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return _boxed((Lines.of(labels), Lines.of(classes)), 2)
+
+
+def _neighbours(rows: tuple[int, int], columns: tuple[int, int], around: np.ndarray) -> dict[tuple[int, int], Any]:
+    """Lines (of labels, of classes) of the blocks around one, by their offset; there are none beyond the image."""
+    y, x = int(rows[0] > 0), int(columns[0] > 0)
+    return {(i - y, j - x): box for (i, j), box in np.ndenumerate(around)}
+
+
+def _pairs(rows: tuple[int, int], columns: tuple[int, int], around: np.ndarray, connectivity: int) -> np.ndarray:
+    """Pairs over the cuts above and left of a block, and over its upper corners."""
+    there = _neighbours(rows, columns, around)
+    ends = {
+        (-1, 0): (lambda v: v.bottom, lambda v: v.top),
+        (0, -1): (lambda v: v.right, lambda v: v.left),
+        (-1, -1): (lambda v: v.bottom[-1:], lambda v: v.top[:1]),
+        (-1, 1): (lambda v: v.bottom[:1], lambda v: v.top[-1:]),
+    }
+    found = [np.zeros((0, 2), np.int64)]
+    for place, (theirs, ours) in ends.items():
+        if place in there and (connectivity == 2 or 0 in place):
+            other, own = there[place], there[0, 0]
+            found.append(touching_pairs(theirs(other[0]), theirs(other[1]), ours(own[0]), ours(own[1]), connectivity))
+    return _boxed(np.concatenate(found), 2)
+
+
+def _with_halo(classes: np.ndarray, there: dict[tuple[int, int], Any]) -> np.ndarray:
+    """Classes with one pixel of the blocks around, and 255 beyond the image."""
+    wide = np.pad(classes, 1, constant_values=UNSEEN)
+    inner = slice(1, -1)
+    for (i, j), (_, lines) in there.items():
+        if i == 0 and j == 0:
+            continue
+        if i == 0:
+            wide[inner, 0 if j < 0 else -1] = lines.right if j < 0 else lines.left
+        else:
+            line = lines.bottom if i < 0 else lines.top
+            row = 0 if i < 0 else -1
+            if j == 0:
+                wide[row, inner] = line
+            else:
+                wide[row, 0 if j < 0 else -1] = line[-1] if j < 0 else line[0]
+    return wide
 
 
 def _merge(blocks: list[list[np.ndarray]]) -> np.ndarray:
@@ -193,13 +250,9 @@ def _relabel(labels: np.ndarray, renames: np.ndarray) -> np.ndarray:
 
 
 def _measure(
-    rows: tuple[int, int], columns: tuple[int, int], classes: np.ndarray, labels: np.ndarray,
+    rows: tuple[int, int], columns: tuple[int, int], classes: np.ndarray, labels: np.ndarray, around: np.ndarray,
     elevation: np.ndarray | None = None, *, grid: PixelGrid,
 ) -> np.ndarray:  # fmt: skip
-    """Measure a block; its classes have a halo where there are neighbours, and 255 is put beyond the image."""
-    beyond = [
-        (int(start == 0), int(stop == size)) for (start, stop), size in zip((rows, columns), grid.shape, strict=True)
-    ]
-    wide = np.pad(classes, beyond, constant_values=UNSEEN)
+    wide = _with_halo(classes, _neighbours(rows, columns, around))
     quanta = pixel_quanta(grid, rows, columns)
     return _boxed(measure_block(wide, labels, rows[0], columns[0], *quanta, elevation), 2)
