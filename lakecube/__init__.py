@@ -14,16 +14,24 @@ if _PurePath((getattr(_sys, "argv", None) or [""])[0]).stem != "lakecube":
     from lakecube import accessor as _accessor  # noqa: F401
 
 if TYPE_CHECKING:
+    from lakecube.follow import update as update
     from lakecube.io.cube import open as open
     from lakecube.methods import extract as extract
     from lakecube.store import open_store as open_store
+    from lakecube.store import revise as revise
 
 __version__ = _version("lakecube")
 
 #: Public names that are imported when they are first used: `import lakecube` stays light.
-_LAZY = {"open": "lakecube.io.cube", "extract": "lakecube.methods", "open_store": "lakecube.store"}
+_LAZY = {
+    "open": "lakecube.io.cube",
+    "extract": "lakecube.methods",
+    "open_store": "lakecube.store",
+    "revise": "lakecube.store",
+    "update": "lakecube.follow",
+}
 
-__all__ = ["LakecubeError", "__version__", "extract", "open", "open_store"]
+__all__ = ["LakecubeError", "__version__", "extract", "open", "open_store", "revise", "update"]
 
 
 def __getattr__(name: str) -> Any:
