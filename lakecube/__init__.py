@@ -16,6 +16,7 @@ if _PurePath((getattr(_sys, "argv", None) or [""])[0]).stem != "lakecube":
 if TYPE_CHECKING:
     from lakecube.accuracy import assess as assess
     from lakecube.accuracy import sample_design as sample_design
+    from lakecube.follow import update as update
     from lakecube.io.cube import open as open
     from lakecube.methods import extract as extract
     from lakecube.store import open_store as open_store
@@ -31,9 +32,20 @@ _LAZY = {
     "open_store": "lakecube.store",
     "revise": "lakecube.store",
     "sample_design": "lakecube.accuracy",
+    "update": "lakecube.follow",
 }
 
-__all__ = ["LakecubeError", "__version__", "assess", "extract", "open", "open_store", "revise", "sample_design"]
+__all__ = [
+    "LakecubeError",
+    "__version__",
+    "assess",
+    "extract",
+    "open",
+    "open_store",
+    "revise",
+    "sample_design",
+    "update",
+]
 
 
 def __getattr__(name: str) -> Any:

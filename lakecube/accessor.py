@@ -232,13 +232,18 @@ class WaterAccessor:
         path : path
             Directory of the store.
         mode : {"resume", "append", "overwrite"}, optional
-            Make the store or finish one that was stopped (default); add the dates it does not hold; make it anew.
+            Make the store or finish one that was stopped (default); add the dates it does not hold, and those made
+            from other items; make it anew.
+        revise, retry : bool, optional
+            Also make a new revision (default); with "append", read anew what could not be read.
         chunks : int, (int, int) or dict, optional
             Pixels per chunk along y and x of a new store; 1024 by default.
         progress : bool, optional
             Show a bar, if there is a terminal or a notebook.
         wave : int, optional
             Blocks sent out at once.
+        storage_options : mapping, optional
+            For ``"s3://bucket/prefix"``.
 
         Returns
         -------
