@@ -32,7 +32,7 @@ from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
-from lakecube.refine import crf, majority, superpixels
+from lakecube.refine import aslic, crf, majority, superpixels
 from lakecube.series import occurrence
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
@@ -110,6 +110,15 @@ CASES = [
         "lakecube.refine.superpixels.superpixels",
         lambda c: superpixels.superpixels(c, step=4, iterations=2, colour="cielab", enforce_connectivity=False),
         "cielab",
+    ),
+    Case(
+        "lakecube.refine.superpixels.superpixels",
+        lambda c: superpixels.superpixels(c, step=2, iterations=1, exchange=False),
+        "halo",
+    ),
+    Case(
+        "lakecube.refine.aslic.aslic",
+        lambda c: aslic.aslic(c, region=4, candidates=2, bands=["green", "nir", "swir16"]),
     ),
     Case("lakecube.refine.majority.majority", lambda c: majority.majority(mask_of(c), cells_of(c))),
     Case(

@@ -119,7 +119,7 @@ def superpixels(
     Achanta et al. (2012), 10.1109/TPAMI.2012.120; Cao et al., "Refined glacial lake extraction in a high Asia region by
     Deep Neural Network and Superpixel-based Conditional Random Field", section 3.2.1.
     """
-    dataset = _dataset_of(data, bands, colour)
+    dataset = dataset_of(data, bands, colour)
     names = _bands_of(dataset, bands, colour)
     size = dataset.sizes[Y] * dataset.sizes[X]
     if step is not None and n_segments is not None:
@@ -138,11 +138,11 @@ def superpixels(
     lab = colour == "cielab"
     factor = (1.0 if lab else 200.0) if scale is None else float(scale)
     settings = _Settings(
-        scaling, factor, -50.0, colour, int(iterations), enforce_connectivity, _anchor(dataset),
+        scaling, factor, -50.0, colour, int(iterations), enforce_connectivity, anchor_or_zero(dataset),
         slic_reach(scaling.step, int(iterations), enforce_connectivity),
         size <= EXCHANGED if exchange is None else exchange,
     )  # fmt: skip
-    dataset = dataset[names].assign(_part(dataset, mask))
+    dataset = dataset[names].assign(taking_part(dataset, mask))
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
     if settings.exchange and not any(isinstance(v.data, da.Array) for v in dataset.data_vars.values()):
         dataset = dataset.chunk({dim: 1 if dim == TIME else ROWS for dim in dims[:-1]})
@@ -153,11 +153,12 @@ def superpixels(
         "scale": factor, "colour": colour, "bands": " ".join(map(str, names)),
     }  # fmt: skip
     return xr.DataArray(
-        ids if len(dims) == 3 else ids[0], dims=dims, coords=_coords(dataset, dims), name="superpixel", attrs=attrs
+        ids if len(dims) == 3 else ids[0], dims=dims, coords=coords_of(dataset, dims), name="superpixel", attrs=attrs
     )
 
 
-def _dataset_of(data: Any, bands: Sequence[str] | None, colour: str) -> xr.Dataset:
+def dataset_of(data: Any, bands: Sequence[str] | None, colour: str) -> xr.Dataset:
+    """Whatever `superpixels` takes as a Dataset; the attribute `every` says that all its variables are bands."""
     if colour not in ("reflectance", "cielab"):
         raise InvalidInputError(f"colour={colour!r}: use 'reflectance' or 'cielab'")
     if isinstance(data, np.ndarray):
@@ -197,18 +198,20 @@ def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None, colour: str) -> 
     return names
 
 
-def _part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, xr.DataArray]:
+def taking_part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, xr.DataArray]:
     """What takes part: the mask, or the state of the observation (uint8, judged by its table in the task)."""
     if mask is not None:
         return {"__part": mask.astype(bool)}
     return {"__part": dataset["observation"]} if "observation" in dataset and "every" not in dataset.attrs else {}
 
 
-def _anchor(data: xr.Dataset) -> tuple[int, int]:
+def anchor_or_zero(data: xr.Dataset) -> tuple[int, int]:
+    """Absolute row and column of the first pixel; 0, 0 without coordinates."""
     return chunked.anchor_of(data) if Y in data.coords and X in data.coords else (0, 0)
 
 
-def _coords(dataset: xr.Dataset, dims: tuple[str, ...]) -> Mapping[Any, Any]:
+def coords_of(dataset: xr.Dataset, dims: tuple[str, ...]) -> Mapping[Any, Any]:
+    """Coordinates of these dims, and the CRS."""
     return {n: dataset[n] for n in (*dims, "spatial_ref") if n in dataset.coords}
 
 
