@@ -133,6 +133,16 @@ CASES = [
 CASES += [
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
+    Case(
+        "lakecube.refine.crf.refine",
+        lambda c: crf.refine(mask_of(c), c, classes=3, **SMALL_TILES),
+        "classes",
+    ),
+    Case(
+        "lakecube.refine.crf.refine",
+        lambda c: crf.refine(mask_of(c), c, superpixels=cells_of(c), **SMALL_TILES),
+        "two levels",
+    ),
 ]
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
