@@ -372,7 +372,8 @@ def exchanged(
             others = List(*(TaskRef((shared, k, t, i, j)) for i, j in around))
             tasks[made, k + 1, t, a, b] = Task((made, k + 1, t, a, b), advance, state, others)
         blocks[out, t, a, b] = Task((out, t, a, b), finish, TaskRef((made, rounds, t, a, b)))
-    graph = HighLevelGraph.from_collections(made, tasks, dependencies=[array])
+    collections: list[Any] = [array]
+    graph = HighLevelGraph.from_collections(made, tasks, dependencies=collections)
     layers = {**graph.layers, out: MaterializedLayer(blocks)}
     graph = HighLevelGraph(layers, {**graph.dependencies, out: {made}})
     return da.Array(graph, out, sizes, dtype=dtype, meta=np.empty((0, 0, 0), dtype))

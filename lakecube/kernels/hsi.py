@@ -30,7 +30,7 @@ def _convert(red, green, blue, scale, angles, out):
                 out[0, i, j], out[1, i, j], out[2, i, j] = -1, 0, 0
                 continue
             square = (r - g) * (r - g) + (r - b) * (g - b)
-            hue = 0
+            hue = np.int64(0)
             if square > 0.0:
                 cosine = ((r - g) + (r - b)) * 0.5 / np.sqrt(square)
                 hue = np.int64(angles[int((min(max(cosine, -1.0), 1.0) + 1.0) * 0.5 * top + 0.5)])

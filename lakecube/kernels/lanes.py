@@ -28,6 +28,10 @@ _PAIR_PRODUCTS = (
 )
 
 
+#: Callers do not pass the first argument, the typing context: type checkers need not know.
+_intrinsic: Any = intrinsic
+
+
 def _constant(kind: Any, value: int) -> Any:
     return ir.Constant(kind, [value] * LANES)
 
@@ -108,8 +112,8 @@ def _nearest(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.zext(builder.bitcast(builder.icmp_unsigned("!=", code, before), _I16), _I64)
 
 
-@intrinsic
-def nearest(typing_context, features, places, weights, base, old, new, at, j):  # type: ignore[no-untyped-def]
+@_intrinsic
+def nearest(typing_context, features, places, weights, base, old, new, at, j):
     """Codes of the 16 pixels from `at` + j: the candidate k with the least ``base[k] + Σ features · weights[k]``.
 
     features: tuple of int32 (n,) of packed pairs; places: int32, the last pair, from j; weights: int32 (9, pairs + 1);
@@ -120,8 +124,8 @@ def nearest(typing_context, features, places, weights, base, old, new, at, j):  
     return signature, _nearest
 
 
-@intrinsic
-def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]
+@_intrinsic
+def lowest_bit(typing_context, bits):
     """The number of the lowest bit that is set, int64; `bits` is not 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

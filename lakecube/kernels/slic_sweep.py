@@ -56,7 +56,7 @@ def empty_cells(pairs: int, shape: tuple[int, int], step: int, anchor: tuple[int
     stops = np.cumsum(-(-sizes // LANES) * LANES).reshape(sizes.shape)
     starts = np.concatenate([[0], stops.ravel()[:-1]]).reshape(sizes.shape)
     features = np.empty((pairs, stops[-1, -1]), np.int32)
-    return Cells(features, *edges, starts, origin), np.empty(stops[-1, -1], np.uint8)
+    return Cells(features, edges[0], edges[1], starts, origin), np.empty(stops[-1, -1], np.uint8)
 
 
 def lay_out(pairs: np.ndarray, cells: Cells, codes: np.ndarray, part: tuple[int, int]) -> None:
@@ -192,7 +192,7 @@ def _sum_cells(features, codes, ys, xs, starts, origin_y, origin_x, step, r0, r1
             total = sums[r + 1, c + 1]
             at = starts[r, c]
             for y in range(ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step):
-                n, x = 0, 0
+                n, x = np.int64(0), np.int64(0)
                 for j in range(xs[c + 1] - xs[c]):
                     here = np.int64(codes[at + j] != 15)
                     n += here
@@ -201,7 +201,7 @@ def _sum_cells(features, codes, ys, xs, starts, origin_y, origin_x, step, r0, r1
                 total[2 * len(features) + 1] += n * y
                 total[2 * len(features) + 2] += n
                 for p in range(len(features)):
-                    row, low, high = features[p], 0, 0
+                    row, low, high = features[p], np.int64(0), np.int64(0)
                     for j in range(at, at + xs[c + 1] - xs[c]):
                         low += np.int16(row[np.uintp(j)])
                         high += row[np.uintp(j)] >> 16
@@ -307,8 +307,11 @@ def cluster(cells: Cells, codes: np.ndarray, scaling: Scaling, iterations: int, 
     parts = shares(cells, threads)
     new = np.empty_like(codes)
     with ThreadPoolExecutor(len(parts)) as pool:
-        sums = sum(pool.map(partial(first_sums, cells, codes, scaling.step), parts))
+        sums = np.zeros(cells.shape, np.int64)
+        for share in pool.map(partial(first_sums, cells, codes, scaling.step), parts):
+            sums += share
         for _ in range(iterations):
-            sums += sum(pool.map(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts))
+            for share in pool.map(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts):
+                sums += share
             codes, new = new, codes
     return to_image(codes, cells)

@@ -244,8 +244,8 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
     )  # fmt: skip
     if several == 1:
         return q
-    return q.map_blocks(
-        _unfolded, several, dtype=q.dtype, meta=np.empty((0, 0, 0, 0), q.dtype), new_axis=0,
+    return da.map_blocks(
+        _unfolded, q, classes=several, dtype=q.dtype, meta=np.empty((0, 0, 0, 0), q.dtype), new_axis=0,
         chunks=((several,), dates, *q.chunks[1:]),
     )  # fmt: skip
 
