@@ -152,9 +152,11 @@ def _book(here, other, length, label, slot, labels, shift, borders, best):
 
 
 @jit
-def _measure_borders(rows_at, start, label, slot, labels, shift, best):
-    """The longest border, as `_book` packs it, that each fragment shares with a main component (0: none)."""
-    borders = np.zeros((best.size, 49), np.int32)
+def _measure_borders(rows_at, start, label, slot, labels, shift, borders, best):
+    """Pixel edges that each fragment shares with main components, by their offset in the lattice (7 × 7).
+
+    `best`: the longest, as `_book` packs it; 0: none.
+    """
     for i in range(rows_at.size - 1):
         for k in range(rows_at[i], rows_at[i + 1] - 1):
             _book(k, k + 1, 1, label, slot, labels, shift, borders, best)
@@ -211,31 +213,29 @@ def _paint(rows_at, start, slot, ids, first, out):
             row[j] = line[j]
 
 
-@jit
-def joined_ids(codes, step, origin_y, origin_x, lattice_y, lattice_x, pixel_y, pixel_x, first, out):
-    """Ids of the codes (y, x) with fragments joined, of the rows from `first`, into `out` (rows, x) int64.
+def joined_ids(
+    codes: np.ndarray, step: int, origin: tuple[int, int], lattice: tuple[int, int], pixel: tuple[int, int],
+    first: int, out: np.ndarray,
+) -> int:  # fmt: skip
+    """Ids of the codes (y, x) with fragments joined, of the rows from `first`, into `out` (rows, x) int64; how many.
 
-    ``origin``: of the first pixel in its cell; ``lattice``: of the first cell; ``pixel``: of the first pixel.
-    O(pixels).
+    `origin`: of the first pixel in its cell; `lattice`: of the first cell; `pixel`: of the first pixel. O(pixels).
+    Memory is NumPy's and not Numba's: NumPy asks for large pages, and small ones took a quarter of the time.
     """
     rows, columns = codes.shape
-    shift = 3  # at least 7 cells to a row, so that offsets have one meaning; a power of two, to be split by bits
-    while 1 << shift < (columns + origin_x + step - 1) // step + 2:
-        shift += 1
-    cells = 1 << shift
-    labels = cells * ((rows + origin_y + step - 1) // step + 2)
+    across, down = ((n + o + step - 1) // step + 2 for n, o in ((columns, origin[1]), (rows, origin[0])))
+    shift = max(int(across - 1).bit_length(), 3)  # at least 7 cells to a row: offsets have one meaning; split by bits
+    cells, labels = 1 << shift, down << shift
     rows_at = np.empty(rows + 1, np.int64)
-    most = codes.size + rows  # only the pages that are written to become real
-    start, label = np.empty(most, np.int32), np.empty(most, np.int32)
-    n = _find_runs(codes, step, origin_y, origin_x, cells, rows_at, start, label)
-    parent, size, slot = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    start, label = np.empty((2, codes.size + rows), np.int32)  # only the pages that are written to become real
+    n = _find_runs(codes, step, *origin, cells, rows_at, start, label)
+    parent, size, slot = np.empty((3, n), np.int32)
     _join_runs(rows_at, start, label, parent, size)
     fragments = _find_mains(n, label, parent, size, np.full(labels, -1, np.int32), slot)
     best = np.zeros(fragments, np.int64)
     if fragments:
-        _measure_borders(rows_at, start, label, slot, labels, shift, best)
-    ids = _ids_of_slots(
-        rows_at, start, label, parent, slot, best, labels, cells, lattice_y, lattice_x, pixel_y, pixel_x
-    )  # fmt: skip
+        borders = np.zeros((fragments, 49), np.int32)
+        _measure_borders(rows_at, start, label, slot, labels, shift, borders, best)
+    ids = _ids_of_slots(rows_at, start, label, parent, slot, best, labels, cells, *lattice, *pixel)
     _paint(rows_at, start, slot, ids, first, out)
-    return fragments
+    return int(fragments)

@@ -129,12 +129,12 @@ def ids_of(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, th
     def label(first: int, stop: int) -> None:
         top = max(first - halo, 0)
         y, x = anchor[0] + top, anchor[1]
-        place = step, y % step, x % step, y // step, x // step
+        origin, lattice = (y % step, x % step), (y // step, x // step)
         part = codes[top : min(stop + halo, rows)]
         if join:
-            joined_ids(part, *place, y, x, first - top, out[first:stop])
+            joined_ids(part, step, origin, lattice, (y, x), first - top, out[first:stop])
         else:
-            label_ids(part, *place, first - top, out[first:stop])
+            label_ids(part, step, *origin, *lattice, first - top, out[first:stop])
 
     with ThreadPoolExecutor(len(edges) - 1) as pool:
         list(pool.map(label, edges[:-1], edges[1:]))
