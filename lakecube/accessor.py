@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -218,11 +218,14 @@ class WaterAccessor:
 
         return refine(self._dataset, self._dataset if guide is None else guide, **parameters)
 
-    def superpixels(self, **parameters: Any) -> xr.DataArray:
-        """Superpixels by SLIC: `lakecube.refine.superpixels.superpixels`."""
-        from lakecube.refine.superpixels import superpixels
+    def superpixels(self, method: Literal["slic", "aslic"] = "slic", **parameters: Any) -> xr.DataArray:
+        """Superpixels: `lakecube.refine.superpixels.superpixels`, or adaptive ones: `lakecube.refine.aslic.aslic`."""
+        from lakecube.refine import aslic, superpixels
 
-        return superpixels(self._dataset, **parameters)
+        if method not in ("slic", "aslic"):
+            raise InvalidInputError(f"method={method!r}: use 'slic' or 'aslic'")
+        function = superpixels.superpixels if method == "slic" else aslic.aslic
+        return function(self._dataset, **parameters)
 
     def to_zarr(self, path: Any, **options: Any) -> xr.Dataset:
         """Compute an extract and write its store, in waves, restartable: `lakecube.store.to_zarr`.

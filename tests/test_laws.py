@@ -32,7 +32,7 @@ from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
-from lakecube.refine import crf, majority, superpixels
+from lakecube.refine import aslic, crf, majority, superpixels
 from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
@@ -166,6 +166,15 @@ CASES = [
         lambda c: superpixels.superpixels(c, step=4, iterations=2, colour="cielab", enforce_connectivity=False),
         "cielab",
     ),
+    Case(
+        "lakecube.refine.superpixels.superpixels",
+        lambda c: superpixels.superpixels(c, step=2, iterations=1, exchange=False),
+        "halo",
+    ),
+    Case(
+        "lakecube.refine.aslic.aslic",
+        lambda c: aslic.aslic(c, region=4, candidates=2, bands=["green", "nir", "swir16"]),
+    ),
     Case("lakecube.refine.majority.majority", lambda c: majority.majority(mask_of(c), cells_of(c))),
     Case(
         "lakecube.refine.majority.superpixel_statistics",
@@ -207,6 +216,16 @@ CASES += [
     Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
+    Case(
+        "lakecube.refine.crf.refine",
+        lambda c: crf.refine(mask_of(c), c, classes=3, **SMALL_TILES),
+        "classes",
+    ),
+    Case(
+        "lakecube.refine.crf.refine",
+        lambda c: crf.refine(mask_of(c), c, superpixels=cells_of(c), **SMALL_TILES),
+        "two levels",
+    ),
 ]
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
