@@ -1,4 +1,4 @@
-"""`lakecube lakes` and `revise`: their options."""
+"""`lakecube lakes`, `update` and `revise`: their options."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ _REVISE_EXAMPLES = """examples:
   lakecube revise lake.zarr --set min_frequency=0.25     another extent; ids of lakes are kept
   lakecube revise lake.zarr --set restore=frequency
   lakecube revise copy.zarr --registry lake.zarr         go on with the lakes of another store"""
+
+
+_UPDATE_EXAMPLES = """examples:
+  lakecube update lake.zarr                              every night: what the archive has got since, then a revision
+  lakecube update lake.zarr --until 2023-12-31
+  lakecube update lake.zarr --retry                      also read dates anew whose imagery could not be read
+  lakecube update lake.zarr --source items.json          the archive has moved"""
 
 
 def add_lakes(commands: Any) -> None:
@@ -46,6 +53,22 @@ def add_revise(commands: Any) -> None:
     revise.add_argument("--registry", metavar="STORE", help="go on with the lakes (their ids) of another store")
     add_engine(revise)
     add_common(revise)
+
+
+def add_update(commands: Any) -> None:
+    """`lakecube update`."""
+    update = new_command(
+        commands, "update", "add to a store what its archive has got since, and revise", _UPDATE_EXAMPLES
+    )
+    update.add_argument("store", metavar="STORE", help="a store that `lakecube extract` made")
+    update.add_argument("--until", metavar="DATE", help="the last day to look at (default: today)")
+    update.add_argument("--source", metavar="SOURCE", help="where the archive is now, if not where it was")
+    update.add_argument("--dem", metavar="PATH", help="where the DEM is now, if not where it was")
+    update.add_argument("--retry", action="store_true", help="read dates anew that hold pixels which could not be read")
+    update.add_argument("--no-revise", action="store_true", help="add rows only; `lakecube revise` makes the rest")
+    add_revision_options(update)
+    add_engine(update)
+    add_common(update)
 
 
 def add_revision_options(command: argparse.ArgumentParser) -> None:

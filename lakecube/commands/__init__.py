@@ -7,8 +7,8 @@ import lakecube.accessor  # noqa: F401  registers `.water`, which the console sc
 from lakecube.commands.assessing import assess
 from lakecube.commands.describing import info
 from lakecube.commands.extracting import demo, extract, plan
-from lakecube.commands.lakes import lakes, revise
+from lakecube.commands.lakes import lakes, revise, update
 from lakecube.commands.parameters import list_parameters
 from lakecube.commands.words import in_flags
 
-__all__ = ["assess", "demo", "extract", "in_flags", "info", "lakes", "list_parameters", "plan", "revise"]
+__all__ = ["assess", "demo", "extract", "in_flags", "info", "lakes", "list_parameters", "plan", "revise", "update"]

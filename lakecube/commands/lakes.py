@@ -1,4 +1,4 @@
-"""`lakecube lakes` and `revise`: the lakes of a store, and making them anew."""
+"""`lakecube lakes`, `update` and `revise`: the lakes of a store, and bringing it up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lakecube.commands.describing import open_store
 from lakecube.commands.request import engine, values_set
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.lake_panels import one_lake
-from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS
+from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS, TIME
 from lakecube.series.areas import SERIES, alerts, reliable, totals, write_series
 from lakecube.series.outlines import save_outlines
 from lakecube.summary import plural
@@ -59,6 +59,38 @@ def revise(given: argparse.Namespace) -> dict[str, Any]:
         print(f"{given.store}: {what}; {result['lakes']} water {'body' if result['lakes'] == 1 else 'bodies'}")
         print(f"next: lakecube lakes {given.store}")
     return result
+
+
+def update(given: argparse.Namespace) -> dict[str, Any]:
+    """Add what the archive has got since, and revise."""
+    from lakecube.follow import update as follow
+
+    before = open_store(Path(given.store))
+    revising: bool | dict[str, Any] = False if given.no_revise else values_set(given) or True
+    with engine(given):
+        store = follow(
+            given.store, until=given.until, source=given.source, dem=given.dem, revise=revising, retry=given.retry,
+            progress=not given.quiet,
+        )  # fmt: skip
+    added = sorted({str(d) for d in _days(store)} - {str(d) for d in _days(before)})
+    result = {
+        "store": given.store,
+        "added": added,
+        "dates": store.sizes[TIME],
+        "revision": store.attrs.get("revision"),
+        "revised": store.attrs.get("revision") != before.attrs.get("revision"),
+    }
+    if not given.json and not given.quiet:
+        new = f"{len(added)} new {plural('date', len(added))}" if added else "no new date"
+        listed = f" ({', '.join(added[:5])}{', …' if len(added) > 5 else ''})" if added else ""
+        made = f"revision {result['revision']}" if result["revised"] else "no new revision"
+        print(f"{given.store}: {new}{listed}, {result['dates']} in all; {made}")
+        print(f"next: lakecube lakes {given.store}")
+    return result
+
+
+def _days(store: xr.Dataset) -> np.ndarray:
+    return store[TIME].values.astype("datetime64[D]")
 
 
 def _write(store: xr.Dataset, given: argparse.Namespace) -> list[str]:
