@@ -115,14 +115,21 @@ def _count_shore(states, wet, clear, lakes, n_lakes, index, counts, levels):
     dates, rows, columns = states.shape
     out = np.zeros((dates, n_lakes + 1, BINS, 3), np.uint32)
     for t in range(dates):
+        dry = hidden = np.uint32(0)  # of the far land: never wet, outside of all lakes; most pixels are that
         for i in range(rows):
             for j in range(columns):
                 state = states[t, i, j]
+                if wet[i, j] == 0 and lakes[i, j] < 0:
+                    dry += np.uint32((state == 0) & (clear[i, j] > 1))
+                    hidden += np.uint32((state > 1) & (clear[i, j] > 0))
+                    continue
                 lake = lakes[i, j] if lakes[i, j] >= 0 else n_lakes
                 row = index[i, j] if index.size else -1
                 k = _bin_without(wet[i, j], clear[i, j], state, row, counts, levels[t, lake] if row >= 0 else 0)
                 if k >= 0:
                     out[t, lake, k, min(state, HIDDEN)] += np.uint32(1)
+        out[t, n_lakes, 0, DRY] += dry
+        out[t, n_lakes, 0, HIDDEN] += hidden
     return out
 
 
@@ -160,9 +167,15 @@ def _count_under(states, donors, wet, clear, lakes, n_lakes, index, counts, leve
     pairs, rows, columns = states.shape
     out = np.zeros((pairs, n_lakes + 1, BINS, 4), np.uint32)
     for t in range(pairs):
+        dry = hidden = np.uint32(0)  # of the far land, as in `_count_shore`
         for i in range(rows):
             for j in range(columns):
                 state = states[t, i, j]
+                if wet[i, j] == 0 and lakes[i, j] < 0:
+                    known = (state == 0) & (clear[i, j] > 1)
+                    dry += np.uint32(known & (donors[t, i, j] <= 1))
+                    hidden += np.uint32(known & (donors[t, i, j] > 1))
+                    continue
                 if state > 1:
                     continue
                 lake = lakes[i, j] if lakes[i, j] >= 0 else n_lakes
@@ -171,6 +184,8 @@ def _count_under(states, donors, wet, clear, lakes, n_lakes, index, counts, leve
                 if k >= 0:
                     under = 2 if donors[t, i, j] > 1 else 0
                     out[t, lake, k, state + under] += np.uint32(1)
+        out[t, n_lakes, 0, DRY] += dry
+        out[t, n_lakes, 0, HIDDEN_DRY] += hidden
     return out
 
 
