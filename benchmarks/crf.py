@@ -7,6 +7,9 @@ compared by processor time. Without a folder of pictures the image is synthetic.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +87,47 @@ def compare(picture: np.ndarray, probability: np.ndarray, repeats: int = 3) -> d
             "labels_equal": float(((mine > 0.5) == (other > 0.5)).mean())}  # fmt: skip
 
 
+def noisy(picture: np.ndarray, grey: float) -> np.ndarray:
+    """The picture with more noise (standard deviation in grey levels), so that few pixels share a group."""
+    noise = np.random.default_rng(1).normal(0, grey, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+_CHILD = """
+import sys, resource, numpy as np
+from benchmarks import crf
+picture, probability = (np.load(path) for path in sys.argv[2:])
+run = getattr(crf, sys.argv[1])
+run(picture[:, :64, :64].copy(), probability[:64, :64].copy())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+run(picture, probability)
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / probability.size)
+"""
+
+
+def memory(picture: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """Peak bytes per pixel of both beyond their inputs, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder) / name) for name in ("picture.npy", "probability.npy")]
+        for path, array in zip(paths, (picture, probability), strict=True):
+            np.save(path, array)
+        return {
+            name: float(
+                subprocess.run([sys.executable, "-c", _CHILD, name, *paths], check=True, capture_output=True).stdout
+            )
+            for name in ("ours", "theirs")
+        }
+
+
+def tiled(picture: np.ndarray, probability: np.ndarray, tile: int) -> float:
+    """pydensecrf2's time on the whole, over ours in tiles with margins of 3 sigma: per useful pixel."""
+    water = xr.DataArray(probability, dims=("y", "x"))
+    guide = xr.DataArray(picture, dims=("band", "y", "x"), coords={"band": list("rgb")})
+    mine, _ = timed(lambda: refine(water, guide, tile=tile).compute(scheduler="synchronous"))
+    other, _ = timed(lambda: theirs(picture, probability))
+    return other / mine
+
+
 def seams(picture: np.ndarray, probability: np.ndarray, tile: int = 256) -> dict[int, tuple[float, float, float]]:
     """By margin in pixels: mean |ΔQ|, share of other labels, and seconds relative to one run on the whole image."""
     water = xr.DataArray(probability, dims=("y", "x"))
@@ -101,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crf", description=__doc__)
     parser.add_argument("--side", type=int, default=1024, help="of the synthetic image")
     parser.add_argument("--images", type=Path, help="folder with images/ and masks/ of the same order")
+    parser.add_argument("--large", action="store_true", help="also tiles of 2048 px of 4096² (2 GB)")
     parser.add_argument("--count", type=int, default=4, help="how many of them")
     arguments = parser.parse_args()
     scenes = {"synthetic": synthetic(arguments.side)}
@@ -113,6 +158,23 @@ def main() -> None:
             f"{name:<24} {'×'.join(map(str, probability.shape))}  "
             + "  ".join(f"{k} {v:.4g}" for k, v in found.items())
         )
+    picture, probability = scenes["synthetic"]
+    for grey in (8, 25):
+        found = compare(noisy(picture, grey), probability)
+        print(f"  noise of {grey} grey levels   " + "  ".join(f"{k} {v:.4g}" for k, v in found.items()))
+    for name, image in (("synthetic", picture), ("noise of 25", noisy(picture, 25))):
+        print(
+            f"  peak bytes per pixel, {name}: "
+            + "  ".join(f"{k} {v:.0f}" for k, v in memory(image, probability).items())
+        )
+    for tile in (1024, 2048):
+        side = 2 * tile
+        larger = np.tile(picture, (1, side // picture.shape[1] + 1, side // picture.shape[2] + 1))[:, :side, :side]
+        also = np.tile(probability, np.array(larger.shape[1:]) // probability.shape + 1)[:side, :side]
+        ratio = tiled(larger, also, tile)
+        print(f"  per useful pixel of {side}² in tiles of {tile}: {ratio:.2f} × pydensecrf2 on the whole", flush=True)
+        if not arguments.large:
+            break
     name, (picture, probability) = list(scenes.items())[-1]
     print(f"\nSeams of {name}, tiles of 256 px, against the whole image (margin: mean |ΔQ|, other labels, work)")
     for margin, (error, other, work) in seams(picture, probability).items():

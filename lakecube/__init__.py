@@ -14,16 +14,38 @@ if _PurePath((getattr(_sys, "argv", None) or [""])[0]).stem != "lakecube":
     from lakecube import accessor as _accessor  # noqa: F401
 
 if TYPE_CHECKING:
+    from lakecube.accuracy import assess as assess
+    from lakecube.accuracy import sample_design as sample_design
+    from lakecube.follow import update as update
     from lakecube.io.cube import open as open
     from lakecube.methods import extract as extract
     from lakecube.store import open_store as open_store
+    from lakecube.store import revise as revise
 
 __version__ = _version("lakecube")
 
 #: Public names that are imported when they are first used: `import lakecube` stays light.
-_LAZY = {"open": "lakecube.io.cube", "extract": "lakecube.methods", "open_store": "lakecube.store"}
+_LAZY = {
+    "assess": "lakecube.accuracy",
+    "extract": "lakecube.methods",
+    "open": "lakecube.io.cube",
+    "open_store": "lakecube.store",
+    "revise": "lakecube.store",
+    "sample_design": "lakecube.accuracy",
+    "update": "lakecube.follow",
+}
 
-__all__ = ["LakecubeError", "__version__", "extract", "open", "open_store"]
+__all__ = [
+    "LakecubeError",
+    "__version__",
+    "assess",
+    "extract",
+    "open",
+    "open_store",
+    "revise",
+    "sample_design",
+    "update",
+]
 
 
 def __getattr__(name: str) -> Any:

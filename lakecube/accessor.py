@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -113,6 +113,58 @@ class WaterAccessor:
 
         return frequency(_has(self._dataset, "water_mask")["water_mask"])
 
+    def month_state(self) -> xr.DataArray:
+        """Land and water seen in each month: the store's, or made by `lakecube.series.months.month_state`."""
+        return _months(self._dataset)
+
+    def occurrence(self) -> xr.DataArray:
+        """Water occurrence by months, as JRC's: `lakecube.series.products.occurrence`."""
+        from lakecube.series.products import occurrence
+
+        return occurrence(_months(self._dataset))
+
+    def recurrence(self) -> xr.DataArray:
+        """Share of years in which water came back, as JRC's: `lakecube.series.products.recurrence`."""
+        from lakecube.series.products import recurrence
+
+        return recurrence(_months(self._dataset))
+
+    def seasonality(self, period: Any = None, **options: Any) -> xr.DataArray:
+        """Months with water of a year, a period or the record, as JRC's: `lakecube.series.products.seasonality`."""
+        from lakecube.series.products import seasonality
+
+        return seasonality(_months(self._dataset), period, **options)
+
+    def change(self, first: Any, last: Any) -> xr.DataArray:
+        """Change of occurrence between two periods, by homologous months: `lakecube.series.products.change`."""
+        from lakecube.series.products import change
+
+        return change(_months(self._dataset), first, last)
+
+    def transitions(self, first: Any = None, last: Any = None, **options: Any) -> xr.DataArray:
+        """JRC's ten classes of change from the first to the last year: `lakecube.series.products.transitions`."""
+        from lakecube.series.products import transitions
+
+        return transitions(_months(self._dataset), first, last, **options)
+
+    def maximum_extent(self) -> xr.DataArray:
+        """Wherever water was ever seen: `lakecube.series.products.maximum_extent`."""
+        from lakecube.series.products import maximum_extent
+
+        return maximum_extent(_months(self._dataset))
+
+    def assess(self, reference: Any, **options: Any) -> Any:
+        """How right this store or extract is, by points, polygons or a raster: `lakecube.accuracy.assess`."""
+        from lakecube.accuracy import assess
+
+        return assess(self._dataset, reference, **options)
+
+    def sample_design(self, **options: Any) -> Any:
+        """Points of a stratified random sample, to be told by eye: `lakecube.accuracy.sample_design`."""
+        from lakecube.accuracy import sample_design
+
+        return sample_design(self._dataset, **options)
+
     def lakes(self, **parameters: Any) -> xr.Dataset:
         """Lakes of an extract, and their areas on every date: `lakecube.series.lakes.lakes`.
 
@@ -166,11 +218,14 @@ class WaterAccessor:
 
         return refine(self._dataset, self._dataset if guide is None else guide, **parameters)
 
-    def superpixels(self, **parameters: Any) -> xr.DataArray:
-        """Superpixels by SLIC: `lakecube.refine.superpixels.superpixels`."""
-        from lakecube.refine.superpixels import superpixels
+    def superpixels(self, method: Literal["slic", "aslic"] = "slic", **parameters: Any) -> xr.DataArray:
+        """Superpixels: `lakecube.refine.superpixels.superpixels`, or adaptive ones: `lakecube.refine.aslic.aslic`."""
+        from lakecube.refine import aslic, superpixels
 
-        return superpixels(self._dataset, **parameters)
+        if method not in ("slic", "aslic"):
+            raise InvalidInputError(f"method={method!r}: use 'slic' or 'aslic'")
+        function = superpixels.superpixels if method == "slic" else aslic.aslic
+        return function(self._dataset, **parameters)
 
     def to_zarr(self, path: Any, **options: Any) -> xr.Dataset:
         """Compute an extract and write its store, in waves, restartable: `lakecube.store.to_zarr`.
@@ -180,13 +235,18 @@ class WaterAccessor:
         path : path
             Directory of the store.
         mode : {"resume", "append", "overwrite"}, optional
-            Make the store or finish one that was stopped (default); add the dates it does not hold; make it anew.
+            Make the store or finish one that was stopped (default); add the dates it does not hold, and those made
+            from other items; make it anew.
+        revise, retry : bool, optional
+            Also make a new revision (default); with "append", read anew what could not be read.
         chunks : int, (int, int) or dict, optional
             Pixels per chunk along y and x of a new store; 1024 by default.
         progress : bool, optional
             Show a bar, if there is a terminal or a notebook.
         wave : int, optional
             Blocks sent out at once.
+        storage_options : mapping, optional
+            For ``"s3://bucket/prefix"``.
 
         Returns
         -------
@@ -261,6 +321,15 @@ class WaterAccessor:
         from lakecube.explain import explain
 
         return explain(self._dataset, lon, lat, time)
+
+
+def _months(dataset: xr.Dataset) -> xr.DataArray:
+    """The store's month states, or those of the water mask."""
+    from lakecube.series.months import month_state
+
+    return (
+        dataset["month_state"] if "month_state" in dataset else month_state(_has(dataset, "water_mask")["water_mask"])
+    )
 
 
 def _has(dataset: xr.Dataset, name: str) -> xr.Dataset:

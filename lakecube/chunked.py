@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, TypeVar
 
 import dask.array as da
@@ -337,6 +338,50 @@ def tiles(
     layers = {**graph.layers, joined: MaterializedLayer(block_tasks)}
     graph = HighLevelGraph(layers, {**graph.dependencies, joined: {made}})
     return da.Array(graph, joined, first.chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+
+
+def exchanged(
+    begin: Callable[..., Any], share: Callable[[Any], Any], advance: Callable[..., Any], finish: Callable[..., Any],
+    array: da.Array, rounds: int, *, dtype: Any, name: str, token: str,
+) -> da.Array:  # fmt: skip
+    """A lazy array (t, y, x) from blocks (t, …, y, x) that go through rounds together, each seeing its neighbours.
+
+    Parameters
+    ----------
+    begin : callable
+        ``begin(block, rows, columns)``: the state of a block, from its pixels and its spans.
+    share : callable
+        ``share(state)``: what the up to eight blocks around one get to see of it.
+    advance : callable
+        ``advance(state, shares)``: the state one round later; it must not change its arguments.
+    finish : callable
+        ``finish(state)``: the block (t, y, x) of the result.
+    """
+    made, shared, out = f"{name}-state-{token}", f"{name}-share-{token}", f"{name}-{token}"
+    sizes = array.chunks[0], array.chunks[-2], array.chunks[-1]
+    spans_y, spans_x = spans(sizes[1]), spans(sizes[2])
+    middle = (0,) * (array.ndim - 3)
+    tasks: dict[Any, Task] = {}
+    blocks: dict[Any, Task] = {}
+    for t, (a, y), (b, x) in product(range(len(sizes[0])), enumerate(spans_y), enumerate(spans_x)):
+        source = TaskRef((array.name, t, *middle, a, b))
+        tasks[made, 0, t, a, b] = Task((made, 0, t, a, b), begin, source, List(*y), List(*x))
+        around = [
+            (i, j)
+            for i, j in product(range(a - 1, a + 2), range(b - 1, b + 2))
+            if (i, j) != (a, b) and 0 <= i < len(spans_y) and 0 <= j < len(spans_x)
+        ]
+        for k in range(rounds):
+            state = TaskRef((made, k, t, a, b))
+            tasks[shared, k, t, a, b] = Task((shared, k, t, a, b), share, state)
+            others = List(*(TaskRef((shared, k, t, i, j)) for i, j in around))
+            tasks[made, k + 1, t, a, b] = Task((made, k + 1, t, a, b), advance, state, others)
+        blocks[out, t, a, b] = Task((out, t, a, b), finish, TaskRef((made, rounds, t, a, b)))
+    collections: list[Any] = [array]
+    graph = HighLevelGraph.from_collections(made, tasks, dependencies=collections)
+    layers = {**graph.layers, out: MaterializedLayer(blocks)}
+    graph = HighLevelGraph(layers, {**graph.dependencies, out: {made}})
+    return da.Array(graph, out, sizes, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
 
 
 def _piece(array: da.Array, t: int, rows: tuple[int, int], columns: tuple[int, int]) -> Task:

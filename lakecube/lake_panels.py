@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import DATE, LAKE, X, Y
-from lakecube.panels import BLUE, GREY, INK, ORANGE, Even, extent, legend_above, plain, thin
+from lakecube.panels import BLUE, GREY, INK, ORANGE, Even, extent, legend_above, outline, plain, thin
 from lakecube.summary import crs_of, to_crs
 
 #: Share of the extent that must be seen for a date to count as seen.
@@ -60,12 +59,9 @@ def window_around(store: xr.Dataset, lake: xr.Dataset) -> xr.Dataset:
 
 
 def draw_extent(axes: Axes, label: xr.DataArray, lake: int) -> None:
-    """The largest extent of a lake, over the others'."""
+    """The outline of the largest extent of a lake."""
     picture = thin(label).compute()
-    values = np.where(picture.values == lake, 2, (picture.values > 0).astype(np.uint8)).astype(np.uint8)
-    look: dict[str, Any] = {"cmap": ListedColormap(["none", GREY, ORANGE]), "vmin": -0.5, "vmax": 2.5}
-    shown = np.ma.masked_equal(values, 0)
-    axes.imshow(shown, extent=extent(picture), origin="upper", interpolation="nearest", alpha=0.35, **look)
+    outline(axes, picture.values == lake, extent(picture), ORANGE)
 
 
 def draw_lake_series(axes: Axes, lake: xr.Dataset) -> None:

@@ -104,7 +104,7 @@ def draw_false_colour(axes: Axes, cube: xr.Dataset, date: Any, water: xr.DataArr
     axes.imshow(rgb, extent=box, interpolation="nearest", origin="upper")
     if water is not None:
         mask = thin(water.sel({TIME: date})).values
-        _outline(axes, mask == WATER, box, YELLOW)
+        outline(axes, mask == WATER, box, YELLOW)
         _hatch(axes, mask == UNKNOWN, box)
         kinds = [Patch(facecolor="#4a5a48", edgecolor=YELLOW, linewidth=1.4, label="mapped water")]
         if (mask == UNKNOWN).any():
@@ -193,7 +193,8 @@ def _stretch(band: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.clip((band - low) / max(high - low, 1e-6), 0, 1), nan=0.72) ** 0.8
 
 
-def _outline(axes: Axes, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> None:
+def outline(axes: Axes, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> None:
+    """A line around the pixels of a mask, halfway to the next."""
     if mask.any() and not mask.all() and min(mask.shape) > 1:
         x, y = _centres(mask.shape, box)
         axes.contour(x, y, mask.astype(np.float32), levels=[0.5], colors=[colour], linewidths=0.8)

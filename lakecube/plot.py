@@ -12,11 +12,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lakecube.errors import InvalidInputError
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
-from lakecube.panels import draw_classes, draw_false_colour, draw_frequency, draw_series
+from lakecube.panels import ORANGE, draw_classes, draw_false_colour, draw_frequency, draw_series, legend_above
 from lakecube.series.occurrence import frequency
 from lakecube.summary import area_series, cloud_doubt, plural, position_of
 
@@ -186,8 +187,8 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     draw_extent(rows[0], near["lake_label"], number)
     draw_lake_series(rows[1], lake)
     km2 = float(lake["max_area"]) / 1e6
-    where = f"{float(lake['latitude']):.3f}° N, {float(lake['longitude']):.3f}° E"
-    rows[0].set_title(f"Lake {number}: at most {km2:.3g} km², {where}", loc="left", fontsize=10)
+    rows[0].set_title(f"Lake {number}", loc="left", fontsize=10)
+    legend_above(rows[0], [Line2D([], [], color=ORANGE, label=f"largest extent, {km2:.3g} km²")])
     return picture
 
 

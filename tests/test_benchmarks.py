@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import archive, lakes, pipeline
+from benchmarks import archive, crf, lakes, pipeline, refine_esw, slic
+from lakecube.kernels.lab import rgb_to_lab
 
 
 @pytest.fixture
@@ -43,3 +45,36 @@ def test_lakes_are_measured():
 def test_extents_are_measured(capsys):
     lakes.extent_table((48, 48), 3)
     assert "recall" in capsys.readouterr().out
+
+
+def test_superpixels_are_measured():
+    rates = slic.measure(64, 1)
+    assert all(rate > 0 for side in rates.values() for rate in side.values())
+    found = slic.overhead(400, 200)
+    assert found["exchange"] > 0
+    assert found["exchange: tasks"] > found["halo: tasks"] > 0
+
+
+def test_outlines_are_measured():
+    pytest.importorskip("pydensecrf")
+    picture, probability = crf.synthetic(64)
+    scores = crf.compare(crf.noisy(picture, 5), probability, 1)
+    assert scores["labels_equal"] > 0.98
+    truth = probability > 0.5
+    rgb = picture.astype(np.float32) / 255
+    edge = refine_esw.edge_of(truth)
+    scene = refine_esw.Scene(
+        "s", rgb, rgb_to_lab(*rgb), truth, edge, refine_esw.within(edge, 3), refine_esw.coarse(truth)
+    )  # fmt: skip
+    perfect = refine_esw.figures(truth, scene)
+    assert perfect == {"iou": 1.0, "eoa": 1.0, "eoe": 0.0, "ece": 0.0, "recall": 1.0}
+    start = refine_esw.over([scene], lambda s: s.coarse)
+    assert start["iou"] < 1
+    for way, options in ((refine_esw.by_slic, (6, 10.0)), (refine_esw.by_aslic, (8, 0.02)),
+                         (refine_esw.by_crf, (0.7, 13.0, 20.0, 5.0))):  # fmt: skip
+        assert refine_esw.over([scene], way, *options)["iou"] > start["iou"] - 0.1
+    assert refine_esw.by_both(scene, 6, 10.0, 0.7, 13.0, 20.0, 5.0).shape == truth.shape
+    recall, error, n = refine_esw.quality(refine_esw.superpixels(scene, 8, 10.0), truth)
+    assert 0.3 < recall <= 1
+    assert 0 <= error < 0.2
+    assert n > 20

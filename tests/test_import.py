@@ -49,7 +49,7 @@ def test_the_accessor_comes_with_the_import():
 
 def test_only_public_names_are_listed():
     assert python("import lakecube; print(*dir(lakecube))").split() == [
-        "LakecubeError", "__version__", "extract", "open", "open_store",
+        "LakecubeError", "__version__", "assess", "extract", "open", "open_store", "revise", "sample_design", "update",
     ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from lakecube.io import files
 from lakecube.io.lazy import source_of
 from lakecube.methods import fusion
 from lakecube.names import BANDS, OBSERVATION
-from lakecube.refine import crf, majority, superpixels
+from lakecube.refine import aslic, crf, majority, superpixels
 from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.strategies import chunkings
@@ -105,6 +105,18 @@ def restored_of(cube):
     return xr.Dataset({"water_mask": mask, "water_restored": guess, "elevation": cube["elevation"]})
 
 
+def half_hidden(cube):
+    """A water mask of which every date hides another third of the pixels."""
+    place = cube["time"].dt.month + cube["y"].astype("int64") // 10 + cube["x"].astype("int64") // 20
+    return mask_of(cube).where(place % 3 > 0, np.uint8(255)).astype("uint8")
+
+
+def with_indices(cube):
+    """The same with what the forest takes besides."""
+    names = indices.indices(cube, ["mndwi", "awei_sh"])
+    return names.assign(water_mask=half_hidden(cube), elevation=cube["elevation"])
+
+
 def series_of(cube):
     """Areas of lakes that hang on the cube's chunks: every column is a lake, its rows are the hidden and the wet."""
     columns = mask_of(cube).isel(y=0).rename(x="lake", time="date").transpose("lake", "date").drop_vars("y")
@@ -121,18 +133,6 @@ def series_of(cube):
         "lake_observed_fraction": (~hidden).astype(float),
     }
     return xr.Dataset(lake_areas | {"max_area": size}).assign(names).sortby("date")
-
-
-def half_hidden(cube):
-    """A water mask of which every date hides another third of the pixels."""
-    place = cube["time"].dt.month + cube["y"].astype("int64") // 10 + cube["x"].astype("int64") // 20
-    return mask_of(cube).where(place % 3 > 0, np.uint8(255)).astype("uint8")
-
-
-def with_indices(cube):
-    """The same with what the forest takes besides."""
-    names = indices.indices(cube, ["mndwi", "awei_sh"])
-    return names.assign(water_mask=half_hidden(cube), elevation=cube["elevation"])
 
 
 def cells_of(cube):
@@ -165,6 +165,15 @@ CASES = [
         "lakecube.refine.superpixels.superpixels",
         lambda c: superpixels.superpixels(c, step=4, iterations=2, colour="cielab", enforce_connectivity=False),
         "cielab",
+    ),
+    Case(
+        "lakecube.refine.superpixels.superpixels",
+        lambda c: superpixels.superpixels(c, step=2, iterations=1, exchange=False),
+        "halo",
+    ),
+    Case(
+        "lakecube.refine.aslic.aslic",
+        lambda c: aslic.aslic(c, region=4, candidates=2, bands=["green", "nir", "swir16"]),
     ),
     Case("lakecube.refine.majority.majority", lambda c: majority.majority(mask_of(c), cells_of(c))),
     Case(
@@ -199,10 +208,24 @@ CASES = [
 CASES += [
     Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c)), "lake"),
     Case("lakecube.series.restore.restore", lambda c: restore.restore(half_hidden(c), "frequency"), "frequency"),
-    Case("lakecube.series.restore.restore", lambda c: restore.restore(with_indices(c), "forest", trees=3), "forest"),
+    Case(
+        "lakecube.series.restore.restore",
+        lambda c: restore.restore(with_indices(c), "forest", trees=3, sample=300),
+        "forest",
+    ),
     Case("lakecube.series.restore.filled", lambda c: restore.filled(half_hidden(c))),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c, **SMALL_TILES), "tiles"),
     Case("lakecube.refine.crf.refine", lambda c: crf.refine(mask_of(c), c["green"], output="labels"), "labels"),
+    Case(
+        "lakecube.refine.crf.refine",
+        lambda c: crf.refine(mask_of(c), c, classes=3, **SMALL_TILES),
+        "classes",
+    ),
+    Case(
+        "lakecube.refine.crf.refine",
+        lambda c: crf.refine(mask_of(c), c, superpixels=cells_of(c), **SMALL_TILES),
+        "two levels",
+    ),
 ]
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=IDS)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import argparse
 
+from lakecube.arguments.assessing import add_assess
 from lakecube.arguments.common import Parser
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
+from lakecube.arguments.lakes import add_lakes, add_revise, add_update
 from lakecube.arguments.stores import add_info
 
 #: In the order of the help.
-_COMMANDS = {"demo": add_demo, "extract": add_extract, "plan": add_plan, "info": add_info}
+_COMMANDS = {
+    "demo": add_demo,
+    "extract": add_extract,
+    "update": add_update,
+    "revise": add_revise,
+    "plan": add_plan,
+    "lakes": add_lakes,
+    "assess": add_assess,
+    "info": add_info,
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -35,6 +35,12 @@ def new_command(commands: Any, name: str, text: str, examples: str) -> argparse.
     )  # fmt: skip
 
 
+def add_engine(command: argparse.ArgumentParser) -> None:
+    """On what to compute."""
+    command.add_argument("--workers", type=int, metavar="N", help="threads to use (default: all cores)")
+    command.add_argument("--scheduler", metavar="tcp://…", help="address of a Dask cluster to run on")
+
+
 def add_common(command: argparse.ArgumentParser) -> None:
     """The options that every command has."""
     command.add_argument("--json", action="store_true", help="print the result as JSON on stdout")

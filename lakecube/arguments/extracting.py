@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from lakecube.arguments.common import add_common, new_command
+from lakecube.arguments.common import add_common, add_engine, new_command
 
 _EXTRACT_EXAMPLES = """examples:
   lakecube extract https://earth-search.aws.element84.com/v1 --collection sentinel-2-l2a \\
@@ -100,6 +100,5 @@ def add_output(command: argparse.ArgumentParser, needed: bool = True) -> None:
     add("--out", metavar="S.zarr", required=needed, help="directory of the store to write")
     add("--mode", choices=["resume", "append", "overwrite"], default="resume",
         help="what to do if the store is there (default: resume)")  # fmt: skip
-    add("--workers", type=int, metavar="N", help="threads to use (default: all cores)")
-    add("--scheduler", metavar="tcp://…", help="address of a Dask cluster to run on")
+    add_engine(command)
     add_common(command)

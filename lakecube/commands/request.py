@@ -65,21 +65,27 @@ def water_of(cube: xr.Dataset, given: argparse.Namespace) -> xr.Dataset:
 def _bands(words: list[str] | None) -> Any:
     if words is None or not any("=" in word for word in words):
         return words
-    return dict(_pair(word, "--bands") for word in words)
+    return dict(pair(word, "--bands") for word in words)
 
 
 def parameters_of(given: argparse.Namespace) -> dict[str, Any]:
     """Parameters of the method: --threshold, --rules and every --set."""
-    out: dict[str, Any] = {name: _value(text) for name, text in (_pair(p, "--set") for p in given.parameters)}
+    out = values_set(given)
     if given.threshold is not None:
-        pairs = [_pair(part, "--threshold") for part in given.threshold.split(",")] if "=" in given.threshold else None
+        pairs = [pair(part, "--threshold") for part in given.threshold.split(",")] if "=" in given.threshold else None
         out["threshold"] = {n: _value(v) for n, v in pairs} if pairs else given.threshold
     if given.rules is not None:
         out["rules"] = given.rules
     return out
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def values_set(given: argparse.Namespace) -> dict[str, Any]:
+    """The values of every --set."""
+    return {name: _value(text) for name, text in (pair(p, "--set") for p in given.parameters)}
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """Name and value of NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InvalidInputError(f"{option} {text}: write NAME=VALUE")

@@ -23,6 +23,7 @@ from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
+from lakecube.io.request import request_text
 from lakecube.io.search_place import parse_bbox
 from lakecube.names import BANDS, ITEM
 
@@ -52,6 +53,7 @@ def open(
     cloud_buffer: float = 40.0,
     sign: Callable[[str], str] | None = None,
     retries: int = 3,
+    like: SourceGrid | None = None,
 ) -> xr.Dataset:
     """Open imagery as a lazy cube of surface reflectance.
 
@@ -86,6 +88,9 @@ def open(
         Called with each remote href just before it is read; returns the href to read. It must pickle.
     retries
         Further tries after a failed read.
+    like
+        The pixels to use, instead of those that the scenes, `bbox`, `crs` and `resolution` suggest: how a request
+        is repeated when there are more scenes.
 
     Returns
     -------
@@ -110,6 +115,7 @@ def open(
     --------
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
+    asked = dict(locals())
     _check_options(bands, resolution, cloud_buffer, retries, offset, sensor)
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
@@ -119,7 +125,8 @@ def open(
                 cloud_mask=None if cloud_mask is True else cloud_mask,
                 cloud_buffer=None if cloud_buffer == 40.0 else cloud_buffer,
                 retries=None if retries == 3 else retries)  # fmt: skip
-        return arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
+        cube = arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
+        return cube.assign_attrs(request=request_text(asked, None))
     records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
     offered = {band for record in records for band in record.bands} - set(wanted)
@@ -127,7 +134,7 @@ def open(
         _check_hrefs(record)
     records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
     box = _box(bbox, intersects)
-    grid, others = _grid(records, box, crs, resolution)
+    grid, others = _grid(records, box, crs, resolution) if like is None else (like, [])
     _warn_other_crs(grid, others, crs)
     if collections is None and bands is None:
         _warn_several_sensors(records, wanted, offered, grid)
@@ -147,6 +154,7 @@ def open(
     if dem is not None:
         cube = terrain.add_terrain(cube, dem, grid)
     cube.attrs.update(_describe(source, records, settings, dem, offset, sensor, groupby))
+    cube.attrs["request"] = request_text(asked, grid)
     return cube
 
 

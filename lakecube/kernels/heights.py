@@ -60,7 +60,6 @@ def index_shore(wet: np.ndarray, clear: np.ndarray, lakes: np.ndarray, has_level
     return np.where(shore, np.cumsum(shore).reshape(shore.shape) - 1, -1).astype(np.int32)
 
 
-@jit
 def count_levels(states: np.ndarray, levels: np.ndarray, lakes: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Count the clear dates of every pixel of the shore by the level of its lake.
 
@@ -77,6 +76,11 @@ def count_levels(states: np.ndarray, levels: np.ndarray, lakes: np.ndarray, inde
     (rows, LEVELS) uint16
         To be added over dates (at most 65,535).
     """
+    return _count_levels(*map(np.ascontiguousarray, (states, levels, lakes, index)))
+
+
+@jit
+def _count_levels(states, levels, lakes, index):
     dates, rows, columns = states.shape
     out = np.zeros((index.max() + 1 if index.size else 0, LEVELS), np.uint16)
     for t in range(dates):

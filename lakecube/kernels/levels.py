@@ -123,71 +123,85 @@ def link_dates(evidence: np.ndarray, days: np.ndarray, params: LevelParams = DEF
         return np.empty_like(evidence)
     root = np.sqrt(np.maximum(np.diff(np.asarray(days, np.float64)), 1.0) / 10)
     decay = np.exp(-1 / (np.asarray(params.drifts)[:, None] * root[None, :]))
-    return _link(evidence, decay)
+    k = np.arange(evidence.shape[2])
+    step = decay[..., None]
+    rows = (1 + step - step ** (k + 1) - step ** (k.size - k)) / (1 - step)  # what decay**distance adds to, by row
+    return _link(evidence, decay, 1 / rows)
 
 
 @jit
-def _link(evidence: np.ndarray, decay: np.ndarray) -> np.ndarray:
+def _link(evidence: np.ndarray, decay: np.ndarray, scale: np.ndarray) -> np.ndarray:
     dates, lakes, n = evidence.shape
     out = np.empty((dates, lakes, n))
     seen, forward, trial = np.empty((dates, n)), np.empty((dates, n)), np.empty((dates, n))
-    back = np.empty(n)
+    back, room = np.empty(n), np.empty(n)
     for lake in range(lakes):
         for t in range(dates):
-            seen[t] = np.exp(evidence[t, lake] - evidence[t, lake].max())
+            most = -np.inf
+            for k in range(n):
+                most = max(most, evidence[t, lake, k])
+            for k in range(n):
+                seen[t, k] = np.exp(evidence[t, lake, k] - most)
         best, chosen = -np.inf, 0
         for d in range(decay.shape[0]):
-            likelihood = _pass_forward(seen, decay[d], trial)
+            likelihood = _pass_forward(seen, decay[d], scale[d], trial, room)
             if likelihood > best:
                 best, chosen = likelihood, d
-                forward[:] = trial
-        back[:] = 1.0 / n
+                forward, trial = trial, forward
+        for k in range(n):
+            back[k] = 1.0
         for t in range(dates - 1, -1, -1):
-            both = forward[t] * back
-            out[t, lake] = both / both.sum()
+            total = 0.0
+            for k in range(n):
+                out[t, lake, k] = forward[t, k] * back[k]
+                total += out[t, lake, k]
+            for k in range(n):
+                out[t, lake, k] /= total
             if t > 0:
-                back = _move(seen[t] * back, decay[chosen, t - 1], False)
-                back /= back.sum()
+                for k in range(n):
+                    back[k] *= seen[t, k]
+                _spread(back, decay[chosen, t - 1], room)
+                total = 0.0
+                for k in range(n):
+                    back[k] *= scale[chosen, t - 1, k]
+                    total += back[k]
+                for k in range(n):
+                    back[k] /= total
     return out
 
 
 @jit
-def _pass_forward(seen: np.ndarray, decay: np.ndarray, out: np.ndarray) -> float:
+def _pass_forward(seen, decay, scale, out, room):
     """Fill `out` with the probability of each level given all earlier dates; the log-likelihood of the dates."""
     dates, n = seen.shape
     likelihood = 0.0
-    out[0] = 1.0 / n
+    for k in range(n):
+        out[0, k] = 1.0 / n
     for t in range(dates):
-        here = out[t] * seen[t]
-        total = here.sum()
+        total = 0.0
+        for k in range(n):
+            total += out[t, k] * seen[t, k]
         likelihood += np.log(total)
         if t + 1 < dates:
-            out[t + 1] = _move(here / total, decay[t], True)
+            for k in range(n):
+                out[t + 1, k] = out[t, k] * seen[t, k] / total * scale[t, k]
+            _spread(out[t + 1], decay[t], room)
     return likelihood
 
 
 @jit
-def _move(mass: np.ndarray, decay: float, forward: bool) -> np.ndarray:
-    """Spread over levels by decay**distance, each level's row adding to 1; transposed if not `forward`. O(levels)."""
+def _spread(mass: np.ndarray, decay: float, source: np.ndarray) -> None:
+    """Replace each level by the sum of all, weighted by decay**distance: two sweeps. `source` is room to work in."""
     n = mass.size
-    out = mass.copy()
-    whole = np.empty(n)  # what a row adds to: a geometric sum to both sides
-    for k in range(n):
-        whole[k] = (1 + decay - decay ** (k + 1) - decay ** (n - k)) / (1 - decay)
-        if forward:
-            out[k] /= whole[k]
-    source = out.copy()
     carry = 0.0
     for k in range(n):
-        out[k] += carry
+        source[k] = mass[k]
+        mass[k] += carry
         carry = (carry + source[k]) * decay
     carry = 0.0
     for k in range(n - 1, -1, -1):
-        out[k] += carry
+        mass[k] += carry
         carry = (carry + source[k]) * decay
-    if not forward:
-        out /= whole
-    return out
 
 
 @jit

@@ -30,6 +30,11 @@ DRY, WET, HIDDEN = 0, 1, 2
 HIDDEN_DRY, HIDDEN_WET = 2, 3
 
 
+def _contiguous(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """One memory order, so that the loops are compiled once."""
+    return tuple(map(np.ascontiguousarray, arrays))
+
+
 @jit_inline
 def _bin(wet, clear):
     """Bin of wet / clear (int64), -1 if never clear."""
@@ -102,7 +107,7 @@ def count_shore(
         Pixels that are DRY, WET, HIDDEN; the last row of the lakes is what lies outside of them. Pixels that were seen
         on no other date are in no bin. O(time · y · x).
     """
-    return _count_shore(states, wet, clear, lakes, n_lakes, *(heights or NONE))
+    return _count_shore(*_contiguous(states, wet, clear, lakes), n_lakes, *(heights or NONE))
 
 
 @jit
@@ -147,7 +152,7 @@ def count_shore_under(
         Pixels that are DRY or WET and seen by both; HIDDEN_DRY or HIDDEN_WET where the donor hides them. What the date
         itself did not see is not counted, its truth being unknown.
     """
-    return _count_under(states, donors, wet, clear, lakes, n_lakes, *(heights or NONE))
+    return _count_under(*_contiguous(states, donors, wet, clear, lakes), n_lakes, *(heights or NONE))
 
 
 @jit
@@ -193,8 +198,8 @@ def restore_states(
     (time, y, x) uint8
         0 or 1 where hidden and decided; 255 where seen, undecided, or seen on no date at all.
     """
-    index, counts, _ = heights or NONE
-    return _restore(states, wet, clear, lakes, decisions, index, counts)
+    row, counts, _ = heights or NONE
+    return _restore(*_contiguous(states, wet, clear, lakes, decisions), row, counts)
 
 
 @jit

@@ -4,8 +4,8 @@ Features, pixel offsets and centres are whole numbers ("quanta"). A pixel choose
 lattice cells around its own, so the best of them fits in four bits, and a centre only ever sees pixels near it.
 Squared distances lose the term that all candidates share: ``|c|² - 2·f·c`` is compared, four bits higher than
 it is, with the candidate's number in the low bits. The smallest such number is the nearest centre, and of equally
-near ones the first in the order of the lattice. Features lie in pairs, two int16 in one int32: compilers then find the
-instruction for two products and their sum.
+near ones the first in the order of the lattice. Features lie in pairs, two int16 in one int32, for the instruction of
+two products and their sum.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import numpy as np
 
 from lakecube.kernels.fragments import NO_SUPERPIXEL, joined_ids, label_ids
 from lakecube.kernels.slic_quanta import Scaling, quantise
-from lakecube.kernels.slic_sweep import cluster
+from lakecube.kernels.slic_sweep import Cells, cluster, empty_cells, lay_out, shares, to_cells
+
+#: Pixels that are quantised together.
+_STRIP = 2**16
 
 
 def slic(
@@ -72,8 +75,38 @@ def slic(
     scaling = Scaling.of(step, compactness, len(bands))
     if iterations != int(iterations) or iterations < 1:
         raise ValueError(f"iterations must be a whole number from 1, got {iterations!r}")
-    pairs = quantise(bands, scaling, scale, offset, mask)
-    return slic_quanta(pairs, scaling, anchor, int(iterations), enforce_connectivity, threads)
+    shape = _shape_of(bands, mask)
+    if 0 in shape:
+        return np.full(shape, NO_SUPERPIXEL, np.int64)
+    cells, codes = _quantised(bands, mask, scaling, (scale, offset), anchor, threads)
+    codes = cluster(cells, codes, scaling, int(iterations), threads)
+    return ids_of(codes, scaling.step, anchor, enforce_connectivity, threads)
+
+
+def _shape_of(bands: Sequence[np.ndarray], mask: np.ndarray | None) -> tuple[int, ...]:
+    shape = bands[0].shape
+    if len(shape) != 2 or any(band.shape != shape for band in bands):
+        raise ValueError(f"bands must be 2-D (y, x) and alike, got shapes {[band.shape for band in bands]}")
+    if mask is not None and np.shape(mask) != shape:
+        raise ValueError(f"the mask has shape {np.shape(mask)}; {shape} is needed")
+    return shape
+
+
+def _quantised(
+    bands: Sequence[np.ndarray], mask: np.ndarray | None, scaling: Scaling,
+    units: tuple[float, float | Sequence[float]], anchor: tuple[int, int], threads: int,
+) -> tuple[Cells, np.ndarray]:  # fmt: skip
+    """The bands cell by cell; some rows of cells at a time, so that their quanta stay in the cache in between."""
+    cells, codes = empty_cells((len(bands) + 1) // 2, bands[0].shape, scaling.step, anchor)
+
+    def fill(part: tuple[int, int]) -> None:
+        rows = slice(cells.rows[part[0]], cells.rows[part[1]])
+        here = None if mask is None else mask[rows]
+        lay_out(quantise([band[rows] for band in bands], scaling, *units, here), cells, codes, part)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, shares(cells, -(-bands[0].size // _STRIP))))
+    return cells, codes
 
 
 def slic_quanta(
@@ -82,11 +115,11 @@ def slic_quanta(
     """Superpixel ids, int64 (y, x), of packed features; see `slic`."""
     if 0 in pairs.shape:
         return np.full(pairs.shape[1:], NO_SUPERPIXEL, np.int64)
-    codes = cluster(pairs, scaling, anchor, iterations, threads)
-    return _ids(codes, scaling.step, anchor, join, threads)
+    codes = cluster(*to_cells(pairs, scaling.step, anchor), scaling, iterations, threads)
+    return ids_of(codes, scaling.step, anchor, join, threads)
 
 
-def _ids(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, threads: int) -> np.ndarray:
+def ids_of(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, threads: int) -> np.ndarray:
     """Ids of the codes; each thread takes a band of rows and looks as far beyond it as joining reaches."""
     rows = codes.shape[0]
     halo = 5 * step if join else 0
@@ -96,12 +129,12 @@ def _ids(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, thre
     def label(first: int, stop: int) -> None:
         top = max(first - halo, 0)
         y, x = anchor[0] + top, anchor[1]
-        place = step, y % step, x % step, y // step, x // step
+        origin, lattice = (y % step, x % step), (y // step, x // step)
         part = codes[top : min(stop + halo, rows)]
         if join:
-            joined_ids(part, *place, y, x, first - top, out[first:stop])
+            joined_ids(part, step, origin, lattice, (y, x), first - top, out[first:stop])
         else:
-            label_ids(part, *place, first - top, out[first:stop])
+            label_ids(part, step, *origin, *lattice, first - top, out[first:stop])
 
     with ThreadPoolExecutor(len(edges) - 1) as pool:
         list(pool.map(label, edges[:-1], edges[1:]))

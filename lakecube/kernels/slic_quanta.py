@@ -87,11 +87,7 @@ def quantise(
 ) -> np.ndarray:  # fmt: skip
     """Bands (y, x) as packed pairs of features: int32 (pairs, y, x), `INVALID` where a pixel has no part."""
     shape = bands[0].shape
-    if len(shape) != 2 or any(band.shape != shape for band in bands):
-        raise ValueError(f"bands must be 2-D (y, x) and alike, got shapes {[band.shape for band in bands]}")
     valid = np.ones(shape, np.bool_) if mask is None else np.array(mask, np.bool_)
-    if valid.shape != shape:
-        raise ValueError(f"the mask has shape {valid.shape}; {shape} is needed")
     pairs = np.zeros(((len(bands) + 1) // 2, *shape), np.int32)
     offsets = np.broadcast_to(np.asarray(offset, np.float64), len(bands)) * scaling.quanta
     limit, factor = np.float32(int(LARGEST * scaling.quanta)), np.float32(scale * scaling.quanta)

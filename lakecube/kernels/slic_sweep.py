@@ -1,25 +1,124 @@
-"""The iterations of `kernels.slic`: assignment of pixels to centres and sums over superpixels, compiled."""
+"""The iterations of `kernels.slic`: assignment of pixels to centres and sums over superpixels, compiled.
+
+Pixels lie cell by cell, each cell filled up to whole vectors: within a cell the nine candidates are the same, so 16
+pixels at a time are compared with centres that stay in registers (`kernels.lanes`). Sums are kept from one iteration to
+the next, and only pixels that change their superpixel are taken from one sum and added to another.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
+from lakecube.kernels.lanes import LANES, lowest_bit, nearest
 from lakecube.kernels.slic_quanta import INVALID, Scaling
 
 #: The code of a pixel that belongs to no superpixel; the others are 0 to 8, own cell 4, in lattice order.
 NONE = 15
 _FAR = np.int32(2**30)
-_WORST = np.int32(2**31 - 1)
-_TILE = 256
+#: Pixels whose sums fit beside each other in one int64.
+_BATCH = 2048
 
 
-@jit_inline
-def _dot(a, b):
-    """Product of the low and of the high halves of two packed pairs, summed: one instruction on many machines."""
-    return np.int32(np.int32(np.int16(a)) * np.int32(np.int16(b)) + np.int32(a >> 16) * np.int32(b >> 16))
+class Cells(NamedTuple):
+    """The pixels of an image, cell by cell."""
+
+    features: np.ndarray
+    """int32 (pairs, n): packed features, 0 where a pixel has no part."""
+    rows: np.ndarray
+    """int64: edges of the rows of cells, in pixels of the image."""
+    columns: np.ndarray
+    """int64: edges of the columns of cells."""
+    starts: np.ndarray
+    """int64 (rows of cells, columns of cells): where each cell's pixels begin; a multiple of the vectors' length."""
+    origin: tuple[int, int]
+    """Place of the first pixel in its cell."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of sums and centres: one cell more on all sides; features, then x, y and count."""
+        return self.starts.shape[0] + 2, self.starts.shape[1] + 2, 2 * len(self.features) + 3
+
+
+def empty_cells(pairs: int, shape: tuple[int, int], step: int, anchor: tuple[int, int]) -> tuple[Cells, np.ndarray]:
+    """Room for the features and the codes, uint8 (n,), of an image; `lay_out` fills it."""
+    origin = anchor[0] % step, anchor[1] % step
+    edges = [
+        np.clip(np.arange(-(-(size + first) // step) + 1) * step - first, 0, size)
+        for size, first in zip(shape, origin, strict=True)
+    ]
+    sizes = np.diff(edges[0])[:, np.newaxis] * np.diff(edges[1])
+    stops = np.cumsum(-(-sizes // LANES) * LANES).reshape(sizes.shape)
+    starts = np.concatenate([[0], stops.ravel()[:-1]]).reshape(sizes.shape)
+    features = np.empty((pairs, stops[-1, -1]), np.int32)
+    return Cells(features, edges[0], edges[1], starts, origin), np.empty(stops[-1, -1], np.uint8)
+
+
+def lay_out(pairs: np.ndarray, cells: Cells, codes: np.ndarray, part: tuple[int, int]) -> None:
+    """Fill some rows of cells with packed features (pairs, y, x) and the codes of the start."""
+    _lay_out_codes(pairs[0], *cells[1:4], *part, codes)
+    for layer, features in zip(pairs, cells.features, strict=True):
+        _lay_out(layer, pairs[0], *cells[1:4], *part, features)
+
+
+def to_cells(pairs: np.ndarray, step: int, anchor: tuple[int, int]) -> tuple[Cells, np.ndarray]:
+    """Packed features (pairs, y, x) cell by cell, and the codes of the start, uint8 (n,): every pixel in its own."""
+    cells, codes = empty_cells(len(pairs), pairs.shape[1:], step, anchor)
+    lay_out(pairs, cells, codes, (0, len(cells.starts)))
+    return cells, codes
+
+
+@jit
+def _lay_out(layer, first, ys, xs, starts, r0, r1, out):
+    for r in range(r0, r1):
+        for c in range(starts.shape[1]):
+            at, left, width = starts[r, c], np.uintp(xs[c]), np.uintp(xs[c + 1] - xs[c])
+            for i in range(ys[r] - ys[r0], ys[r + 1] - ys[r0]):
+                for j in range(width):  # without slices, which cost more than a short row
+                    value = layer[np.uintp(i), left + j]
+                    out[np.uintp(at) + j] = np.int32(0) if first[np.uintp(i), left + j] == INVALID else value
+                at += np.intp(width)
+            while at % LANES:
+                out[at] = 0
+                at += 1
+
+
+@jit
+def _lay_out_codes(first, ys, xs, starts, r0, r1, codes):
+    for r in range(r0, r1):
+        for c in range(starts.shape[1]):
+            at, left, width = starts[r, c], np.uintp(xs[c]), np.uintp(xs[c + 1] - xs[c])
+            for i in range(ys[r] - ys[r0], ys[r + 1] - ys[r0]):
+                for j in range(width):
+                    lead = first[np.uintp(i), left + j]
+                    codes[np.uintp(at) + j] = np.uint8(15) if lead == INVALID else np.uint8(4)
+                at += np.intp(width)
+            while at % LANES:
+                codes[at] = 15
+                at += 1
+
+
+@jit
+def _to_image(codes, ys, xs, starts, out):
+    for r in range(starts.shape[0]):
+        for c in range(starts.shape[1]):
+            at, left, width = starts[r, c], np.uintp(xs[c]), np.uintp(xs[c + 1] - xs[c])
+            for i in range(ys[r], ys[r + 1]):
+                for j in range(width):
+                    out[np.uintp(i), left + j] = codes[np.uintp(at) + j]
+                at += np.intp(width)
+
+
+def to_image(codes: np.ndarray, cells: Cells) -> np.ndarray:
+    """Codes of cells as an image, uint8 (y, x)."""
+    out = np.empty((cells.rows[-1], cells.columns[-1]), np.uint8)
+    _to_image(codes, cells.rows, cells.columns, cells.starts, out)
+    return out
 
 
 @jit_inline
@@ -28,183 +127,127 @@ def _packed(low, high):
 
 
 @jit
-def _nearest_one(n, f0, xy, g, base, best):
-    for d in range(0, 9, 3):
-        a, b, c = g[d], g[d + 1], g[d + 2]
-        a0, b0, c0, az, bz, cz = a[0], b[0], c[0], a[1], b[1], c[1]
-        k0, k1, k2 = base[d], base[d + 1], base[d + 2]
-        for j in range(n):
-            v = np.int32(k0[j] + _dot(f0[j], a0[j]) + _dot(xy[j], az[j]))
-            w = np.int32(k1[j] + _dot(f0[j], b0[j]) + _dot(xy[j], bz[j]))
-            u = np.int32(k2[j] + _dot(f0[j], c0[j]) + _dot(xy[j], cz[j]))
-            best[j] = min(min(v, w), min(u, best[j]))
-
-
-@jit
-def _nearest_two(n, f0, f1, xy, g, base, best):
-    for d in range(0, 9, 3):
-        a, b, c = g[d], g[d + 1], g[d + 2]
-        a0, b0, c0, a1, b1, c1, az, bz, cz = a[0], b[0], c[0], a[1], b[1], c[1], a[2], b[2], c[2]
-        k0, k1, k2 = base[d], base[d + 1], base[d + 2]
-        for j in range(n):
-            v = np.int32(k0[j] + _dot(f0[j], a0[j]) + _dot(f1[j], a1[j]) + _dot(xy[j], az[j]))
-            w = np.int32(k1[j] + _dot(f0[j], b0[j]) + _dot(f1[j], b1[j]) + _dot(xy[j], bz[j]))
-            u = np.int32(k2[j] + _dot(f0[j], c0[j]) + _dot(f1[j], c1[j]) + _dot(xy[j], cz[j]))
-            best[j] = min(min(v, w), min(u, best[j]))
-
-
-@jit
-def _nearest_many(n, row, xy, g, base, best, total):
-    pairs = row.shape[0]
+def _candidates(centres, r, c, span, weights, base):
+    """The nine candidates of the cell (r, c): what `lanes.nearest` multiplies and adds."""
+    pairs = weights.shape[1] - 1
+    last = 2 * pairs
     for k in range(9):
-        start, gz = base[k], g[k, pairs]
-        for j in range(n):
-            total[j] = np.int32(start[j] + _dot(xy[j], gz[j]))
+        centre = centres[r + k // 3, c + k % 3]
+        if centre[last + 2] == 0:
+            weights[k] = 0
+            base[k] = _FAR
+            continue
+        x, y = centre[last] + (k % 3 - 1) * span, centre[last + 1] + (k // 3 - 1) * span
+        square = x * x + y * y
         for p in range(pairs):
-            f, gp = row[p], g[k, p]
-            for j in range(n):
-                total[j] = np.int32(total[j] + _dot(f[j], gp[j]))
-        for j in range(n):
-            best[j] = min(best[j], total[j])
+            a, b = centre[2 * p], centre[2 * p + 1]
+            square += a * a + b * b
+            weights[k, p] = _packed(-2 * a, -2 * b)
+        weights[k, pairs] = _packed(-2 * x, -2 * y)
+        base[k] = np.int32(16 * square + k)
 
 
 @jit
-def _spread_candidates(centres, r, c0, c1, origin, x0, x1, step, span, g, base):
-    """The nine candidates of the pixels x0 to x1 (cells c0 to c1 of row r): g int32 (9, pairs + 1, n), base (9, n)."""
-    pairs = g.shape[1] - 1
-    n_features = 2 * pairs
-    for c in range(c0, c1):
-        first, stop = max(c * step - origin, x0) - x0, min((c + 1) * step - origin, x1) - x0
-        for k in range(9):
-            centre = centres[r + k // 3, c + k % 3]
-            if centre[n_features + 2] == 0:
-                g[k, :, first:stop] = 0
-                base[k, first:stop] = _FAR
-                continue
-            x, y = centre[n_features] + (k % 3 - 1) * span, centre[n_features + 1] + (k // 3 - 1) * span
-            square = x * x + y * y
-            for p in range(pairs):
-                a, b = centre[2 * p], centre[2 * p + 1]
-                square += a * a + b * b
-                g[k, p, first:stop] = _packed(-2 * a, -2 * b)
-            g[k, pairs, first:stop] = _packed(-2 * x, -2 * y)
-            base[k, first:stop] = np.int32(16 * square + k)
+def _places(y0, y1, x0, x1, offsets, xy, place):
+    """Of a cell's pixels: their quanta of place, packed; and what each adds to x, y and count, in one int64."""
+    t = 0
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            xy[t] = (16 * offsets[x]) | np.int32(offsets[y] << 20)
+            place[t] = (np.int64(1) << 48) + (np.int64(y) << 24) + x
+            t += 1
+    for rest in range(t, xy.size):
+        xy[rest] = 0
+        place[rest] = 0
 
 
 @jit
-def _sum_cell(pairs, codes, i0, i1, j0, j1, y, x, table):
-    """Sums by code of a part of one cell, into table (quantities, 4, 16) int64; `y`, `x`: place of its first pixel.
-
-    Two sums share an int64, and four tables take turns, so that one pixel need not wait for the one before it.
-    """
-    n_pairs = pairs.shape[0]
-    table[:] = 0
-    for i in range(i0, i1):
-        for p in range(n_pairs):
-            row, sums = pairs[p, i], table[p]
-            for j in range(j0, j1):
-                both = (np.int64(row[j] >> 16) << 32) + np.int64(np.int16(row[j]))
-                sums[np.uintp(j & 3), np.uintp(codes[i, j])] += both
-        counts = table[n_pairs]
-        place = (np.int64(1) << 48) + (np.int64(i - i0 + y) << 24) + x - j0
-        for j in range(j0, j1):
-            counts[np.uintp(j & 3), np.uintp(codes[i, j])] += place + j
-
-
-@jit
-def _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, sums):
-    """Add the pixels of one row of cells (image rows `first` to `stop`) to the sums of their superpixels."""
-    n_pairs = pairs.shape[0]
-    columns = codes.shape[1]
-    table = np.empty((n_pairs + 1, 4, 16), np.int64)
-    height = stop - first if step <= 128 else 1  # as many pixels as three sums in one int64 can hold
-    for c in range(sums.shape[1] - 2):
-        j0, j1 = max(c * step - origin_x, 0), min((c + 1) * step - origin_x, columns)
-        for i0 in range(first, stop, height):
-            i1 = min(i0 + height, stop)
-            _sum_cell(pairs, codes, i0, i1, j0, j1, i0 + origin_y - r * step, j0 + origin_x - c * step, table)
-            for k in range(9):
-                n, y, x = np.int64(0), np.int64(0), np.int64(0)
-                for t in range(4):
-                    packed = table[n_pairs, t, k]
-                    n, y, x = n + (packed >> 48), y + ((packed >> 24) & 0xFFFFFF), x + (packed & 0xFFFFFF)
-                if n == 0:
-                    continue
-                total = sums[r + k // 3, c + k % 3]
-                for p in range(n_pairs):
-                    for t in range(4):
-                        low = np.int64(np.int32(table[p, t, k] & 0xFFFFFFFF))
-                        total[2 * p] += low
-                        total[2 * p + 1] += (table[p, t, k] - low) >> 32
-                total[2 * n_pairs] += x - n * (k % 3 - 1) * step
-                total[2 * n_pairs + 1] += y - n * (k // 3 - 1) * step
-                total[2 * n_pairs + 2] += n
+def _book(table, touched, r, c, step, sums):
+    """Add the sums of a batch of one cell's pixels, by code, to their superpixels; clear the table."""
+    pairs = table.shape[0] - 1
+    while touched:
+        k = lowest_bit(touched)
+        touched &= touched - 1
+        total = sums[r + k // 3, c + k % 3]
+        for p in range(pairs):
+            low = np.int64(np.int32(table[p, k] & 0xFFFFFFFF))
+            total[2 * p] += low
+            total[2 * p + 1] += (table[p, k] - low) >> 32
+        packed = table[pairs, k]
+        x = ((packed & 0xFFFFFF) ^ 0x800000) - 0x800000
+        packed = (packed - x) >> 24
+        y = ((packed & 0xFFFFFF) ^ 0x800000) - 0x800000
+        n = (packed - y) >> 24
+        total[2 * pairs] += x - n * (k % 3 - 1) * step
+        total[2 * pairs + 1] += y - n * (k // 3 - 1) * step
+        total[2 * pairs + 2] += n
+        table[:, k] = 0
 
 
 @jit
-def _move(pairs, i, j, r, code, sign, y, origin_x, step, sums):
-    """Add (sign 1) or take away (−1) one pixel of row r of cells, `y` pixels below its top."""
-    n_pairs = pairs.shape[0]
-    row, column = np.uintp(r + code // 3), np.uintp((j + origin_x) // step + code % 3)
-    for p in range(n_pairs):
-        value = pairs[p, i, j]
-        sums[row, column, 2 * p] += sign * np.int16(value)
-        sums[row, column, 2 * p + 1] += sign * (value >> 16)
-    sums[row, column, 2 * n_pairs] += sign * (j + origin_x - (np.intp(column) - 1) * step)
-    sums[row, column, 2 * n_pairs + 1] += sign * (y - (code // 3 - 1) * step)
-    sums[row, column, 2 * n_pairs + 2] += sign
-
-
-@jit
-def _sweep(pairs, codes, centres, offsets, origin_y, origin_x, r0, r1, assign, add, sums):
-    """Give the pixels of the rows of cells r0 to r1 to their nearest centres (in place), and sum them there.
-
-    With `add` 0 nothing is summed; with 1 all pixels are added to `sums`; with 2 only those that moved, which are
-    taken away where they were: after a few iterations that is one in many.
-    """
-    n_pairs, rows = pairs.shape[0], pairs.shape[1]
-    columns = codes.shape[1]
-    step = offsets.size - 1
-    cells = centres.shape[1] - 2
-    group = max(_TILE // step, 1)
-    width = group * step
-    g = np.empty((9, n_pairs + 1, width), np.int32)
-    base = np.empty((9, width), np.int32)
-    x, xy = np.empty(width, np.int32), np.empty(width, np.int32)
-    best, total, found = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.uint8)
+def _sum_cells(features, codes, ys, xs, starts, origin_y, origin_x, step, r0, r1, sums):
+    """Sums of the rows of cells r0 to r1, every pixel in its own cell."""
     for r in range(r0, r1):
-        first, stop = max(r * step - origin_y, 0), min((r + 1) * step - origin_y, rows)
-        for c0 in range(0, cells, group) if assign else range(0):
-            c1 = min(c0 + group, cells)
-            x0, x1 = max(c0 * step - origin_x, 0), min(c1 * step - origin_x, columns)
-            n = x1 - x0
-            _spread_candidates(centres, r, c0, c1, origin_x, x0, x1, step, offsets[step], g, base)
-            for j in range(n):
-                x[j] = 16 * offsets[(x0 + j + origin_x) % step]
-            for i in range(first, stop):
-                high = np.int32(offsets[i + origin_y - r * step] << 20)
-                for j in range(n):
-                    xy[j] = x[j] | high
-                    best[j] = _WORST
-                if n_pairs == 1:
-                    _nearest_one(n, pairs[0, i, x0:x1], xy, g, base, best)
-                elif n_pairs == 2:
-                    _nearest_two(n, pairs[0, i, x0:x1], pairs[1, i, x0:x1], xy, g, base, best)
-                else:
-                    _nearest_many(n, pairs[:, i, x0:x1], xy, g, base, best, total)
-                code = codes[i, x0:x1]
-                for j in range(n):
-                    found[j] = code[j] if code[j] == NONE else np.uint8(best[j] & 15)
-                if add == 2:
-                    for j in range(n):
-                        if found[j] != code[j]:
-                            y = i + origin_y - r * step
-                            _move(pairs, i, x0 + j, r, code[j], -1, y, origin_x, step, sums)
-                            _move(pairs, i, x0 + j, r, found[j], 1, y, origin_x, step, sums)
-                for j in range(n):
-                    code[j] = found[j]
-        if add == 1:
-            _sum_row_of_cells(pairs, codes, r, first, stop, origin_y, origin_x, step, sums)
+        for c in range(starts.shape[1]):
+            total = sums[r + 1, c + 1]
+            at = starts[r, c]
+            for y in range(ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step):
+                n, x = np.int64(0), np.int64(0)
+                for j in range(xs[c + 1] - xs[c]):
+                    here = np.int64(codes[at + j] != 15)
+                    n += here
+                    x += here * j
+                total[2 * len(features)] += x + n * (xs[c] + origin_x - c * step)
+                total[2 * len(features) + 1] += n * y
+                total[2 * len(features) + 2] += n
+                for p in range(len(features)):
+                    row, low, high = features[p], np.int64(0), np.int64(0)
+                    for j in range(at, at + xs[c + 1] - xs[c]):
+                        low += np.int16(row[np.uintp(j)])
+                        high += row[np.uintp(j)] >> 16
+                    total[2 * p] += low
+                    total[2 * p + 1] += high
+                at += xs[c + 1] - xs[c]
+
+
+@jit
+def _assign(features, old, new, centres, offsets, ys, xs, starts, origin_y, origin_x, r0, r1, sums):
+    """Give the pixels of the rows of cells r0 to r1 to their nearest centres; add what moved to `sums`."""
+    pairs = len(features)
+    step = offsets.size - 1
+    weights, base = np.empty((9, pairs + 1), np.int32), np.empty(9, np.int32)
+    table = np.zeros((pairs + 1, 16), np.int64)
+    xy, place = np.empty(0, np.int32), np.empty(0, np.int64)
+    known = (0, 0, 0, 0)
+    for r in range(r0, r1):
+        y0, y1 = ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step
+        for c in range(starts.shape[1]):
+            x0, x1 = xs[c] + origin_x - c * step, xs[c + 1] + origin_x - c * step
+            n = (y1 - y0) * (x1 - x0)
+            if known != (y0, y1, x0, x1):
+                room = (n + LANES - 1) // LANES * LANES
+                xy, place = np.empty(room, np.int32), np.empty(room, np.int64)
+                _places(y0, y1, x0, x1, offsets, xy, place)
+                known = (y0, y1, x0, x1)
+            _candidates(centres, r, c, offsets[step], weights, base)
+            at = starts[r, c]
+            for begin in range(0, n, _BATCH):
+                touched = np.int64(0)
+                for j in range(begin, min(begin + _BATCH, n), LANES):
+                    moved = nearest(features, xy, weights, base, old, new, at, j)
+                    while moved:
+                        t = j + lowest_bit(moved)
+                        moved &= moved - 1
+                        a, b = np.int64(old[at + t]), np.int64(new[at + t])
+                        touched |= (np.int64(1) << a) | (np.int64(1) << b)
+                        for p in range(pairs):
+                            value = features[p][at + t]
+                            both = (np.int64(value >> 16) << 32) + np.int64(np.int16(value))
+                            table[p, a] -= both
+                            table[p, b] += both
+                        table[pairs, a] -= place[t]
+                        table[pairs, b] += place[t]
+                _book(table, touched, r, c, step, sums)
 
 
 @jit
@@ -224,33 +267,51 @@ def _means(sums, position, centres):
                 centres[r, c, f] = (2 * sums[r, c, f] * position + 256 * n) // (512 * n)
 
 
-def cluster(
-    pairs: np.ndarray, scaling: Scaling, anchor: tuple[int, int], iterations: int, threads: int = 1
-) -> np.ndarray:
-    """Codes (y, x) uint8 of paired features: which of the 3 × 3 cells around its own a pixel belongs to."""
-    step = scaling.step
-    origin_y, origin_x = anchor[0] % step, anchor[1] % step
-    rows, columns = pairs.shape[1:]
-    cells = -(-(rows + origin_y) // step), -(-(columns + origin_x) // step)
-    codes = np.where(pairs[0] == INVALID, np.uint8(NONE), np.uint8(4))
-    shape = cells[0] + 2, cells[1] + 2, 2 * pairs.shape[0] + 3
-    centres, offsets = np.zeros(shape, np.int32), scaling.offsets()
-    edges = np.linspace(0, cells[0], min(threads, cells[0]) + 1).astype(int)
-    bands = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+def first_sums(cells: Cells, codes: np.ndarray, step: int, part: tuple[int, int] | None = None) -> np.ndarray:
+    """Sums over the cells' own pixels, int64 (`Cells.shape`), of the rows of cells in `part` or of all."""
+    sums = np.zeros(cells.shape, np.int64)
+    part = part or (0, cells.starts.shape[0])
+    _sum_cells(tuple(cells.features), codes, *cells[1:4], *cells.origin, step, *part, sums)
+    return sums
 
-    def sweep(part: tuple[int, int], assign: bool, add: int) -> np.ndarray:
-        sums = np.zeros(shape if add else (0, 0, 0), np.int64)
-        _sweep(pairs, codes, centres, offsets, origin_y, origin_x, *part, assign, add, sums)
-        return sums
 
-    sums = np.zeros(shape, np.int64)
-    with ThreadPoolExecutor(len(bands)) as pool:
-        for t in range(iterations + 1):
-            add = 0 if t == iterations else 1 if t < 2 else 2
-            parts = list(pool.map(sweep, bands, [t > 0] * len(bands), [add] * len(bands)))
-            if add == 1:
-                sums[:] = 0
-            if add:
-                sums += sum(parts[1:], parts[0])
-                _means(sums, scaling.position, centres)
-    return codes
+def reassign(
+    cells: Cells, codes: np.ndarray, new: np.ndarray, centres: np.ndarray, scaling: Scaling,
+    part: tuple[int, int] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Nearest centres of the pixels of some rows of cells, into `new`; returns what that changes in the sums."""
+    change = np.zeros(cells.shape, np.int64)
+    part = part or (0, cells.starts.shape[0])
+    _assign(
+        tuple(cells.features), codes, new, centres, scaling.offsets(), *cells[1:4], *cells.origin, *part, change
+    )  # fmt: skip
+    return change
+
+
+def means(sums: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Centres of sums, int32 (`Cells.shape`)."""
+    centres = np.zeros(sums.shape, np.int32)
+    _means(sums, scaling.position, centres)
+    return centres
+
+
+def shares(cells: Cells, count: int) -> list[tuple[int, int]]:
+    """The rows of cells in about so many equal parts."""
+    rows = len(cells.starts)
+    edges = np.linspace(0, rows, max(min(count, rows), 1) + 1).astype(int).tolist()
+    return list(pairwise(edges))
+
+
+def cluster(cells: Cells, codes: np.ndarray, scaling: Scaling, iterations: int, threads: int = 1) -> np.ndarray:
+    """Codes (y, x) uint8 from those of the start: which of the 3 × 3 cells around its own a pixel belongs to."""
+    parts = shares(cells, threads)
+    new = np.empty_like(codes)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        sums = np.zeros(cells.shape, np.int64)
+        for share in pool.map(partial(first_sums, cells, codes, scaling.step), parts):
+            sums += share
+        for _ in range(iterations):
+            for share in pool.map(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts):
+                sums += share
+            codes, new = new, codes
+    return to_image(codes, cells)

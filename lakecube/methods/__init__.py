@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -49,4 +50,14 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
     """
     if method not in METHODS:
         raise InvalidInputError(f"unknown method {method!r}; this version has {', '.join(map(repr, METHODS))}")
-    return METHODS[method](checked(cube), composite=composite, **parameters)
+    out = METHODS[method](checked(cube), composite=composite, **parameters)
+    return out.assign_attrs(extract_request=_request(method, composite, parameters))
+
+
+def _request(method: str, composite: str | None, parameters: dict[str, Any]) -> str:
+    """What was asked for, as text: the same call can be made again of later dates."""
+    return json.dumps({"method": method, "composite": composite, **parameters}, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else dict(value) if isinstance(value, Mapping) else str(value)

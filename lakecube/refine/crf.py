@@ -8,7 +8,6 @@ chunk, a worker or the extent of a request happens to be does not enter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -18,10 +17,12 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube import chunked
-from lakecube.chunked import Tile, law
+from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels import crf
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
+from lakecube.refine.crf_tiles import CrfSettings, Engine, anchored_tiles, blend_tiles, refine_tile
+from lakecube.refine.majority import majority
 
 #: Bands that guide where none are named: those in which water stands out from land.
 GUIDE_BANDS = ("green", "nir", "swir16")
@@ -30,35 +31,7 @@ REFLECTANCE_SCALE = 0.02
 #: Standard deviation of a guide in grey levels.
 GREY_SCALE = 13.0
 BAND = "band"
-
-Engine = Literal["numba", "pydensecrf2"]
-
-
-@dataclass(frozen=True, slots=True)
-class CrfSettings:
-    """What a tile needs to know besides its pixels."""
-
-    potts: crf.Potts
-    scales: tuple[float, ...]
-    iterations: int
-    confidence: float
-    engine: Engine
-    tile: int
-    margin: int
-    blend: int
-
-    def __post_init__(self) -> None:
-        widths = (self.potts.sxy_gaussian, self.potts.sxy_bilateral, *self.scales)
-        if not all(np.isfinite(w) and w > 0 for w in widths):
-            raise InvalidInputError(f"standard deviations must be positive; got {widths}")
-        if not 0.5 < self.confidence < 1:
-            raise InvalidInputError(f"confidence is between 0.5 and 1; got {self.confidence}")
-        if self.iterations < 0 or self.tile < 1 or self.margin < 0:
-            raise InvalidInputError("iterations and margin must not be negative, tile must be positive")
-        if not 0 <= 2 * self.blend <= min(2 * self.margin, self.tile):
-            raise InvalidInputError(f"blend={self.blend} must not pass the margin nor half a tile")
-        if self.engine not in ("numba", "pydensecrf2"):
-            raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
+CLASS = "class"
 
 
 @law("tile-defined", reach=1024 + 240 + 60)
@@ -77,6 +50,8 @@ def refine(
     sxy_bilateral: float = 80.0,
     weight_bilateral: float = 10.0,
     confidence: float = 0.7,
+    superpixels: xr.DataArray | None = None,
+    classes: int | None = None,
     engine: Engine = "numba",
 ) -> xr.DataArray:
     """Refine water's outlines by a fully connected CRF (Krähenbühl and Koltun 2011).
@@ -85,7 +60,7 @@ def refine(
     ----------
     water : xr.DataArray, ([time,] y, x), or xr.Dataset
         Probability of water (float, NaN unknown), or a mask (integer or bool: 0 land, 1 water, else unknown). Of a
-        Dataset its `water_probability`, else its `water_mask`.
+        Dataset its `water_probability`, else its `water_mask`. Of several classes: with a dim `class`, or `classes`.
     guide : xr.Dataset or xr.DataArray
         The image whose edges are followed: a variable per band, or a dim `band`; with or without `time`.
     scales : mapping or float, optional
@@ -104,6 +79,11 @@ def refine(
         What the two kernels weigh against the unary term.
     confidence : float
         Probability that a mask's label is right.
+    superpixels : xr.DataArray, optional
+        Labels as `majority` takes them: the two-level form of Cao et al. The mask (a probability: where it is above
+        a half) is first fused by majority in the superpixels, and what comes out is the CRF's unary term.
+    classes : int, optional
+        Of a mask whose labels are 0 to `classes` − 1, beyond that unknown; by default it is of water.
     engine : {"numba", "pydensecrf2"}
         lakecube's own, or the reference (extra ``crf``), in which unknown pixels do vote, undecided.
 
@@ -111,7 +91,8 @@ def refine(
     -------
     xr.DataArray
         `water_probability` float32, NaN where unknown; or `water_mask` uint8, 255 where unknown. Dims and chunks of
-        `water`. A known pixel without guide keeps its own probability; neither it nor an unknown one votes.
+        `water`. Of several classes `class_probability` with a dim `class`, or `class_label`, the position along it.
+        A known pixel without guide keeps its own probability; neither it nor an unknown one votes.
 
     Raises
     ------
@@ -137,15 +118,56 @@ def refine(
     margin = round(3 * sxy_bilateral) if margin is None else margin
     blend = min(margin // 4, tile // 2) if blend is None else blend
     potts = crf.Potts(sxy_gaussian, weight_gaussian, sxy_bilateral, weight_bilateral)
-    settings = CrfSettings(potts, widths, iterations, confidence, engine, tile, margin, blend)
+    if classes is not None:
+        water = _spread(water, classes, confidence)
+    settings = CrfSettings(
+        potts, widths, iterations, confidence, engine, tile, margin, blend, water.sizes.get(CLASS, 1)
+    )
     if output not in ("probability", "labels"):
         raise InvalidInputError(f"output is 'probability' or 'labels'; got {output!r}")
+    if superpixels is not None:
+        water = _fused(water, superpixels)
     q = _refined(water, bands, settings)
-    name = "water_probability"
-    if output == "labels":
-        name, q = "water_mask", da.map_blocks(_labels, q, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
-    dims = (TIME, Y, X) if TIME in water.dims else (Y, X)
-    return xr.DataArray(q if TIME in dims else q[0], water.transpose(*dims).coords, dims, name, VARIABLES[name].attrs)
+    several = CLASS in water.dims
+    name = "class_probability" if several else "water_probability"
+    attrs = {"long_name": "probability of each class", "units": "1"} if several else VARIABLES[name].attrs
+    if output == "probability":
+        return _labelled(q, water, (CLASS,) if several else (), name, attrs)
+    if several:
+        q = da.map_blocks(_most_likely, q, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8), drop_axis=0)
+        return _labelled(q, water, (), "class_label", {"long_name": "class, as its position", "units": "1"})
+    q = da.map_blocks(_labels, q, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
+    return _labelled(q, water, (), "water_mask", VARIABLES["water_mask"].attrs)
+
+
+def _labelled(
+    values: da.Array, water: xr.DataArray, lead: tuple[str, ...], name: str, attrs: Mapping[str, object]
+) -> xr.DataArray:
+    """Values ([class,] time, y, x) with the coordinates of `water`."""
+    dims = (*lead, *(dim for dim in (TIME, Y, X) if dim in water.dims))
+    coords = {n: c for n, c in water.coords.items() if set(c.dims) <= set(dims)}
+    return xr.DataArray(values if TIME in dims else values[..., 0, :, :], coords, dims, name, attrs)
+
+
+def _fused(water: xr.DataArray, superpixels: xr.DataArray) -> xr.DataArray:
+    if CLASS in water.dims:
+        raise InvalidInputError("superpixels fuse a mask of water, not of several classes; use majority by class")
+    mask = water
+    if water.dtype.kind == "f":
+        mask = xr.where(water > 0.5, np.uint8(WATER), np.uint8(LAND)).where(water.notnull(), np.uint8(UNKNOWN))
+    return majority(mask.astype(np.uint8), superpixels)["water_mask"]
+
+
+def _spread(labels: xr.DataArray, classes: int, confidence: float) -> xr.DataArray:
+    """Probability of each class, float32 with a dim `class`, of labels that are right with this confidence."""
+    if labels.dtype.kind not in "iub" or CLASS in labels.dims:
+        raise InvalidInputError(f"classes= belongs to integer labels; got {labels.dtype} with dims {labels.dims}")
+    if classes < 2:
+        raise InvalidInputError(f"at least two classes are needed; got {classes}")
+    number = xr.DataArray(np.arange(classes, dtype=np.int64), dims=CLASS)
+    known = (labels >= 0) & (labels < classes)
+    rest = np.float32((1 - confidence) / (classes - 1))
+    return xr.where(labels == number, np.float32(confidence), rest).where(known).astype(np.float32)
 
 
 def _water_of(water: xr.DataArray | xr.Dataset) -> xr.DataArray:
@@ -154,8 +176,10 @@ def _water_of(water: xr.DataArray | xr.Dataset) -> xr.DataArray:
         if not found:
             raise InvalidInputError("neither water_probability nor water_mask here; extract first: .water.extract()")
         water = water[found[0]]
-    if set(water.dims) - {TIME} != {Y, X}:
-        raise InvalidInputError(f"water has dims {water.dims}; (time, y, x) or (y, x) are needed")
+    if set(water.dims) - {TIME, CLASS} != {Y, X}:
+        raise InvalidInputError(f"water has dims {water.dims}; ([class,] [time,] y, x) are needed")
+    if CLASS in water.dims and (water.dtype.kind != "f" or water.sizes[CLASS] < 2):
+        raise InvalidInputError(f"several classes are float probabilities of at least two; got {water.dtype}")
     if water.dtype.kind not in "fiub":
         raise InvalidInputError(f"water is a probability or a mask; got {water.dtype}")
     return water
@@ -188,7 +212,7 @@ def _guide_of(
 
 
 def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSettings) -> da.Array:
-    """Lazy probability (time, y, x)."""
+    """Lazy probability (time, y, x), or (class, time, y, x)."""
     try:
         water, *aligned = xr.align(water, *bands, join="exact", copy=False)
     except ValueError as error:
@@ -197,18 +221,32 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
         if any(TIME in band.dims for band in aligned):
             raise InvalidInputError("the guide has dates but water has none; choose one: guide.isel(time=0)")
         water = water.expand_dims(TIME)
-    field = _lazy(water.transpose(TIME, Y, X))
+    several = water.sizes.get(CLASS, 1)
+    field = _lazy(water.transpose(TIME, CLASS, Y, X, missing_dims="ignore"))
+    dates = field.chunks[0]
+    if several > 1:  # the classes of a date follow each other along time
+        layers = tuple(n * several for n in dates)
+        field = field.rechunk({1: -1}).map_blocks(
+            _folded, dtype=field.dtype, meta=np.empty((0, 0, 0), field.dtype), drop_axis=1,
+            chunks=(layers, *field.chunks[2:]),
+        )  # fmt: skip
     arrays = [field]
     for band in aligned:
         array = _lazy(band.transpose(TIME, Y, X, missing_dims="ignore"))
-        arrays.append(array.rechunk({0: field.chunks[0]}) if array.ndim == 3 else array)
+        arrays.append(array.rechunk({0: dates}) if array.ndim == 3 else array)
     anchor = chunked.anchor_of(water) if Y in water.coords and X in water.coords else (0, 0)
     rows, columns = (anchored_tiles(n, start, settings) for n, start in zip(field.shape[1:], anchor, strict=True))
     token = tokenize([a.name for a in arrays], anchor, settings)
-    return chunked.tiles(
-        partial(_refine_tile, tiles=(rows, columns), anchor=anchor, settings=settings),
-        partial(_blend, tiles=(rows, columns), anchor=anchor, settings=settings),
+    q = chunked.tiles(
+        partial(refine_tile, tiles=(rows, columns), anchor=anchor, settings=settings),
+        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, settings=settings),
         arrays, rows, columns, dtype=np.float32, name="lakecube-crf", token=token,
+    )  # fmt: skip
+    if several == 1:
+        return q
+    return da.map_blocks(
+        _unfolded, q, classes=several, dtype=q.dtype, meta=np.empty((0, 0, 0, 0), q.dtype), new_axis=0,
+        chunks=((several,), dates, *q.chunks[1:]),
     )  # fmt: skip
 
 
@@ -217,122 +255,23 @@ def _lazy(array: xr.DataArray) -> da.Array:
     return data if isinstance(data, da.Array) else da.from_array(np.asarray(data), chunks=-1)
 
 
-def anchored_tiles(size: int, anchor: int, settings: CrfSettings) -> dict[int, Tile]:
-    """The tiles of one dim of `size` pixels from absolute pixel `anchor`, by their absolute number."""
-    side, last = settings.tile, anchor + size
-
-    def clip(start: int, stop: int) -> tuple[int, int]:
-        return max(start, anchor) - anchor, min(stop, last) - anchor
-
-    numbers = range(anchor // side, (last - 1) // side + 1)
-    return {
-        k: Tile(
-            clip(k * side - settings.margin, (k + 1) * side + settings.margin),
-            clip(k * side - settings.blend, (k + 1) * side + settings.blend),
-        )
-        for k in numbers
-    }
-
-
-def _refine_tile(
-    pieces: Sequence[np.ndarray], row: int, column: int, *, tiles: tuple[Mapping[int, Tile], ...],
-    anchor: tuple[int, int], settings: CrfSettings,
-) -> np.ndarray:  # fmt: skip
-    """Refine one tile with its margin for every date of a chunk; return what it gives."""
-    water, *bands = pieces
-    y, x = tiles[0][row], tiles[1][column]
-    origin = (
-        y.read[0] + anchor[0] - (row * settings.tile - settings.margin),
-        x.read[0] + anchor[1] - (column * settings.tile - settings.margin),
-    )
-    inside = tuple(slice(v.gives[0] - v.read[0], v.gives[1] - v.read[0]) for v in (y, x))
-    dates = []
-    for t in range(water.shape[0]):
-        guide = np.stack([np.asarray(b if b.ndim == 2 else b[t], np.float32) for b in bands])
-        guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
-        dates.append(refine_image(water[t], guide, settings, origin)[inside])
-    return np.stack(dates)
-
-
-def refine_image(
-    water: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
-) -> np.ndarray:
-    """One image (y, x) as a whole; the guide (bands, y, x) is already divided by its standard deviations."""
-    logit = _unary(water, settings.confidence)
-    known = np.isfinite(logit)
-    valid = known & np.isfinite(guide).all(axis=0)
-    if not valid.any():
-        return (1 / (1 + np.exp(-logit))).astype(np.float32)
-    if settings.engine == "numba":
-        q = crf.mean_field(logit, guide, valid, settings.potts, settings.iterations, origin=origin)
-    else:
-        q = _pydensecrf2(logit, guide, valid, settings)
-    q[~known] = np.nan
-    return q
-
-
-def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
-    """log p - log (1 - p), float32; NaN where unknown."""
-    if water.dtype.kind == "f":
-        return crf.logit_of_probability(water)
-    sure = np.float32(np.log(confidence / (1 - confidence)))
-    return np.where(water == WATER, sure, np.where(water == LAND, -sure, np.float32(np.nan))).astype(np.float32)
-
-
-def _pydensecrf2(logit: np.ndarray, guide: np.ndarray, valid: np.ndarray, settings: CrfSettings) -> np.ndarray:
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise InvalidInputError("engine='pydensecrf2' needs it installed: pip install 'lakecube[crf]'") from error
-    potts = settings.potts
-    wet = np.where(valid, logit, 0).ravel()
-    y, x = np.indices(logit.shape, np.float32)
-    there = [np.where(valid, band, 0) for band in guide]
-    near = np.stack([x / potts.sxy_gaussian, y / potts.sxy_gaussian])
-    alike = np.stack([x / potts.sxy_bilateral, y / potts.sxy_bilateral, *there])
-    model = densecrf.DenseCRF(logit.size, 2)
-    model.setUnaryEnergy(np.stack([np.logaddexp(0, wet), np.logaddexp(0, -wet)]).astype(np.float32))
-    for features, weight in ((near, potts.weight_gaussian), (alike, potts.weight_bilateral)):
-        model.addPairwiseEnergy(np.ascontiguousarray(features.reshape(len(features), -1), np.float32), compat=weight)
-    q = np.array(model.inference(settings.iterations), np.float32).reshape(2, *logit.shape)[1]
-    return np.where(valid, q, 1 / (1 + np.exp(-logit))).astype(np.float32)
-
-
-def _blend(
-    parts: Sequence[tuple[int, int, np.ndarray]], rows: Sequence[int], columns: Sequence[int], *,
-    tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], settings: CrfSettings,
-) -> np.ndarray:  # fmt: skip
-    """The values of one chunk: the tiles that reach into it, weighed by their ramps."""
-    shape = rows[1] - rows[0], columns[1] - columns[0]
-    out = np.zeros((parts[0][2].shape[0], *shape), np.float32)
-    for i, j, given in parts:
-        y, wy = _ramp(i, tiles[0], rows, anchor[0], settings)
-        x, wx = _ramp(j, tiles[1], columns, anchor[1], settings)
-        top, left = tiles[0][i].gives[0], tiles[1][j].gives[0]
-        piece = given[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
-        here = np.s_[:, y.start - rows[0] : y.stop - rows[0], x.start - columns[0] : x.stop - columns[0]]
-        out[here] += piece * (wy[:, np.newaxis] * wx)
-    return out
-
-
-def _ramp(
-    number: int, tiles: Mapping[int, Tile], span: Sequence[int], anchor: int, settings: CrfSettings
-) -> tuple[slice, np.ndarray]:
-    """Where one tile speaks within a span of pixels, and its weight there; the weights of all tiles sum to 1."""
-    gives = tiles[number].gives
-    start, stop = max(gives[0], span[0]), min(gives[1], span[1])
-    at = np.arange(start, stop) + anchor + 0.5
-    weight = np.ones(stop - start, np.float32)
-    if settings.blend:
-        width = 2 * settings.blend
-        if number - 1 in tiles:
-            weight *= np.clip((at - number * settings.tile) / width + 0.5, 0, 1).astype(np.float32)
-        if number + 1 in tiles:
-            weight *= np.clip(0.5 - (at - (number + 1) * settings.tile) / width, 0, 1).astype(np.float32)
-    return slice(start, stop), weight
-
-
 def _labels(q: np.ndarray) -> np.ndarray:
     mask = np.where(q > 0.5, np.uint8(WATER), np.uint8(LAND))
     mask[np.isnan(q)] = UNKNOWN
     return mask
+
+
+def _folded(block: np.ndarray) -> np.ndarray:
+    """From (time, class, y, x) to (time · class, y, x)."""
+    return block.reshape(-1, *block.shape[2:])
+
+
+def _unfolded(block: np.ndarray, classes: int) -> np.ndarray:
+    """From (time · class, y, x) to (class, time, y, x)."""
+    return np.ascontiguousarray(block.reshape(-1, classes, *block.shape[1:]).swapaxes(0, 1))
+
+
+def _most_likely(q: np.ndarray) -> np.ndarray:
+    label = np.argmax(np.where(np.isnan(q), -1, q), axis=0).astype(np.uint8)
+    label[np.isnan(q[0])] = UNKNOWN
+    return label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import dask.array as da
@@ -17,13 +18,20 @@ from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.io.lazy import window_of
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.kernels.slic import slic_quanta
+from lakecube.kernels.slic import ids_of, slic_quanta
+from lakecube.kernels.slic_exchange import Piece, Sums, advance, begin
 from lakecube.kernels.slic_quanta import Scaling, quantise, slic_reach
 from lakecube.names import BANDS, TIME, X, Y
 
 BAND = "band"
 #: Pixels between seeds, unless told otherwise.
 STEP = 16
+#: Dates of at most so many pixels are worked on as a whole, in chunks that exchange sums: about 18 bytes a pixel.
+EXCHANGED = 2**26
+#: Rows to a chunk of data that are in memory, so that several threads share the work.
+ROWS = 1024
+#: How far joining fragments looks, in steps; the exchange of sums looks three.
+_JOINING = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class _Settings:
     join: bool
     anchor: tuple[int, int]
     reach: int
-    shape: tuple[int, int]
+    exchange: bool
 
 
 @law("exact", reach=slic_reach(STEP, 10))
@@ -52,6 +60,7 @@ def superpixels(
     colour: Literal["reflectance", "cielab"] = "reflectance",
     mask: xr.DataArray | None = None,
     enforce_connectivity: bool = True,
+    exchange: bool | None = None,
 ) -> xr.DataArray:
     """Superpixels by simple linear iterative clustering (SLIC), seeded on a lattice anchored to the map.
 
@@ -80,6 +89,11 @@ def superpixels(
         True where pixels take part. By default those that can be judged, where `data` has an `observation`.
     enforce_connectivity : bool
         Join fragments to the neighbouring superpixel with the longest common border.
+    exchange : bool, optional
+        How chunks work together; the labels are the same. True: all chunks of a date go through the iterations
+        together and exchange their sums, so that no pixel is worked on twice, but the quanta of the whole date are
+        in memory at once. False: each chunk by itself, with a halo of the reach around it. By default true up to
+        2²⁶ pixels.
 
     Returns
     -------
@@ -96,16 +110,16 @@ def superpixels(
 
     Notes
     -----
-    Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact. Reach:
-    (2·iterations + 5)·step, or 2·iterations·step without joining. Lazy: one compact int32 array per two bands is
-    exchanged between chunks, then one task per chunk.
+    Chunks: any; those smaller than 5·step (with ``exchange=False``: than the reach) are merged with their neighbours.
+    Law: exact. Reach: (2·iterations + 5)·step, or 2·iterations·step without joining. Lazy. Two tasks per chunk and
+    iteration with `exchange`; without it (1 + 2·reach/chunk)² times the work, one task per chunk.
 
     References
     ----------
     Achanta et al. (2012), 10.1109/TPAMI.2012.120; Cao et al., "Refined glacial lake extraction in a high Asia region by
     Deep Neural Network and Superpixel-based Conditional Random Field", section 3.2.1.
     """
-    dataset = _dataset_of(data, bands, colour)
+    dataset = dataset_of(data, bands, colour)
     names = _bands_of(dataset, bands, colour)
     size = dataset.sizes[Y] * dataset.sizes[X]
     if step is not None and n_segments is not None:
@@ -124,23 +138,27 @@ def superpixels(
     lab = colour == "cielab"
     factor = (1.0 if lab else 200.0) if scale is None else float(scale)
     settings = _Settings(
-        scaling, factor, -50.0, colour, int(iterations), enforce_connectivity, _anchor(dataset),
-        slic_reach(scaling.step, int(iterations), enforce_connectivity), (dataset.sizes[Y], dataset.sizes[X]),
+        scaling, factor, -50.0, colour, int(iterations), enforce_connectivity, anchor_or_zero(dataset),
+        slic_reach(scaling.step, int(iterations), enforce_connectivity),
+        size <= EXCHANGED if exchange is None else exchange,
     )  # fmt: skip
-    dataset = dataset[names].assign(_part(dataset, mask))
+    dataset = dataset[names].assign(taking_part(dataset, mask))
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
-    dataset = chunked.alike(dataset, dims, settings.reach)
+    if settings.exchange and not any(isinstance(v.data, da.Array) for v in dataset.data_vars.values()):
+        dataset = dataset.chunk({dim: 1 if dim == TIME else ROWS for dim in dims[:-1]})
+    dataset = chunked.alike(dataset, dims, _JOINING * scaling.step if settings.exchange else settings.reach)
     ids = _superpixels([v.data for v in dataset.data_vars.values()], len(names), settings)
     attrs = {
         "long_name": "superpixel", "step": scaling.step, "compactness": float(compactness), "iterations": iterations,
         "scale": factor, "colour": colour, "bands": " ".join(map(str, names)),
     }  # fmt: skip
     return xr.DataArray(
-        ids if len(dims) == 3 else ids[0], dims=dims, coords=_coords(dataset, dims), name="superpixel", attrs=attrs
+        ids if len(dims) == 3 else ids[0], dims=dims, coords=coords_of(dataset, dims), name="superpixel", attrs=attrs
     )
 
 
-def _dataset_of(data: Any, bands: Sequence[str] | None, colour: str) -> xr.Dataset:
+def dataset_of(data: Any, bands: Sequence[str] | None, colour: str) -> xr.Dataset:
+    """Whatever `superpixels` takes as a Dataset; the attribute `every` says that all its variables are bands."""
     if colour not in ("reflectance", "cielab"):
         raise InvalidInputError(f"colour={colour!r}: use 'reflectance' or 'cielab'")
     if isinstance(data, np.ndarray):
@@ -180,18 +198,20 @@ def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None, colour: str) -> 
     return names
 
 
-def _part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, xr.DataArray]:
+def taking_part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, xr.DataArray]:
     """What takes part: the mask, or the state of the observation (uint8, judged by its table in the task)."""
     if mask is not None:
         return {"__part": mask.astype(bool)}
     return {"__part": dataset["observation"]} if "observation" in dataset and "every" not in dataset.attrs else {}
 
 
-def _anchor(data: xr.Dataset) -> tuple[int, int]:
+def anchor_or_zero(data: xr.Dataset) -> tuple[int, int]:
+    """Absolute row and column of the first pixel; 0, 0 without coordinates."""
     return chunked.anchor_of(data) if Y in data.coords and X in data.coords else (0, 0)
 
 
-def _coords(dataset: xr.Dataset, dims: tuple[str, ...]) -> Mapping[Any, Any]:
+def coords_of(dataset: xr.Dataset, dims: tuple[str, ...]) -> Mapping[Any, Any]:
+    """Coordinates of these dims, and the CRS."""
     return {n: dataset[n] for n in (*dims, "spatial_ref") if n in dataset.coords}
 
 
@@ -203,8 +223,18 @@ def _superpixels(arrays: list[da.Array], n_bands: int, settings: _Settings) -> d
         _quantise, "tpyx", *pairs, dtype=np.dtype(np.int32), name="lakecube-quanta", token=token,
         new_axes={"p": (n_bands + 1) // 2}, n_bands=n_bands, settings=settings,
     )  # fmt: skip
+    if not settings.exchange or packed.npartitions == packed.numblocks[0]:
+        return chunked.windowed(
+            _cluster, [packed], ["tpyx"], settings.reach, dtype=np.dtype(np.int64), name="lakecube-slic",
+            settings=settings,
+        )  # fmt: skip
+    codes = chunked.exchanged(
+        partial(_begin, settings=settings), _share, partial(_advance, scaling=settings.scaling), _codes, packed,
+        settings.iterations, dtype=np.dtype(np.uint8), name="lakecube-slic-codes", token=token,
+    )  # fmt: skip
+    reach = _JOINING * settings.scaling.step if settings.join else 0
     return chunked.windowed(
-        _cluster, [packed], ["tpyx"], settings.reach, dtype=np.dtype(np.int64), name="lakecube-slic", settings=settings
+        _ids, [codes], ["tyx"], reach, dtype=np.dtype(np.int64), name="lakecube-slic", settings=settings
     )
 
 
@@ -237,4 +267,32 @@ def _cluster(
     anchor = settings.anchor[0] + top, settings.anchor[1] + left
     inside = window.within(padded)
     ids = [slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join)[inside] for p in packed]
+    return np.stack(ids)
+
+
+def _begin(block: np.ndarray, rows: Sequence[int], columns: Sequence[int], *, settings: _Settings) -> list[Piece]:
+    anchor = settings.anchor[0] + rows[0], settings.anchor[1] + columns[0]
+    return [begin(pairs, settings.scaling, anchor) for pairs in block]
+
+
+def _share(dates: list[Piece]) -> list[Sums]:
+    return [piece.sums for piece in dates]
+
+
+def _advance(dates: list[Piece], others: list[list[Sums]], *, scaling: Scaling) -> list[Piece]:
+    return [advance(piece, [sums[t] for sums in others], scaling) for t, piece in enumerate(dates)]
+
+
+def _codes(dates: list[Piece]) -> np.ndarray:
+    return np.stack([piece.image() for piece in dates])
+
+
+def _ids(
+    rows: tuple[int, int], columns: tuple[int, int], codes: np.ndarray, *, shape: tuple[int, int],
+    reach: int, settings: _Settings,
+) -> np.ndarray:  # fmt: skip
+    window = window_of(rows, columns)
+    inside = window.within(window.pad(reach).clip(shape))
+    anchor = settings.anchor[0] + max(rows[0] - reach, 0), settings.anchor[1] + max(columns[0] - reach, 0)
+    ids = [ids_of(date, settings.scaling.step, anchor, settings.join, 1)[inside] for date in codes]
     return np.stack(ids)

@@ -28,7 +28,7 @@ from lakecube.chunked import anchor_of, blockwise, per_chunk, spans
 from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels.heights import BINS
 from lakecube.kernels.shore import DRY, WET, count_shore
-from lakecube.names import TIME, UNKNOWN, X, Y
+from lakecube.names import TIME, UNKNOWN, WATER, X, Y
 from lakecube.series.occurrence import count
 
 _MONTHS = 12
@@ -232,11 +232,21 @@ def _predict(
     out = np.full(states.shape, UNKNOWN, np.uint8)
     hidden = (states > 1) & (clear > 0)
     if forest[0] is not None and hidden.any():
-        share = forest[0].predict_proba(
-            _features(hidden, slice(*dates), states, wet, clear, surplus, layers, setting)
-        ) @ (forest[0].classes_ == 1)  # fmt: skip
-        out[hidden] = share > setting.p
+        table = _features(hidden, slice(*dates), states, wet, clear, surplus, layers, setting)
+        out[hidden] = _probability(forest[0], table) > setting.p
     return out
+
+
+def _probability(forest: Any, table: np.ndarray) -> np.ndarray:
+    """Mean share of water in the leaves of the trees: what the forest's own method gives.
+
+    That method sends every tree through joblib, whose bookkeeping of warnings is not safe in the threads of Dask.
+    """
+    water = np.flatnonzero(forest.classes_ == WATER)
+    total = np.zeros(len(table))
+    for tree in forest.estimators_:
+        total += tree.predict_proba(table, check_input=False)[:, water].sum(axis=1)
+    return total / len(forest.estimators_)
 
 
 def _leaves(nested: Any) -> Iterator[Any]:

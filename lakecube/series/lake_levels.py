@@ -113,7 +113,7 @@ def _local(lakes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _heights(decided: Any, rows: Any, ids: np.ndarray, dates: slice) -> heights.Heights | None:
     if rows is None:
         return None
-    return heights.Heights(rows.row, rows.clear, decided[0].levels[dates][:, ids])
+    return heights.Heights(rows.row, rows.clear, np.ascontiguousarray(decided[0].levels[dates][:, ids]))
 
 
 def _count(

@@ -49,10 +49,12 @@ def restore(
     method : {"lake", "frequency", "forest"}
         ``"lake"``: a lake has one water level on a date, told by the shore that is seen and by the dates before and
         after, and a pixel has one height, told by the levels at which it was wet and dry; outside of lakes, and around
-        a lake whose shore was never seen, as ``"frequency"``. ``"frequency"`` (Mullen et al., 2021): per date, the
-        relation of water frequency to the state of all visible pixels (monotone; of all dates together where fewer than
-        200 pixels are visible). ``"forest"`` (Xue et al., 2025): a random forest on frequency and indices, trained on
-        visible pixels; see `lakecube.series.forest`.
+        a lake whose shore was never seen, as ``"frequency"``. Lakes that join at high water share one level, which
+        suits them only as far as they rise and fall together.
+        ``"frequency"`` (Mullen et al., 2021): per date, the relation of water frequency to the state of all visible
+        pixels (monotone; of all dates together where fewer than 200 pixels are visible).
+        ``"forest"`` (Xue et al., 2025): a random forest on frequency and indices, trained on visible pixels; see
+        `lakecube.series.forest`.
     lakes : xr.DataArray, optional
         (y, x) integers, 0 outside, else the label of a lake, for ``"lake"``. By default `lake_label` of `water`, or
         else the components, of 10 pixels or more, of the pixels that are wet on at least 5 % of their clear dates,
@@ -79,7 +81,7 @@ def restore(
     Notes
     -----
     Chunks: any. Law: exact (integer counts; a pixel's own date is left out of its frequency and height). Depends on all
-    dates and, by lake, on all of its pixels. Lazy; computing goes through the mask four times for ``"lake"``, and
+    dates and, by lake, on all of its pixels. Lazy; computing goes through the mask five times for ``"lake"``, and
     Dask keeps it in memory meanwhile if it has room. For an archive, `lakecube revise` does the same block by block.
 
     References

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +157,16 @@ def _was_finished(files: Files) -> bool:
     return bool(Ledger(files).rows(1))
 
 
-def refuse_inside(path: Path) -> None:
-    """Raise StoreError if `path` lies inside a store: whoever writes that one would not know of it."""
-    for parent in path.parents:
+def refuse_inside(place: Place) -> None:
+    """Raise StoreError if `place` lies inside a store: whoever writes that one would not know of it."""
+    for parent in place.parents:
         try:
-            inside = Ledger(LocalFiles(parent)).is_pending()
-            inside = inside or "lakecube_layout" in json.loads((parent / ROOT).read_bytes())["attributes"]
+            inside = Ledger(parent.files).is_pending()
+            inside = inside or "lakecube_layout" in json.loads(parent.files.read(ROOT))["attributes"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if inside:
-            raise StoreError(f"{path} lies inside the store {parent}: choose a path outside of it")
+            raise StoreError(f"{place} lies inside the store {parent}: choose a path outside of it")
 
 
 def foreign(files: Files, visible: Visible) -> list[str]:
@@ -245,15 +245,19 @@ def dated(visible: Visible) -> list[str]:
     ]
 
 
-def sweep_rows(files: Files, names: list[str], base: int) -> None:
-    """Remove what a killed writer left half-written: at the root, and below `names` in the rows from `base` on."""
+def sweep_rows(files: Files, names: list[str], pixels: Collection[str], base: int) -> None:
+    """Remove what a killed writer left half-written: at the root, and below `names`.
+
+    Of the `pixels` only the rows from `base` on were being written: there may be a million files in those before.
+    """
     files.sweep("", below=False)
     for name in names:
-        files.sweep(name, below=False)
-        for part in files.list(f"{name}/c"):
-            if not part.isdigit() or int(part) >= base:
-                files.sweep(f"{name}/c/{part}")
-        files.sweep(f"{name}/c", below=False)
+        files.sweep(name, below=name not in pixels)
+        if name in pixels:
+            files.sweep(f"{name}/c", below=False)
+            for row in _digits(files.list(f"{name}/c")):
+                if row >= base:
+                    files.sweep(f"{name}/c/{row}")
 
 
 def _digits(names: list[str]) -> list[int]:

@@ -27,7 +27,7 @@ AUDIT_COLUMNS = frozenset({
     "item_offset_audited", "item_offset_audit_confidence", "item_offset_conflict", "item_offset_applied",
 })  # fmt: skip
 #: Root attributes that may differ between two writes of one configuration.
-FREE_ATTRS = frozenset({"request", "title", "history", "date_created"})
+FREE_ATTRS = frozenset({"request", "extract_request", "title", "history", "date_created"})
 
 
 @dataclasses.dataclass(frozen=True)

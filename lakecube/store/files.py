@@ -40,8 +40,8 @@ def local_path(path: object) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         shown = re.sub(r"(:/+)[^/@?#]*@", r"\1", re.split(r"[?#]", text, maxsplit=1)[0])
         raise InvalidInputError(
-            f"{shown} is the address of an object store or a server; stores are written and opened on a local disk "
-            "only, so far. Give the path of a directory, and copy the finished store"
+            f"{shown} is the address of a server, or not the text of one of an object store; stores lie on a local "
+            "disk or in object storage. Give the path of a directory, or text such as 's3://bucket/prefix'"
         )
     try:
         found = Path(text).expanduser().resolve()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from lakecube.store.files import Files, LocalFiles, local_path
+from lakecube.errors import InvalidInputError
+from lakecube.store.files import Files, LocalFiles, explained, local_path
+from lakecube.store.objects import ObjectPlace, is_object_url
 
 
 class Place(Protocol):
@@ -24,6 +28,13 @@ class Place(Protocol):
     @property
     def chunks(self) -> Store:
         """Zarr's own handle, for pixels."""
+
+    @property
+    def parents(self) -> Sequence[Place]:
+        """Places that this one lies in."""
+
+    def told(self, what: str) -> AbstractContextManager[None]:
+        """Turn what the place refuses while inside into a StoreError; the work done so far stays resumable."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,13 +56,26 @@ class LocalPlace:
         """Zarr's store of files."""
         return LocalStore(self.root)
 
+    @property
+    def parents(self) -> list[LocalPlace]:
+        """Directories that this one lies in."""
+        return [LocalPlace(path) for path in self.root.parents]
 
-def place_of(path: object) -> LocalPlace:
-    """The place that a user's path names.
+    def told(self, what: str) -> AbstractContextManager[None]:
+        """Explain a full or read-only disk."""
+        return explained(self.root)
+
+
+def place_of(path: object, storage_options: Mapping[str, Any] | None = None) -> LocalPlace | ObjectPlace:
+    """The place that a user's path or address names.
 
     Raises
     ------
-    InvalidInputError, StoreError
-        If it names none, see `local_path`.
+    InvalidInputError, StoreError, MissingDependencyError
+        If it names none, see `local_path` and `ObjectPlace.of`.
     """
-    return path if isinstance(path, LocalPlace) else LocalPlace(local_path(path))
+    if is_object_url(path):
+        return ObjectPlace.of(str(path), storage_options)
+    if storage_options is not None:
+        raise InvalidInputError("storage_options are for stores in object storage (s3://bucket/prefix)")
+    return LocalPlace(local_path(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lakecube.errors import StoreError, StoreExistsError
 from lakecube.names import ITEM, TIME
 from lakecube.store.commit import SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
-from lakecube.store.place import LocalPlace, place_of
+from lakecube.store.place import LocalPlace, Place, place_of
 
 #: Root attributes that are the store's own business.
 _INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions", SUPERSEDED)
@@ -20,15 +21,19 @@ _INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_convention
 _OF_WHOLE_GRID = ("spatial:transform", "spatial:bbox", "spatial:shape")
 
 
-def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Dataset:
+def open_store(
+    path: str | os.PathLike[str], *, chunks: Any = "auto", storage_options: Mapping[str, Any] | None = None
+) -> xr.Dataset:
     """Open a store lazily: the observed layers joined with the current revision, dates in order.
 
     Parameters
     ----------
     path : str or path
-        Directory of the store.
+        Directory of the store, or its address in object storage (``"s3://bucket/prefix"``).
     chunks : "auto", dict or None
         As in `xarray.open_zarr`; "auto" and {} are the chunks of the store, None is without Dask.
+    storage_options : mapping, optional
+        For object storage: credentials and such, by obstore's names. Without, those of the environment.
 
     Returns
     -------
@@ -51,7 +56,11 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     read from the path when they are computed, so a Dataset opened before the swap then reads pixels of the new
     store under its old dates. Open the store again after an overwrite.
     """
-    place = place_of(path)
+    return open_place(place_of(path, storage_options), chunks)
+
+
+def open_place(place: Place, chunks: Any = "auto") -> xr.Dataset:
+    """`open_store` of a place."""
     chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
     for last in (False, True):
         visible = _visible(place)
@@ -65,8 +74,8 @@ def open_store(path: str | os.PathLike[str], *, chunks: Any = "auto") -> xr.Data
     raise AssertionError  # the loop returns or raises
 
 
-def _visible(place: LocalPlace) -> Visible:
-    if place.root.is_file():
+def _visible(place: Place) -> Visible:
+    if isinstance(place, LocalPlace) and place.root.is_file():
         raise StoreError(f"{place} is a file: give the directory that to_zarr wrote")
     try:
         visible = read_root(place)
@@ -79,12 +88,13 @@ def _visible(place: LocalPlace) -> Visible:
     raise StoreError(f"there is no store at {place}")
 
 
-def _opened(place: LocalPlace, chunks: Any) -> xr.Dataset:
-    observed = xr.open_zarr(place.root, chunks=chunks, consolidated=True)
+def _opened(place: Place, chunks: Any) -> xr.Dataset:
+    source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
+    observed = xr.open_zarr(source, chunks=chunks, consolidated=True)
     revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
     joined = observed
     if revision is not None:
-        derived = xr.open_zarr(place.root, group=f"revision/{revision}", chunks=chunks, consolidated=False)
+        derived = xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=False)
         joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
         joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
     return _typed(_in_order(_decoded(joined)))

@@ -59,7 +59,7 @@ class Before:
         if f"{group}/{LAKE}" not in visible.documents:
             return None
         columns = {
-            name: open_array(place.chunks, f"{group}/{stored}", visible.metadata(f"{group}/{stored}"))[...]
+            name: np.asarray(open_array(place.chunks, f"{group}/{stored}", visible.metadata(f"{group}/{stored}"))[...])
             for name, stored in _COLUMNS.items()
         }
         lakes = np.zeros(len(columns["lake_id"]), REGISTRY)

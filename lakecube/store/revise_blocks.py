@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,11 +17,14 @@ import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 
 from lakecube.store.ledger import REVISING, Ledger
+from lakecube.store.passes import Writer
 from lakecube.store.place import Place
 from lakecube.store.report import Run
 from lakecube.store.waves import compute_keys
 
 Results = dict[str, np.ndarray]
+#: Dates of a block that are in memory at once.
+DATES_AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +61,14 @@ def cut(shape: tuple[int, int], chunks: tuple[int, int]) -> list[Block]:
         for size, step in zip(shape, chunks, strict=True)
     ]
     return [Block((i, j), y, x) for i, y in enumerate(spans[0]) for j, x in enumerate(spans[1])]
+
+
+def read_rows(arrays: Writer, rows: Sequence[int], block: Block) -> np.ndarray:
+    """`water_mask` of some rows of a block; neighbouring rows in one call, which costs as much as one row by itself."""
+    mask = arrays.open("water_mask")
+    if rows[-1] - rows[0] == len(rows) - 1 and all(b - a == 1 for a, b in itertools.pairwise(rows)):
+        return np.asarray(mask[(slice(rows[0], rows[-1] + 1), *block.window)])
+    return np.stack([np.asarray(mask[(row, *block.window)]) for row in rows])
 
 
 class BlockPasses:
@@ -112,7 +124,7 @@ class Scratch:
     def save(self, stage: str, place: tuple[int, ...], **arrays: np.ndarray) -> None:
         """Keep what a task of `stage` found at `place`."""
         out = io.BytesIO()
-        np.savez_compressed(out, **arrays)
+        np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
         self.store.files.write(self._key(stage, place), out.getvalue())
 
     def load(self, stage: str, place: tuple[int, ...]) -> Results:
@@ -126,7 +138,8 @@ class Scratch:
 
 def _packed(results: list[Results]) -> bytes:
     out = io.BytesIO()
-    np.savez(out, **{f"{number}/{name}": v for number, result in enumerate(results) for name, v in result.items()})
+    named = {f"{number}/{name}": v for number, result in enumerate(results) for name, v in result.items()}
+    np.savez(out, **named)  # type: ignore[arg-type]
     return out.getvalue()
 
 

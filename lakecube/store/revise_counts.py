@@ -12,10 +12,8 @@ from lakecube.kernels.months import LAND_SEEN, WATER_SEEN, month_axis
 from lakecube.names import DATE, VARIABLES, YEAR, YEAR_MONTH, X, Y
 from lakecube.store.layout import Stored, pixel_array, row_array
 from lakecube.store.passes import Writer
-from lakecube.store.revise_blocks import Block, Results
+from lakecube.store.revise_blocks import DATES_AT_ONCE, Block, Results, read_rows
 
-#: Dates of a block that are in memory at once.
-DATES_AT_ONCE = 8
 _TOTALS = ("count_wet", "count_clear", "water_frequency")
 
 
@@ -63,12 +61,11 @@ class Counting:
 
 def count_block(block: Block, counting: Counting) -> Results:
     """Count one block, month by month and a few dates at a time."""
-    mask = counting.source.open("water_mask")
     total, month_number = np.zeros((2, *block.shape), np.uint32), 0
     for year_number, months in enumerate(counting.rows):
         year = np.zeros_like(total)
         for rows in months:
-            wet, clear = _count_rows(mask, rows, block)
+            wet, clear = _count_rows(counting.source, rows, block)
             state = (LAND_SEEN * (clear > wet) + WATER_SEEN * (wet > 0)).astype(np.uint8)
             counting.target.open(f"{counting.group}/month_state")[(month_number, *block.window)] = state
             year += np.stack((wet, clear))
@@ -79,11 +76,10 @@ def count_block(block: Block, counting: Counting) -> Results:
     return {}
 
 
-def _count_rows(mask: object, rows: tuple[int, ...], block: Block) -> tuple[np.ndarray, np.ndarray]:
+def _count_rows(source: Writer, rows: tuple[int, ...], block: Block) -> tuple[np.ndarray, np.ndarray]:
     counts = np.zeros((2, *block.shape), np.uint32)
     for start in range(0, len(rows), DATES_AT_ONCE):
-        states = [np.asarray(mask[(row, *block.window)]) for row in rows[start : start + DATES_AT_ONCE]]  # type: ignore[index]
-        counts += np.stack(count_states(np.stack(states)))
+        counts += np.stack(count_states(read_rows(source, rows[start : start + DATES_AT_ONCE], block)))
     return counts[0], counts[1]
 
 

@@ -7,6 +7,7 @@ another pass paints the ids.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,8 @@ def find_block(block: Block, finding: Finding) -> Results:
     table = measure_block(around, labels, block.rows[0], block.columns[0], *sizes, elevation)
     before = finding.previous
     known = np.zeros_like(labels) if before is None else np.asarray(before.open(finding.previous_label)[block.window])
-    lines = {"top": (0, slice(None)), "bottom": (-1, slice(None)), "left": (slice(None), 0), "right": (slice(None), -1)}
+    every = slice(None)
+    lines: dict[str, Any] = {"top": (0, every), "bottom": (-1, every), "left": (every, 0), "right": (every, -1)}
     out = {"table": table, "overlaps": overlap_block(labels, known)}
     for name, line in lines.items():
         out[name], out[f"{name}_class"] = labels[line], classes[line]
@@ -148,7 +150,7 @@ class _Seams:
         if block.place[1] == 0 and self._rows:
             self._end_row()
         if block.place[1] > 0:
-            self._compare(self._right["right"], self._right["right_class"], result["left"], result["left_class"])
+            self._compare(self._right, "right", result, "left")
         self._right = result
         for name in ("top", "top_class", "bottom", "bottom_class"):
             self._rows.setdefault(name, []).append(result[name])
@@ -163,10 +165,11 @@ class _Seams:
         """Compare a row of blocks with the one above it, corners included."""
         lines = {name: np.concatenate(parts) for name, parts in self._rows.items()}
         if self._above is not None:
-            self._compare(self._above["bottom"], self._above["bottom_class"], lines["top"], lines["top_class"])
+            self._compare(self._above, "bottom", lines, "top")
         self._above, self._rows = lines, {}
 
-    def _compare(self, *lines: np.ndarray) -> None:
+    def _compare(self, before: Results, one: str, after: Results, other: str) -> None:
+        lines = (before[one], before[f"{one}_class"], after[other], after[f"{other}_class"])
         self.pairs.append(touching_pairs(*lines, self.connectivity))
 
 

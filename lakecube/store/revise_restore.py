@@ -40,7 +40,7 @@ from lakecube.store.revise_shores import (
 #: Visible pixels that a date needs for a relation of its own.
 MIN_VISIBLE = 200
 #: Real clouds are laid over at most so many dates, in so many pairs, of so many lakes in so many blocks.
-CALIBRATION_DATES, CALIBRATION_PAIRS, CALIBRATION_LAKES, CALIBRATION_BLOCKS = 96, 480, 400, 64
+CALIBRATION_DATES, CALIBRATION_PAIRS, CALIBRATION_LAKES, CALIBRATION_BLOCKS = 96, 240, 400, 24
 #: Share of a lake that a date must have seen to tell the truth of a pair.
 LEAST_SEEN = 0.95
 #: Bytes of a group of lakes while it is decided, and of one lake on one date.

@@ -16,10 +16,8 @@ from lakecube.kernels.label import relabel
 from lakecube.kernels.lakes import add_sums, lake_runs
 from lakecube.kernels.shore import count_shore, count_shore_under, grow_lakes
 from lakecube.store.passes import Writer
-from lakecube.store.revise_blocks import Block, Results, Scratch
+from lakecube.store.revise_blocks import DATES_AT_ONCE, Block, Results, Scratch, read_rows
 
-#: Dates of a block that are in memory at once.
-DATES_AT_ONCE = 8
 #: Pixels around a lake that are counted with it: the dry side of its shore.
 SHORE = 2
 
@@ -45,7 +43,7 @@ def group_lakes(ids: np.ndarray, homes: Sequence[tuple[Block, np.ndarray]], size
 
 def gather(scratch: Scratch, stage: str, group: Group, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """What the blocks of a group counted of its lakes, added: (lake, *shape)."""
-    total = np.zeros((len(group.ids), *shape), dtype)
+    total: np.ndarray = np.zeros((len(group.ids), *shape), dtype)
     for place in group.blocks:
         part = scratch.load(stage, place)
         add_sums(total, group.ids, part["counts"].astype(dtype), part["ids"])
@@ -85,8 +83,7 @@ class Shores:
 
     def states(self, block: Block, dates: Sequence[int]) -> np.ndarray:
         """`water_mask` of a block on some dates."""
-        mask = self.arrays.open("water_mask")
-        return np.stack([np.asarray(mask[(self.rows[date], *block.window)]) for date in dates])
+        return read_rows(self.arrays, [self.rows[date] for date in dates], block)
 
     def parts(self, block: Block) -> Iterable[tuple[range, np.ndarray]]:
         """All dates of a block, a few at a time, with their states."""

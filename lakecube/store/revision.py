@@ -23,6 +23,7 @@ from lakecube.store.revise_areas import DATES_PER_CHUNK, LAKES_PER_CHUNK, Applyi
 from lakecube.store.revise_blocks import BlockPasses, Scratch, cut
 from lakecube.store.revise_counts import Counting, count_arrays, count_block
 from lakecube.store.revise_lakes import Finding, Found, find_lakes, paint_lakes
+from lakecube.store.revise_outlines import outlines_file
 from lakecube.store.revise_restore import restore_lakes
 from lakecube.store.revise_shores import Shores
 
@@ -98,11 +99,13 @@ def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> Rev
     finding = _finding(job, params, writer, before)
     found = find_lakes(passes, finding, before.registry, job.number)
     paint_lakes(passes, finding, found)
-    arrays |= _lake_arrays(job, params, finding.grid, found)
+    columns = describe_lakes(found.table, finding.grid, params.lakes)
+    arrays |= _lake_arrays(job, found, columns)
     arrays |= registry_arrays(found)
     arrays |= _restore(job, params, passes, _writer(job, arrays), finding.grid, found)
+    files = outlines_file(job, writer, finding.grid, found, columns)
     attrs = {"next_lake_id": found.registry.next_id, "restore": params.restore}
-    return RevisionOutcome(arrays, attrs)
+    return RevisionOutcome(arrays, attrs, files)
 
 
 def _writer(job: RevisionJob, arrays: Mapping[str, Stored]) -> Writer:
@@ -134,11 +137,11 @@ def _as_dataset(job: RevisionJob) -> xr.Dataset:
     return xr.Dataset(coords=coords)
 
 
-def _lake_arrays(job: RevisionJob, params: RevisionParams, grid: PixelGrid, found: Found) -> dict[str, Stored]:
+def _lake_arrays(job: RevisionJob, found: Found, columns: Mapping[str, np.ndarray]) -> dict[str, Stored]:
     """The variables (lake), values at hand, and those (lake, date), which the passes fill."""
     attrs = {"long_name": "lake_id", "cf_role": "timeseries_id"}
     out = {LAKE: row_array(LAKE, xr.Variable((LAKE,), found.ids, attrs))}
-    for name, values in describe_lakes(found.table, grid, params.lakes).items():
+    for name, values in columns.items():
         out[name] = row_array(name, xr.Variable((LAKE,), values))
     shape = (len(found.ids), len(job.dates))
     for name in _SERIES:

@@ -87,7 +87,7 @@ def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warnin
         forget_rows(place.files, visible)
         ledger.begin(plan.hash, names_of(plan))
     else:
-        sweep_rows(place.files, names_of(plan), plan.base)
+        sweep_rows(place.files, names_of(plan), plan.pixels, plan.base)
     with run.bar:
         small = _rows_and_revision(plan, place, rows, visible, ledger, run, wish)
     ledger.report(run.finished(mode=wish.mode, rows=len(plan.positions), lakecube=version()))
@@ -175,7 +175,8 @@ def _with_revision(
     if ledger.pending() != job.hash:
         forget_revisions(files, before)
         ledger.begin(job.hash)
-    files.sweep("revision", below=False)
+    for key in ("", "revision"):
+        files.sweep(key, below=False)
     files.sweep(job.group)
     outcome = write_revision(job, ledger, run, wish.wave)
     for name, stored in outcome.arrays.items():

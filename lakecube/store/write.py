@@ -11,11 +11,11 @@ import xarray as xr
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
-from lakecube.store.files import LocalFiles, check_room, explained
+from lakecube.store.files import LocalFiles, check_room
 from lakecube.store.lease import Lease
-from lakecube.store.place import LocalPlace, place_of
+from lakecube.store.place import LocalPlace, Place, place_of
 from lakecube.store.plan import pixel_chunks
-from lakecube.store.read import open_store
+from lakecube.store.read import open_place
 from lakecube.store.report import Run
 from lakecube.store.revision import check_parameters
 from lakecube.store.told import ReadFailedWarning, say
@@ -40,6 +40,7 @@ def to_zarr(
     chunks: int | tuple[int, int] | dict[str, int] | None = None,
     progress: bool = True,
     wave: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Compute a lazy extract and store it: restartable, one writer at a time, visible all at once at the end.
 
@@ -48,7 +49,7 @@ def to_zarr(
     water : xr.Dataset
         What `.water.extract()` returns: `water_mask`, `reason`, … (time, y, x), `threshold` (time, index).
     path : str or path
-        Directory of the store.
+        Directory of the store, or its address in object storage (``"s3://bucket/prefix"``).
     mode : {"resume", "append", "overwrite"}
         "resume": make the store, or finish a write that was killed; a finished store of the same
         configuration is returned as it is. "append": add the dates the store does not hold as new rows, in
@@ -69,6 +70,10 @@ def to_zarr(
         Show a progress bar, if there is a terminal or a notebook to show it in.
     wave : int, optional
         Number of block·dates sent out at once; at least eight per thread of the cluster by default.
+    storage_options : mapping, optional
+        For object storage: credentials and such, by obstore's names (``access_key_id``, ``secret_access_key``,
+        ``region``, ``endpoint``, ``client_options``); without, those of the environment. They travel with the tasks
+        to the workers, and are written nowhere. There, `mode="overwrite"` of a finished store is refused.
 
     Returns
     -------
@@ -101,41 +106,43 @@ def to_zarr(
         raise InvalidInputError('retry=True adds rows in place of failed ones: give mode="append" with it')
     parameters = _revision_parameters(revise)
     wave = _wave(wave)
-    place = place_of(path)
-    refuse_inside(place.root)
+    place = place_of(path, storage_options)
+    refuse_inside(place)
     contents = survey(water)
     pixel_chunks(contents.water, chunks)
-    if place.root.parent.exists():
+    if isinstance(place, LocalPlace) and place.root.parent.exists():
         mend_swap(place.root)
     visible = read_root(place)
-    if visible is None or mode == "append":
-        check_room(place.root, _least_room(contents))
     wish = Wish(str(place), mode, chunks, parameters, retry=retry, wave=wave)
-    with explained(str(place)):
+    with place.told("write"):
         if mode == "overwrite" and visible is not None:
             told = _overwrite(contents, place, wish, Run(progress))
         else:
-            place.root.mkdir(parents=True, exist_ok=True)
+            if isinstance(place, LocalPlace):
+                if visible is None or mode == "append":
+                    check_room(place.root, _least_room(contents))
+                place.root.mkdir(parents=True, exist_ok=True)
             with Lease(place.files):
-                LocalFiles(place.root.parent).delete(sibling(place.root, "overwriting").name)
+                if isinstance(place, LocalPlace):
+                    LocalFiles(place.root.parent).delete(sibling(place.root, "overwriting").name)
                 told = write(contents, place, wish, Run(progress))
     say(told)
-    return open_store(place.root)
+    return open_place(place)
 
 
 def revise(
     path: str | os.PathLike[str], *, registry: str | os.PathLike[str] | None = None, progress: bool = True,
-    wave: int | None = None, **parameters: Any,
+    wave: int | None = None, storage_options: Mapping[str, Any] | None = None, **parameters: Any,
 ) -> xr.Dataset:  # fmt: skip
     """Make a new revision of a store from its rows and the revision before: counts, frequency, lakes.
 
     Parameters
     ----------
     path : str or path
-        Directory of a finished store. No archive is read.
+        Directory (or address, with `storage_options`) of a finished store. No archive is read.
     registry : path, optional
         Another store with whose lakes (their ids) to go on, instead of those of the revision before.
-    progress, wave
+    progress, wave, storage_options
         As for `to_zarr`.
     **parameters
         Of the revision. Those not given are as in the current revision; None is the default again.
@@ -159,14 +166,14 @@ def revise(
     readable until the next one is committed.
     """
     check_parameters({k: v for k, v in parameters.items() if v is not None})
-    wave, place = _wave(wave), place_of(path)
+    wave, place = _wave(wave), place_of(path, storage_options)
     if read_root(place) is None:
         raise StoreError(f"there is no finished store at {place}: make it with .water.to_zarr() first")
     known = None if registry is None else str(place_of(registry))
     wish = Wish(str(place), "revise", revise=parameters, registry=known, wave=wave)
-    with explained(str(place)), Lease(place.files):
+    with place.told("write"), Lease(place.files):
         revise_rows(place, wish, Run(progress))
-    return open_store(place.root)
+    return open_place(place)
 
 
 def _revision_parameters(revise: bool | Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -184,8 +191,13 @@ def _wave(wave: int | None) -> int:
     return wave or max(WAVE, 8 * threads())
 
 
-def _overwrite(contents: Contents, place: LocalPlace, wish: Wish, run: Run) -> list[Warning]:
+def _overwrite(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warning]:
     """Write beside `place`, then swap; a killed overwrite continues in the place beside."""
+    if not isinstance(place, LocalPlace):
+        raise StoreError(
+            f"{place} is a finished store in object storage, where a whole store cannot be put in the place of another "
+            "at once: write to another prefix with mode='resume', open that one from then on, and delete this one"
+        )
     path = place.root
     new = LocalPlace(sibling(path, "overwriting"))
     visible = read_root(place)

@@ -8,9 +8,12 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 
 from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.kernels.crf import Potts
 from lakecube.names import UNKNOWN
-from lakecube.refine import crf
+from lakecube.refine import crf_tiles
 from lakecube.refine.crf import refine
+from lakecube.refine.majority import majority
+from lakecube.refine.superpixels import superpixels
 from tests.kernels.test_crf import scene
 from tests.strategies import chunkings
 
@@ -75,13 +78,13 @@ def test_nothing_is_computed_while_building(picture, no_compute):
 def test_each_tile_is_computed_once(picture, monkeypatch):
     water, guide = picture
     seen = []
-    inner = crf.refine_image
+    inner = crf_tiles.refine_image
 
     def counting(*args):
         seen.append(1)
         return inner(*args)
 
-    monkeypatch.setattr(crf, "refine_image", counting)
+    monkeypatch.setattr(crf_tiles, "refine_image", counting)
     refine(water.chunk(y=7, x=9), guide, **TILED).compute(scheduler="synchronous")
     tiles = len(range(7 // 32, 96 // 32 + 1)) * len(range(1003 // 32, 1103 // 32 + 1))
     assert len(seen) == tiles * 2
@@ -126,9 +129,9 @@ def test_seams_shrink_with_the_margin():
 
 def test_one_tile_is_the_whole_image(picture):
     water, guide = picture
-    by_hand = crf.CrfSettings(crf.crf.Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", 4096, 18, 4)
+    by_hand = crf_tiles.CrfSettings(Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", 4096, 18, 4)
     origin = 7 + 18, 1003 + 18
-    expected = crf.refine_image(water[0].values, guide[0].values / np.float32(13), by_hand, origin)
+    expected = crf_tiles.refine_image(water[0].values, guide[0].values / np.float32(13), by_hand, origin)
     found = refine(water[0], guide[0], tile=4096, margin=18, **NARROW)
     np.testing.assert_allclose(found.values, expected, atol=1e-4)
 
@@ -189,6 +192,74 @@ def test_a_guide_without_dates_serves_all(picture):
     one = refine(water[0], guide[0], **TILED)
     assert one.dims == ("y", "x")
     np.testing.assert_array_equal(one, single[0])
+
+
+# --- several classes, two levels -----------------------------------------------------------------------------------
+
+
+def classes_of(water):
+    """Three classes: water, land to the left, land to the right."""
+    left = xr.zeros_like(water) + (water.x < water.x[50])
+    return xr.concat([water, (1 - water) * left, (1 - water) * (1 - left)], "class").astype(np.float32)
+
+
+def test_two_classes_are_the_binary_form(picture, refined):
+    water, guide = picture
+    both = xr.concat([1 - water, water], "class")
+    found = refine(both, guide, **TILED)
+    assert found.dims == ("class", "time", "y", "x")
+    assert np.abs(found[1] - refined).max() < 2e-3
+    np.testing.assert_allclose(found.sum("class", skipna=False), xr.ones_like(water).where(water.notnull()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunks", BY_HAND[1:4], ids=str)
+def test_classes_are_the_same_bits_for_every_chunking(picture, chunks):
+    water, guide = picture
+    three = classes_of(water)
+    whole = refine(three, guide, **TILED).compute()
+    assert whole.name == "class_probability"
+    cut = refine(three.chunk(chunks | {"class": 2}), guide.chunk({"y": 40}), **TILED)
+    xr.testing.assert_identical(cut.compute(scheduler="synchronous"), whole)
+    label = refine(three.chunk(chunks), guide, output="labels", **TILED)
+    expected = whole.fillna(-1).argmax("class").where(water.notnull(), UNKNOWN)
+    np.testing.assert_array_equal(label.compute(), expected)
+
+
+def test_labels_of_classes_are_spread_by_their_confidence(picture):
+    water, guide = picture
+    labels = classes_of(water).fillna(-1).argmax("class").where(water.notnull(), 9).astype(np.uint8)
+    by_hand = xr.where(labels == xr.DataArray(np.arange(3), dims="class"), 0.8, 0.1).where(labels < 3)
+    found = refine(labels, guide, classes=3, confidence=0.8, **TILED)
+    np.testing.assert_array_equal(found, refine(by_hand.astype(np.float32), guide, **TILED))
+    assert refine(labels[0], guide[0], classes=3, **TILED).dims == ("class", "y", "x")
+
+
+def test_two_levels_are_fusion_and_then_the_crf(picture):
+    water, guide = picture
+    labels = superpixels(guide[0].astype("f4"), step=6, scale=0.4)
+    wet = xr.where(water.isnull(), np.uint8(UNKNOWN), (water > 0.5).astype(np.uint8))
+    expected = refine(majority(wet, labels).water_mask, guide, **TILED)
+    assert (majority(wet, labels).water_mask != wet).any()
+    np.testing.assert_array_equal(refine(water, guide, superpixels=labels, **TILED), expected)
+    np.testing.assert_array_equal(refine(wet, guide, superpixels=labels, **TILED), expected)
+
+
+def test_classes_by_pydensecrf2(picture):
+    pytest.importorskip("pydensecrf")
+    water, guide = picture
+    three = classes_of(water.fillna(0.5))[:, 0]
+    theirs, ours = (refine(three, guide[0], engine=engine, **TILED).compute() for engine in ("pydensecrf2", "numba"))
+    assert np.abs(theirs - ours).mean() < 0.01
+    assert (theirs.argmax("class") == ours.argmax("class")).mean() > 0.98
+
+
+def test_wrong_classes_are_named(picture):
+    water, guide = picture
+    for wrong, options in ((water, {"classes": 3}), (classes_of(water), {"superpixels": water.fillna(0).astype("i8")}),
+                           (water.fillna(0).astype("u1"), {"classes": 1}),
+                           (classes_of(water).fillna(0).astype("u1"), {})):  # fmt: skip
+        with pytest.raises(InvalidInputError):
+            refine(wrong.fillna(0), guide, **options, **TILED)
 
 
 def test_pydensecrf2_is_the_reference(picture):

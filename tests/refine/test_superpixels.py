@@ -39,19 +39,33 @@ def image(shape=(90, 96), seed=0, corner=(700000.0, 2900000.0)):
     return xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
 
 
+ANCHOR = chunked.anchor_of(image())
+
+
 @settings(max_examples=8, deadline=None)
 @given(rows=chunks_of(90), columns=chunks_of(96), join=st.booleans())
 def test_any_chunks_give_the_same_bits(rows, columns, join):
-    whole = superpixels(image(), step=4, iterations=2, enforce_connectivity=join)
-    cut = superpixels(image().chunk({"y": rows, "x": columns}), step=4, iterations=2, enforce_connectivity=join)
-    xr.testing.assert_identical(cut.compute(scheduler="threads"), whole.compute())
+    whole = slic(image().values, 4, iterations=2, scale=200, offset=-50, anchor=ANCHOR, enforce_connectivity=join)
+    for exchange in (True, False):
+        cut = image().chunk({"y": rows, "x": columns})
+        found = superpixels(cut, step=4, iterations=2, enforce_connectivity=join, exchange=exchange)
+        np.testing.assert_array_equal(found.compute(scheduler="threads"), whole)
+
+
+def test_the_exchange_takes_chunks_from_three_steps_and_several_dates():
+    dates = xr.concat([image(), image(seed=1), image(seed=2)], "time").chunk({"time": 2, "y": 25, "x": 31})
+    for join in (True, False):
+        cut = superpixels(dates, step=5, iterations=6, enforce_connectivity=join, exchange=True)
+        assert len(cut.chunks[1]) > 2
+        halo = superpixels(dates, step=5, iterations=6, enforce_connectivity=join, exchange=False)
+        xr.testing.assert_identical(cut.compute(), halo.compute())
 
 
 def test_chunks_as_small_as_the_reach_are_kept_and_smaller_ones_merged():
     reach = slic_reach(2, 2)
-    kept = superpixels(image().chunk({"y": reach, "x": reach}), step=2, iterations=2)
+    kept = superpixels(image().chunk({"y": reach, "x": reach}), step=2, iterations=2, exchange=False)
     assert kept.chunks == ((18, 18, 18, 18, 18), (18, 18, 18, 18, 24))
-    merged = superpixels(image().chunk({"y": 7, "x": reach - 1}), step=2, iterations=2)
+    merged = superpixels(image().chunk({"y": 7, "x": reach - 1}), step=2, iterations=2, exchange=False)
     assert min(merged.chunks[0]) >= reach
     assert min(merged.chunks[1]) >= reach
     xr.testing.assert_identical(kept.compute(), merged.compute())

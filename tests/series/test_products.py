@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import lakecube  # noqa: F401  registers .water
 from lakecube.errors import InvalidInputError
 from lakecube.names import TRANSITION, VARIABLES
 from lakecube.series import products
+from tests.series.test_months import often
 from tests.series.test_occurrence import CHUNKS, _refuse
 
 SIZE = (9, 7)
@@ -161,14 +163,19 @@ def test_products_against_slow_loops(name):
     assert len(kinds) >= (3 if name == "water_extent" else 5), "a test of few classes"
 
 
-@pytest.mark.parametrize("chunks", CHUNKS[1:])
-def test_products_are_lazy_and_exact_for_every_chunking(chunks):
+@pytest.fixture(scope="module")
+def eager():
+    return {name: function(states()).values for name, (function, _) in CASES.items()}
+
+
+@pytest.mark.parametrize("chunks", [CHUNKS[1], CHUNKS[3]])
+def test_products_are_lazy_and_exact_for_every_chunking(chunks, eager):
     chunks = {**chunks, "time": 5}
     with dask.config.set(scheduler=_refuse):
         lazy = {name: function(states(chunks=chunks)) for name, (function, _) in CASES.items()}
     for name, array in lazy.items():
         assert isinstance(array.data, da.Array) and array.data.dtype == array.values.dtype
-        np.testing.assert_array_equal(array, CASES[name][0](states()))
+        np.testing.assert_array_equal(array, eager[name])
 
 
 def test_all_ten_transitions():
@@ -232,3 +239,15 @@ def test_a_record_without_months():
 def test_mistakes_are_named(call, message):
     with pytest.raises(InvalidInputError, match=message):
         call(states())
+
+
+def test_the_accessor_makes_the_products_from_months_or_from_the_mask():
+    water = often().to_dataset(name="water_mask")
+    months = water.water.month_state()
+    kept = xr.Dataset({"month_state": months})
+    for dataset in (water, kept):
+        for name in ("occurrence", "recurrence", "seasonality", "transitions", "maximum_extent"):
+            xr.testing.assert_identical(getattr(dataset.water, name)(), getattr(products, name)(months))
+        xr.testing.assert_identical(dataset.water.change(2019, 2020), products.change(months, 2019, 2020))
+    with pytest.raises(InvalidInputError, match="water_mask"):
+        xr.Dataset({"a": 1}).water.occurrence()

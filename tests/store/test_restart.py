@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -59,15 +58,6 @@ def child(path, mode="resume", start=0, times=4, slow=0.01):
     return subprocess.Popen(args, cwd=root, env=env, stdout=subprocess.PIPE, text=True)
 
 
-def kill_after(process, seconds):
-    """SIGKILL `seconds` after the child began to write; whether it was still at work."""
-    assert process.stdout.readline().strip() == "ready"
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
-    return "finished" not in rest
-
-
 def test_twice_and_any_dask_chunks_give_the_same_bytes(tmp_path):
     for name, chunks in (
         ("a", (1, 16, 16)),
@@ -108,60 +98,6 @@ def test_a_finished_store_is_left_alone(tmp_path, monkeypatch):
     to_zarr(extract(), tmp_path / "s", chunks=32)
     to_zarr(extract(), tmp_path / "s", mode="append")
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*") if file.is_file()} == before
-
-
-def seconds_of(process):
-    """How long an undisturbed child takes from its first write to its last."""
-    assert process.stdout.readline().strip() == "ready"
-    begin = time.perf_counter()
-    process.communicate()
-    return time.perf_counter() - begin
-
-
-def _kill_and_resume(tmp_path, seed, kills):
-    to_zarr(extract(times=4), tmp_path / "whole", chunks=16)
-    whole = seconds_of(child(tmp_path / "timed"))
-    rng = np.random.default_rng(seed)
-    killed = number = 0
-    while number < kills or (killed < kills // 2 and number < 4 * kills):  # a child may be done before its time
-        share = rng.uniform(0.02, 0.9 / (1 + number % 3))  # what earlier tries finished is not done again
-        killed += kill_after(child(tmp_path / "s"), float(share * whole))
-        seen = (tmp_path / "s/zarr.json").exists()
-        assert not seen or open_store(tmp_path / "s").sizes["time"] == 4
-        if number % 3 == 2:
-            to_zarr(extract(times=4), tmp_path / "s", chunks=16)
-            assert snapshot(tmp_path / "s") == snapshot(tmp_path / "whole")
-            for file in sorted((tmp_path / "s").rglob("*"), reverse=True):
-                file.rmdir() if file.is_dir() else file.unlink()
-        number += 1
-    to_zarr(extract(times=4), tmp_path / "s", chunks=16)
-    assert snapshot(tmp_path / "s") == snapshot(tmp_path / "whole")
-    return killed
-
-
-@pytest.mark.slow
-def test_killed_at_random_and_resumed(tmp_path):
-    assert _kill_and_resume(tmp_path, 1, 6) >= 3
-
-
-@pytest.mark.slow
-def test_killed_very_often(tmp_path):
-    assert _kill_and_resume(tmp_path, 2, 40) >= 20
-
-
-def test_killed_appends(tmp_path):
-    for name in ("whole", "s"):
-        to_zarr(extract(times=2), tmp_path / name, chunks=16)
-    to_zarr(extract(times=3, start=2), tmp_path / "whole", mode="append")
-    to_zarr(extract(times=2), tmp_path / "timed", chunks=16)
-    whole = seconds_of(child(tmp_path / "timed", "append", 2, 3))
-    rng = np.random.default_rng(3)
-    for number in range(4):
-        kill_after(child(tmp_path / "s", "append", 2, 3), float(rng.uniform(0.02, 0.9 / (1 + number)) * whole))
-        assert open_store(tmp_path / "s").sizes["time"] in (2, 5)
-        assert int(open_store(tmp_path / "s").count_clear.max()) > 0
-    to_zarr(extract(times=3, start=2), tmp_path / "s", mode="resume")
-    assert snapshot(tmp_path / "s") == snapshot(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("stage", ["_write", "_count"])

@@ -1,0 +1,113 @@
+"""`lakecube assess`: how right a store is, and where to look to find out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from lakecube.accuracy import assess as compare
+from lakecube.accuracy import sample_design
+from lakecube.accuracy.design import check_target
+from lakecube.commands.describing import open_store
+from lakecube.commands.request import engine, pair
+from lakecube.errors import InvalidInputError
+
+
+def assess(given: argparse.Namespace) -> dict[str, Any]:
+    """Compare a store with a reference, or draw the points of a sample."""
+    if given.csv is not None and not Path(given.csv).absolute().parent.is_dir():
+        raise InvalidInputError(
+            f"cannot write {given.csv}: the folder {Path(given.csv).absolute().parent} does not exist"
+        )
+    if given.design is not None:
+        check_target(Path(given.design))
+    store = open_store(Path(given.store))
+    with engine(given), _bar(given):
+        return _design(store, given) if given.design is not None else _compare(store, given)
+
+
+def _compare(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
+    found = compare(
+        store,
+        given.reference,
+        kind=given.kind,
+        date=given.date,
+        share=given.share,
+        codes=_codes(given.codes),
+        within=given.within,
+        by=given.by,
+        objects=not given.no_objects,
+        size_bounds=_numbers(given.size_bounds, float, "--size-bounds") if given.size_bounds else (),
+        confidence=given.confidence,
+    )
+    if given.csv is not None:
+        found.table().to_csv(given.csv, index=False)
+    if not given.json and not given.quiet:
+        print(found)
+    return found.to_dict()
+
+
+def _design(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
+    made = sample_design(
+        store,
+        strata=given.strata,
+        n=given.n,
+        margin=given.margin,
+        confidence=given.confidence,
+        expected=_expected(given.expected),
+        allocation=given.allocation,
+        least=given.least,
+        buffer=given.buffer,
+        date=given.date,
+        share=given.share,
+        seed=given.seed,
+    )
+    made.write(given.design)
+    if not given.json and not given.quiet:
+        print(made)
+        print(f"\nnext: fill in the column class of {given.design} (water, land, or nothing where it cannot be told)")
+        print(f"then: lakecube assess {given.store} --reference {given.design}")
+    return {"file": given.design, **made.to_dict()}
+
+
+def _codes(words: list[str] | None) -> Any:
+    """A name, or numbers by state."""
+    if words is None:
+        return "mask"
+    if len(words) == 1 and "=" not in words[0]:
+        return words[0]
+    return {name: _numbers(text, int, f"--codes {name}:") for name, text in (pair(w, "--codes") for w in words)}
+
+
+def _expected(words: list[str] | None) -> Any:
+    """One number, or one by stratum."""
+    if words is None:
+        return 0.5
+    if len(words) == 1 and "=" not in words[0]:
+        return _numbers(words[0], float, "--expected")[0]
+    pairs = (pair(word, "--expected") for word in words)
+    return {name: _numbers(text, float, "--expected")[0] for name, text in pairs}
+
+
+def _numbers(text: str, kind: Any, option: str) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidInputError(f"{option} {text}: numbers are needed") from error
+
+
+@contextlib.contextmanager
+def _bar(given: argparse.Namespace) -> Any:
+    """A bar of the blocks, on a terminal."""
+    if given.quiet or not sys.stderr.isatty():
+        yield
+        return
+    from dask.diagnostics import ProgressBar
+
+    with ProgressBar(minimum=1.0, out=sys.stderr):
+        yield

@@ -1,0 +1,190 @@
+"""One anchored, blended tile of the dense CRF: what a task does for `refine.crf`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lakecube.chunked import Tile
+from lakecube.errors import InvalidInputError
+from lakecube.kernels import crf
+from lakecube.names import LAND, WATER
+
+Engine = Literal["numba", "pydensecrf2"]
+#: Probabilities are kept this far away from 0 and 1.
+CLIP = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class CrfSettings:
+    """What a tile needs to know besides its pixels."""
+
+    potts: crf.Potts
+    scales: tuple[float, ...]
+    iterations: int
+    confidence: float
+    engine: Engine
+    tile: int
+    margin: int
+    blend: int
+    layers: int = 1
+    """1: the probability of water; more: so many classes, which follow each other along time."""
+
+    def __post_init__(self) -> None:
+        widths = (self.potts.sxy_gaussian, self.potts.sxy_bilateral, *self.scales)
+        if not all(np.isfinite(w) and w > 0 for w in widths):
+            raise InvalidInputError(f"standard deviations must be positive; got {widths}")
+        if not 0.5 < self.confidence < 1:
+            raise InvalidInputError(f"confidence is between 0.5 and 1; got {self.confidence}")
+        if self.iterations < 0 or self.tile < 1 or self.margin < 0:
+            raise InvalidInputError("iterations and margin must not be negative, tile must be positive")
+        if not 0 <= 2 * self.blend <= min(2 * self.margin, self.tile):
+            raise InvalidInputError(f"blend={self.blend} must not pass the margin nor half a tile")
+        if self.engine not in ("numba", "pydensecrf2"):
+            raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
+
+
+def anchored_tiles(size: int, anchor: int, settings: CrfSettings) -> dict[int, Tile]:
+    """The tiles of one dim of `size` pixels from absolute pixel `anchor`, by their absolute number."""
+    side, last = settings.tile, anchor + size
+
+    def clip(start: int, stop: int) -> tuple[int, int]:
+        return max(start, anchor) - anchor, min(stop, last) - anchor
+
+    numbers = range(anchor // side, (last - 1) // side + 1)
+    return {
+        k: Tile(
+            clip(k * side - settings.margin, (k + 1) * side + settings.margin),
+            clip(k * side - settings.blend, (k + 1) * side + settings.blend),
+        )
+        for k in numbers
+    }
+
+
+def refine_tile(
+    pieces: Sequence[np.ndarray], row: int, column: int, *, tiles: tuple[Mapping[int, Tile], ...],
+    anchor: tuple[int, int], settings: CrfSettings,
+) -> np.ndarray:  # fmt: skip
+    """Refine one tile with its margin for every date of a chunk; return what it gives.
+
+    Of several classes the first piece holds, along time, all those of the first date, then of the second.
+    """
+    water, *bands = pieces
+    y, x = tiles[0][row], tiles[1][column]
+    origin = (
+        y.read[0] + anchor[0] - (row * settings.tile - settings.margin),
+        x.read[0] + anchor[1] - (column * settings.tile - settings.margin),
+    )
+    inside = tuple(slice(v.gives[0] - v.read[0], v.gives[1] - v.read[0]) for v in (y, x))
+    dates = []
+    layers = settings.layers
+    for t in range(water.shape[0] // layers):
+        guide = np.stack([np.asarray(b if b.ndim == 2 else b[t], np.float32) for b in bands])
+        guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
+        if layers == 1:
+            dates.append(refine_image(water[t], guide, settings, origin)[np.newaxis][:, *inside])
+        else:
+            dates.append(refine_classes(water[t * layers : (t + 1) * layers], guide, settings, origin)[:, *inside])
+    return np.concatenate(dates)
+
+
+def refine_image(
+    water: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """One image (y, x) as a whole; the guide (bands, y, x) is already divided by its standard deviations."""
+    logit = _unary(water, settings.confidence)
+    known = np.isfinite(logit)
+    valid = known & np.isfinite(guide).all(axis=0)
+    if not valid.any():
+        return (1 / (1 + np.exp(-logit))).astype(np.float32)
+    if settings.engine == "numba":
+        q = crf.mean_field(logit, guide, valid, settings.potts, settings.iterations, origin=origin)
+    else:
+        wet = np.where(known, logit, 0)
+        q = _pydensecrf2(np.stack([np.logaddexp(0, wet), np.logaddexp(0, -wet)]), guide, valid, settings)[1]
+    q[~known] = np.nan
+    return q
+
+
+def refine_classes(
+    probability: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """As `refine_image` for probabilities (classes, y, x), which need not sum to 1."""
+    known = np.isfinite(probability).all(axis=0)
+    with np.errstate(invalid="ignore"):
+        p = np.clip(probability / probability.sum(axis=0), CLIP, 1)
+    unary = np.where(known, -np.log(np.where(known, p, 1)), 0).astype(np.float32)
+    valid = known & np.isfinite(guide).all(axis=0)
+    if not valid.any():
+        q = np.exp(-unary) / np.exp(-unary).sum(axis=0)
+    elif settings.engine == "numba":
+        q = crf.mean_field_classes(unary, guide, valid, settings.potts, settings.iterations, origin=origin)
+    else:
+        q = _pydensecrf2(unary, guide, valid, settings)
+    q[:, ~known] = np.nan
+    return q
+
+
+def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
+    """log p - log (1 - p), float32; NaN where unknown."""
+    if water.dtype.kind == "f":
+        return crf.logit_of_probability(water)
+    sure = np.float32(np.log(confidence / (1 - confidence)))
+    return np.where(water == WATER, sure, np.where(water == LAND, -sure, np.float32(np.nan))).astype(np.float32)
+
+
+def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settings: CrfSettings) -> np.ndarray:
+    """Probabilities float32 (classes, y, x) of −log p; pixels that are not valid vote, undecided."""
+    try:
+        from pydensecrf import densecrf
+    except ImportError as error:
+        raise InvalidInputError("engine='pydensecrf2' needs it installed: pip install 'lakecube[crf]'") from error
+    potts, (classes, *shape) = settings.potts, unary.shape
+    y, x = np.indices(shape, np.float32)
+    there = [np.where(valid, band, 0) for band in guide]
+    near = np.stack([x / potts.sxy_gaussian, y / potts.sxy_gaussian])
+    alike = np.stack([x / potts.sxy_bilateral, y / potts.sxy_bilateral, *there])
+    model = densecrf.DenseCRF(valid.size, classes)
+    model.setUnaryEnergy(np.where(valid, unary, np.log(classes)).reshape(classes, -1).astype(np.float32))
+    for features, weight in ((near, potts.weight_gaussian), (alike, potts.weight_bilateral)):
+        model.addPairwiseEnergy(np.ascontiguousarray(features.reshape(len(features), -1), np.float32), compat=weight)
+    q = np.array(model.inference(settings.iterations), np.float32).reshape(classes, *shape)
+    alone = np.exp(-unary)
+    return np.where(valid, q, alone / alone.sum(axis=0)).astype(np.float32)
+
+
+def blend_tiles(
+    parts: Sequence[tuple[int, int, np.ndarray]], rows: Sequence[int], columns: Sequence[int], *,
+    tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], settings: CrfSettings,
+) -> np.ndarray:  # fmt: skip
+    """The values of one chunk: the tiles that reach into it, weighed by their ramps."""
+    shape = rows[1] - rows[0], columns[1] - columns[0]
+    out = np.zeros((parts[0][2].shape[0], *shape), np.float32)
+    for i, j, given in parts:
+        y, wy = _ramp(i, tiles[0], rows, anchor[0], settings)
+        x, wx = _ramp(j, tiles[1], columns, anchor[1], settings)
+        top, left = tiles[0][i].gives[0], tiles[1][j].gives[0]
+        piece = given[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
+        here = np.s_[:, y.start - rows[0] : y.stop - rows[0], x.start - columns[0] : x.stop - columns[0]]
+        out[here] += piece * (wy[:, np.newaxis] * wx)
+    return out
+
+
+def _ramp(
+    number: int, tiles: Mapping[int, Tile], span: Sequence[int], anchor: int, settings: CrfSettings
+) -> tuple[slice, np.ndarray]:
+    """Where one tile speaks within a span of pixels, and its weight there; the weights of all tiles sum to 1."""
+    gives = tiles[number].gives
+    start, stop = max(gives[0], span[0]), min(gives[1], span[1])
+    at = np.arange(start, stop) + anchor + 0.5
+    weight = np.ones(stop - start, np.float32)
+    if settings.blend:
+        width = 2 * settings.blend
+        if number - 1 in tiles:
+            weight *= np.clip((at - number * settings.tile) / width + 0.5, 0, 1).astype(np.float32)
+        if number + 1 in tiles:
+            weight *= np.clip(0.5 - (at - (number + 1) * settings.tile) / width, 0, 1).astype(np.float32)
+    return slice(start, stop), weight
