@@ -19,6 +19,7 @@ import xarray as xr
 from lakecube.chunked import anchor_of
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.lakes import AREA_QUANTA, LENGTH_QUANTA
+from lakecube.kernels.lattice import between_nodes
 from lakecube.names import SPATIAL_REF, X, Y
 
 #: Nodes of the lattice are at most this far apart, and 2⁸ pixels.
@@ -123,28 +124,29 @@ def pixel_quanta(grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int
     A pixel's value does not depend on the window, to the last bit. O(pixels).
     """
     n = rows[1] - rows[0]
+    area = area_quanta(grid, rows, columns)
     if grid.system is None:
-        edges_x, edges_y = np.full((n + 1, 1), abs(grid.dx)), np.full((n, 1), abs(grid.dy))
-    elif grid.system.is_geographic:
-        edges_x, edges_y = _edges_of_degrees(grid, *rows)
-    else:
-        y, x = (np.arange(*span) for span in (rows, columns))
-        lattice = _Lattice.over(grid, rows, columns)
-        edges_x = lattice.at(1, np.arange(rows[0], rows[1] + 1) - 0.5, x)
-        edges_y = lattice.at(2, y, np.arange(columns[0], columns[1] + 1) - 0.5)
-    edges = (np.rint(v * LENGTH_QUANTA).astype(np.int64) for v in (edges_x, edges_y))
-    return Quanta(area_quanta(grid, rows, columns), *edges)
+        plane = np.full((n + 1, 1), abs(grid.dx)), np.full((n, 1), abs(grid.dy))
+        return Quanta(area, *(_whole(v, LENGTH_QUANTA) for v in plane))
+    if grid.system.is_geographic:
+        return Quanta(area, *(_whole(v, LENGTH_QUANTA) for v in _edges_of_degrees(grid, *rows)))
+    y, x = (np.arange(*span) for span in (rows, columns))
+    between_y, between_x = (np.arange(a, b + 1) - 0.5 for a, b in (rows, columns))
+    lattice = _Lattice.over(grid, rows, columns)
+    return Quanta(area, lattice.at(1, between_y, x, LENGTH_QUANTA), lattice.at(2, y, between_x, LENGTH_QUANTA))
 
 
 def area_quanta(grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     """Areas alone, as `pixel_quanta` gives them: (y, x) or (y, 1) int64."""
     if grid.system is None:
-        area = np.full((rows[1] - rows[0], 1), abs(grid.dx * grid.dy))
-    elif grid.system.is_geographic:
-        area = _area_of_degrees(grid, *rows)
-    else:
-        area = _Lattice.over(grid, rows, columns).at(0, np.arange(*rows), np.arange(*columns))
-    return np.rint(area * AREA_QUANTA).astype(np.int64)
+        return _whole(np.full((rows[1] - rows[0], 1), abs(grid.dx * grid.dy)), AREA_QUANTA)
+    if grid.system.is_geographic:
+        return _whole(_area_of_degrees(grid, *rows), AREA_QUANTA)
+    return _Lattice.over(grid, rows, columns).at(0, np.arange(*rows), np.arange(*columns), AREA_QUANTA)
+
+
+def _whole(values: np.ndarray, quanta: int) -> np.ndarray:
+    return np.rint(values * quanta).astype(np.int64)
 
 
 def _step(data: xr.Dataset | xr.DataArray, dim: str, given: float) -> float:
@@ -222,18 +224,14 @@ class _Lattice:
         values = _true_sizes(grid, y, x, _HALF_BASE / metre)
         return cls(values, step, (int(nodes[0][0]), int(nodes[1][0])), grid.anchor)
 
-    def at(self, which: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """One quantity at places of the image, (rows, columns), linear along y and then along x."""
-        values = self.values[which]
-        for axis, places in enumerate((rows, columns)):
-            away = (places - self.first[axis]) / self.step
-            k = np.floor(away).astype(np.int64)
-            share = away - k
-            if axis == 0:
-                values = values[k] * (1 - share[:, None]) + values[k + 1] * share[:, None]
-            else:
-                values = values[:, k] * (1 - share) + values[:, k + 1] * share
-        return values
+    def at(self, which: int, rows: np.ndarray, columns: np.ndarray, quanta: int) -> np.ndarray:
+        """One quantity at places of the image, (rows, columns), in quanta."""
+        places = []
+        for wanted, first in zip((rows, columns), self.first, strict=True):
+            away = (wanted - first) / self.step
+            before = np.floor(away)
+            places += [before.astype(np.int64), away - before]
+        return between_nodes(self.values[which], *places, float(quanta))
 
 
 def _true_sizes(grid: PixelGrid, rows: np.ndarray, columns: np.ndarray, half: float) -> np.ndarray:
