@@ -152,8 +152,9 @@ def item_table(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], bands: tup
     def text(values: list[str]) -> tuple[str, np.ndarray]:
         return ITEM, np.array(values, dtype=np.str_)
 
-    def per_band(attribute: str) -> tuple[tuple[str, str], np.ndarray]:
-        return (ITEM, SOURCE_BAND), np.array([[getattr(r.bands[b], attribute) for b in bands] for r in records])
+    def per_band(attribute: str, meaning: str) -> tuple[tuple[str, str], np.ndarray, dict[str, str]]:
+        values = np.array([[getattr(r.bands[b], attribute) for b in bands] for r in records])
+        return (ITEM, SOURCE_BAND), values, {"long_name": meaning, "units": "1"}
 
     return {
         "item_id": text([r.id for r in records]),
@@ -168,10 +169,14 @@ def item_table(dates: Mapping[np.datetime64, tuple[ItemRecord, ...]], bands: tup
         ),
         "item_date": (ITEM, np.array([d for d, _ in rows], "datetime64[ns]"), {"long_name": "value of `time`"}),
         "item_offset_source": text([r.offset_source for r in records]),
-        "item_offset_confidence": (ITEM, np.array([r.offset_confidence for r in records])),
+        "item_offset_confidence": (
+            ITEM,
+            np.array([r.offset_confidence for r in records]),
+            {"long_name": "confidence of the radiometric offset", "units": "1"},
+        ),
         SOURCE_BAND: np.array(bands, dtype=np.str_),
-        "item_scale": per_band("scale"),
-        "item_offset": per_band("offset"),
+        "item_scale": per_band("scale", "reflectance per stored number"),
+        "item_offset": per_band("offset", "radiometric offset in reflectance"),
     }
 
 

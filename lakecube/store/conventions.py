@@ -63,7 +63,7 @@ def spatial_ref_attrs(water: xr.Dataset) -> dict[str, Any]:
     if affine is not None:
         a, b, c, d, e, f = affine
         attrs["GeoTransform"] = " ".join(repr(float(v)) for v in (c, a, b, f, d, e))
-    return attrs
+    return {"long_name": "coordinate reference system", **attrs}
 
 
 def axis_attrs(water: xr.Dataset, dim: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from lakecube.errors import StoreError, StoreExistsError
-from lakecube.names import ITEM, TIME
+from lakecube.names import ITEM, TIME, X, Y
 from lakecube.store.commit import SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
 from lakecube.store.place import LocalPlace, Place, place_of
@@ -142,5 +142,7 @@ def _typed(store: xr.Dataset) -> xr.Dataset:
         for key in ("flag_values", "flag_masks"):
             if key in variable.attrs and variable.dtype.kind in "ui":
                 variable.attrs[key] = np.asarray(variable.attrs[key], variable.dtype)
+    for dim in (Y, X):
+        store[dim].encoding["_FillValue"] = None  # CF allows none on coordinates, xarray would add NaN
     store.attrs = {k: v for k, v in store.attrs.items() if k not in (*_INTERNAL, *_OF_WHOLE_GRID)}
     return store

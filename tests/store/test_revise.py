@@ -176,3 +176,18 @@ def test_what_no_revision_can_be_made_of(tmp_path):
     with pytest.raises(InvalidInputError, match="True, False or a mapping"):
         to_zarr(extract(times=1), tmp_path / "s", revise="later")
     assert not (tmp_path / "s").exists()
+
+
+def test_one_date_more_holds_the_bytes_of_a_run_of_all(tmp_path, monkeypatch):
+    import lakecube.store.passes as passes
+
+    tiny, rows, write = {"rows": 8, "columns": 8}, set(), passes._write
+    to_zarr(extract(times=61, **tiny), tmp_path / "whole")
+    to_zarr(extract(times=60, **tiny), tmp_path / "s")
+    monkeypatch.setattr(passes, "_write", lambda row, *a, **k: rows.add(int(row[0])) or write(row, *a, **k))
+    to_zarr(extract(times=61, **tiny), tmp_path / "s", mode="append")
+    assert rows == {60}  # what is there is not made again
+    one, other = snapshot(tmp_path / "s"), snapshot(tmp_path / "whole")
+    ours = {name.replace("revision/1/", "revision/0/"): h for name, h in one.items() if "revision/0/" not in name}
+    differ = {name for name in ours.keys() | other.keys() if ours.get(name) != other.get(name)}
+    assert differ == {"zarr.json", "revision/0/zarr.json"}  # which tell the number of the revision
