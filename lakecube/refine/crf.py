@@ -112,7 +112,7 @@ def refine(
     From masks of 32 real pictures that were coarsened 8-fold (``python -m benchmarks.refine_esw``; parameters chosen on
     one half, figures of the other): IoU 0.748 as given, 0.765 after fusion in superpixels, 0.771 after the CRF, 0.774
     after both; pixels within 3 px of the true edge that are right 70.3 %, 73.7 %, 75.6 % and 75.8 %. The best widths
-    were narrower than the defaults, which are the paper's tool's (8 grey levels and 40 px); wide ones drown small lakes.
+    were narrower than the defaults, those of the paper's tool (8 grey levels and 40 px); wide ones drown small lakes.
 
     References
     ----------
