@@ -26,5 +26,5 @@ def test_restoration_past_60_per_cent_of_cloud_and_the_coverage_of_its_intervals
     assert heavy["lake"]["accuracy, lakes"] > heavy["frequency"]["accuracy, lakes"] + 4
     assert heavy["lake"]["area error"] < 0.2 * heavy["none"]["area error"]
     found = restoration.intervals_by_share([restoration.areas(case)])["all"]
-    assert 85 < found["coverage"] < 95
+    assert 85 < found["coverage, hidden"] < 95
     assert found["error, restored"] < 0.1 * found["error, observed"]
