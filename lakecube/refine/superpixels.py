@@ -198,7 +198,7 @@ def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None, colour: str) -> 
     return names
 
 
-def taking_part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, xr.DataArray]:
+def taking_part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, Any]:
     """What takes part: the mask, or the state of the observation (uint8, judged by its table in the task)."""
     if mask is not None:
         return {"__part": mask.astype(bool)}
