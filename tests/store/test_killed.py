@@ -84,7 +84,8 @@ def kill_and_resume(tmp_path, kinds, kills, seed):
     until(lambda: int((tmp_path / "told.seen").read_text().split()[1]) > 0)
     tell(told, "stop")
     seen = json.loads(watching.communicate(timeout=60)[0])
-    assert seen["trouble"] == [] and seen["polls"] > seen["seen"] > 0
+    assert seen["trouble"] == []
+    assert seen["polls"] > seen["seen"] > 0
     return killed
 
 
