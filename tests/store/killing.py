@@ -50,9 +50,8 @@ def nursery() -> None:
     import distributed  # noqa: F401
 
     import lakecube.store.write  # noqa: F401
-    from lakecube.kernels.counts import count_states, divide_counts
 
-    divide_counts(*count_states(np.zeros((1, 2, 2), np.uint8)))
+    _compile()
     print("ready", flush=True)
     for line in sys.stdin:
         kind, path, delay = line.split()
@@ -69,6 +68,19 @@ def nursery() -> None:
             _, status = os.waitpid(pid, 0)
         told = "finished" if status == 0 else "killed" if os.WIFSIGNALED(status) else "failed"
         print(told, time.perf_counter() - begun, flush=True)
+
+
+def _compile() -> None:
+    """Use the kernels of a revision once, without threads and without a store: a fork inherits neither."""
+    import dask
+
+    from lakecube.series.lakes import lakes
+    from lakecube.series.restore import restore
+
+    water = extract(times=3, **SHAPE)
+    with dask.config.set(scheduler="synchronous"):
+        found = lakes(water).compute()
+        restore(water["water_mask"], "lake", lakes=found["lake_label"]).compute()
 
 
 def _child(kind: str, path: str) -> None:
