@@ -169,6 +169,7 @@ def test_rows_appended_in_any_order_are_the_rows_computed_at_once(tmp_path):
     to_zarr(extract(times=5), tmp_path / "s", mode="append")  # the same dates again change nothing
     one, other = open_store(tmp_path / "whole").load(), open_store(tmp_path / "s").load()
     assert other.attrs.pop("revision") == 1 and one.attrs.pop("revision") == 0
+    one, other = (d.drop_vars("lake_label").drop_dims(["lake", "event"]) for d in (one, other))  # they tell of history
     xr.testing.assert_identical(one.drop_dims("item"), other.drop_dims("item"))
     pairs = [set(zip(d.item_id.values, d.time.values[d.item_time_index], strict=True)) for d in (one, other)]
     assert pairs[0] == pairs[1]
