@@ -113,8 +113,8 @@ def test_a_store_of_raster_files_grows_by_the_files_that_are_given(tmp_path):
         with rasterio.open(file, "w", **look, transform=rasterio.Affine(10, 0, 500000, 0, -10, 3000000)) as out:
             out.descriptions = ("green", "swir16")
             out.write(np.random.default_rng(k).uniform(0.01, 0.3, (2, 18, 20)).astype(np.float32))
-    lakecube.open(files[:1]).water.extract(method="index").water.to_zarr(tmp_path / "s", progress=False)
-    with pytest.raises(InvalidInputError, match="tell of no new ones: give them as source="):
+    lakecube.open(files[:1]).water.extract().water.to_zarr(tmp_path / "s", progress=False)
+    with pytest.raises(InvalidInputError, match="give new ones as source="):
         lakecube.update(tmp_path / "s")
     with pytest.raises(InvalidInputError, match="until= is for catalogues"):
         lakecube.update(tmp_path / "s", source=files, until="2023")

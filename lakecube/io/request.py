@@ -90,7 +90,7 @@ def _check_there(kept: Any, given: Any, until: Any) -> None:
         raise InvalidInputError(f"the archive is no longer at {kept}: give source= where it is now")
     if is_raster_source(kept if given is None else given):
         if given is None:
-            raise InvalidInputError("the store was made of raster files, which tell of no new ones: give them as source=")
+            raise InvalidInputError("it was made of raster files, which tell of no others: give new ones as source=")
         if until is not None:
             raise InvalidInputError("until= is for catalogues: of raster files give those that are wanted")
 
