@@ -98,7 +98,7 @@ def test_the_outline_of_a_small_lake_runs_along_pixel_edges():
     panels.outline(axes, mask, (0, 6, 0, 6), "k")
     (path,) = axes.collections[0].get_paths()
     away = np.abs(path.vertices - np.round(path.vertices))
-    assert (away.min(axis=1) < 1 / 8).all()  # near one edge or the other, where a corner cut at 45 degrees would be at 1 / 2
+    assert (away.min(axis=1) < 1 / 8).all()  # a corner cut at 45 degrees would be 1 / 2 away
 
 
 def test_no_pyplot_and_no_display():
