@@ -132,7 +132,8 @@ def _all(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
     top = top.isel({LAKE: np.argsort(-top["max_area"].values, kind="stable")})
     names = None if given.kind == "all" else (given.kind,)
     sums = totals(store, min_observed=given.min_observed, kinds=names or tuple(LAKE_KIND)).compute()
-    warned = alerts(reliable(some, min_observed=given.min_observed)).compute() if some.sizes[LAKE] else None
+    known = reliable(some, min_observed=given.min_observed)
+    warned = alerts(known).compute() if known.sizes[LAKE] and known.sizes[DATE] else None
     return {
         "store": given.store,
         "lakes": int(some.sizes[LAKE]),
