@@ -41,7 +41,8 @@ def update(
         The last day to look at; today if not given.
     source, dem : optional
         As for `lakecube.open`: where the archive or the DEM is now, if not where it was, or if it was an object
-        in memory, which no store keeps. Another path of the DEM is another configuration, and refused.
+        in memory, which no store keeps. Of a store made of raster files: the files of the new dates. Another
+        path of the DEM is another configuration, and refused.
     sign : callable, optional
         As for `lakecube.open`. It is kept nowhere, so it must be given again.
     revise : bool or mapping
@@ -61,7 +62,8 @@ def update(
     StoreError
         If there is no store, it does not know its request, or it is being written by somebody else.
     InvalidInputError
-        If something must be given again: `sign`, or a source that was an object in memory.
+        If something must be given again: `sign`, a source that has gone or was an object in memory, raster files;
+        or `until` is before the first day of the request.
     EmptySearchError
         If the archive holds nothing of the request any more.
 

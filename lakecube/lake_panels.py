@@ -32,9 +32,11 @@ def one_lake(store: xr.Dataset, lake: Any) -> xr.Dataset:
         raise InvalidInputError("no lakes here: they are made with a store, see lakecube.open_store() and revise()")
     ids = store[LAKE].values
     if lake not in ids:
-        near = ", ".join(map(str, ids[:5].tolist()))
+        order = np.argsort(-store["max_area"].values, kind="stable")
+        near = ", ".join(map(str, ids[order[:5]].tolist()))
         raise InvalidInputError(
-            f"lake={lake!r} is none of the {ids.size} lakes, such as {near}: see store.water.lakes()"
+            f"lake={lake!r} is none of the {ids.size} lakes; the largest are {near}: see the coordinate `lake` of the "
+            "store, or lakecube lakes STORE --kind all"
         )
     names = [name for name, variable in store.data_vars.items() if variable.dims in ((LAKE,), (LAKE, DATE))]
     return store[names].sel({LAKE: lake}).compute()
@@ -82,7 +84,7 @@ def draw_lake_series(axes: Axes, lake: xr.Dataset) -> None:
         Line2D([], [], color=GREY, label="if all hidden is land / water"),
     ]
     legend_above(axes, kinds)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * float(np.nanmax([*high, *area, 0.0])) or 1.0)
     axes.set_ylabel("area, km²")
     axes.set_title(f"Seen whole on {int((seen >= _SEEN).sum())} of {seen.size} dates", loc="left", fontsize=10)
     axes.margins(x=0.03)

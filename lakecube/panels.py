@@ -194,8 +194,10 @@ def _stretch(band: np.ndarray) -> np.ndarray:
 
 
 def outline(axes: Axes, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> None:
-    """A line around the pixels of a mask, halfway to the next."""
+    """A line around the pixels of a mask, along their edges; where there are many, corners are cut."""
     if mask.any() and not mask.all() and min(mask.shape) > 1:
+        finer = max(1, min(8, 800 // max(mask.shape)))
+        mask = mask.repeat(finer, axis=0).repeat(finer, axis=1)
         x, y = _centres(mask.shape, box)
         axes.contour(x, y, mask.astype(np.float32), levels=[0.5], colors=[colour], linewidths=0.8)
 

@@ -13,11 +13,12 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
-from lakecube.panels import ORANGE, draw_classes, draw_false_colour, draw_frequency, draw_series, legend_above
+from lakecube.panels import INK, ORANGE, draw_classes, draw_false_colour, draw_frequency, draw_series, legend_above
 from lakecube.series.occurrence import frequency
 from lakecube.summary import area_series, cloud_doubt, plural, position_of
 
@@ -64,7 +65,7 @@ def plot(
     water : xr.Dataset
         Of a cube: an extract or a store whose outlines are drawn on it; what it does not know is hatched.
     lake : int
-        Of a store: one of its lakes, by `lake_id`: where it lies, and its area with limits and calibrated interval.
+        Of a store: one of its lakes, by its id: where it lies, and its area with limits and calibrated interval.
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
@@ -188,7 +189,8 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     draw_lake_series(rows[1], lake)
     km2 = float(lake["max_area"]) / 1e6
     rows[0].set_title(f"Lake {number}", loc="left", fontsize=10)
-    legend_above(rows[0], [Line2D([], [], color=ORANGE, label=f"largest extent, {km2:.3g} km²")])
+    never = Patch(facecolor="white", edgecolor=INK, linewidth=0.5, label="never wet")
+    legend_above(rows[0], [Line2D([], [], color=ORANGE, label=f"largest extent, {km2:.3g} km²"), never])
     return picture
 
 

@@ -239,6 +239,8 @@ WORDS = {
     "crs='EPSG:1' is no CRS": "--crs EPSG:1 is no CRS",
     "resolution=-10.0: above 0": "--resolution -10.0: above 0",
     "chunks=1024.": "--chunks 1024.",
+    "give source= again": "give --source again",
+    "min_observed=2.0: a share": "--min-observed 2.0: a share",
     "collections=sentinel-2": "--collection sentinel-2",
     "a=1, --bands x=green": "a=1, --bands x=green",
     "make the same to_zarr call again": "run the same lakecube extract again",

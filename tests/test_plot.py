@@ -92,6 +92,15 @@ def test_ticks_have_equal_decimals():
     assert [even(x) for x in (549_500, 550_000, 550_500)] == ["549.5", "550.0", "550.5"]
 
 
+def test_the_outline_of_a_small_lake_runs_along_pixel_edges():
+    axes, mask = Figure().subplots(), np.zeros((6, 6), bool)
+    mask[1:4, 2:4], mask[3, 4] = True, True
+    panels.outline(axes, mask, (0, 6, 0, 6), "k")
+    (path,) = axes.collections[0].get_paths()
+    away = np.abs(path.vertices - np.round(path.vertices))
+    assert (away.min(axis=1) < 1 / 8).all()  # a corner cut at 45 degrees would be 1 / 2 away
+
+
 def test_no_pyplot_and_no_display():
     code = "import lakecube.plot, sys; print('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

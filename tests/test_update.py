@@ -90,6 +90,38 @@ def test_what_a_store_does_not_keep_must_be_given_again(tmp_path):
         lakecube.update(tmp_path / "t", until="soon", sign=str)
 
 
+def test_paths_may_be_relative_then_and_the_archive_gone_now(tmp_path, monkeypatch):
+    made = grown(tmp_path / "archive", 1)
+    monkeypatch.chdir(tmp_path)
+    water = lakecube.open("archive/items.json", dem="archive/dem.tif", datetime="2022-03").water.extract()
+    water.water.to_zarr("s", progress=False)
+    grown(tmp_path / "archive", 2)
+    assert lakecube.update("s", revise=False, progress=False).sizes["time"] == 2
+    with pytest.raises(InvalidInputError, match=r"until='2021' is before the first day that was asked for, 2022-03-01"):
+        lakecube.update("s", until="2021")
+    made.items_path.rename(tmp_path / "elsewhere.json")
+    with pytest.raises(InvalidInputError, match=r"no longer at .*items\.json: give source= where it is now"):
+        lakecube.update("s")
+
+
+def test_a_store_of_raster_files_grows_by_the_files_that_are_given(tmp_path):
+    import rasterio
+
+    files = [tmp_path / f"{date}.tif" for date in DATES[:2]]
+    look = {"driver": "GTiff", "width": 20, "height": 18, "count": 2, "dtype": "float32", "crs": "EPSG:32648"}
+    for k, file in enumerate(files):
+        with rasterio.open(file, "w", **look, transform=rasterio.Affine(10, 0, 500000, 0, -10, 3000000)) as out:
+            out.descriptions = ("green", "swir16")
+            out.write(np.random.default_rng(k).uniform(0.01, 0.3, (2, 18, 20)).astype(np.float32))
+    lakecube.open(files[:1]).water.extract().water.to_zarr(tmp_path / "s", progress=False)
+    with pytest.raises(InvalidInputError, match="give new ones as source="):
+        lakecube.update(tmp_path / "s")
+    with pytest.raises(InvalidInputError, match="until= is for catalogues"):
+        lakecube.update(tmp_path / "s", source=files, until="2023")
+    out = lakecube.update(tmp_path / "s", source=str(files[1]), revise=False, progress=False)
+    assert out.time.values.astype("datetime64[D]").astype(str).tolist() == DATES[:2]
+
+
 def test_no_secret_is_kept(tmp_path):
     from lakecube.io.request import request_text
 

@@ -24,7 +24,8 @@ _UPDATE_EXAMPLES = """examples:
   lakecube update lake.zarr                              every night: what the archive has got since, then a revision
   lakecube update lake.zarr --until 2023-12-31
   lakecube update lake.zarr --retry                      also read dates anew whose imagery could not be read
-  lakecube update lake.zarr --source items.json          the archive has moved"""
+  lakecube update lake.zarr --source items.json          the archive has moved
+  lakecube update lake.zarr --source 2024-06-01.tif      of a store made of raster files: a new one"""
 
 
 def add_lakes(commands: Any) -> None:
@@ -34,7 +35,8 @@ def add_lakes(commands: Any) -> None:
     lakes.add_argument("--lake", type=int, metavar="ID", help="one lake, by its id")
     lakes.add_argument("--top", type=int, default=10, metavar="N", help="how many lakes to list (default: 10)")
     lakes.add_argument("--kind", choices=("lake", "river", "too_small", "all"), default="lake",
-                       help="which water bodies to list and to add up (default: lake)")  # fmt: skip
+                       help="which water bodies to list, to add up and to write as series; all: also those outside the "
+                       "extent (default: lake)")  # fmt: skip
     lakes.add_argument("--min-observed", type=float, default=0.0, metavar="SHARE",
                        help="leave out areas of dates on which less of a lake was seen (default: 0)")  # fmt: skip
     lakes.add_argument("--series", metavar="PATH", help="write every lake and date: .csv or .parquet")
@@ -62,7 +64,9 @@ def add_update(commands: Any) -> None:
     )
     update.add_argument("store", metavar="STORE", help="a store that `lakecube extract` made")
     update.add_argument("--until", metavar="DATE", help="the last day to look at (default: today)")
-    update.add_argument("--source", metavar="SOURCE", help="where the archive is now, if not where it was")
+    update.add_argument("--source", metavar="SOURCE", action="append",
+                        help="where the archive is now, if not where it was; or a new raster file "
+                        "(repeatable)")  # fmt: skip
     update.add_argument("--dem", metavar="PATH", help="where the DEM is now, if not where it was")
     update.add_argument("--retry", action="store_true", help="read dates anew that hold pixels which could not be read")
     update.add_argument("--no-revise", action="store_true", help="add rows only; `lakecube revise` makes the rest")

@@ -31,7 +31,7 @@ def lakes(given: argparse.Namespace) -> dict[str, Any]:
     one = None if given.lake is None else one_lake(store, given.lake)
     found = _one(one, given) if one is not None else _all(store, given)
     written = _write(store, given)
-    if not given.json:
+    if not given.json and not given.quiet:
         for line in (_lines_of_one if one is not None else _lines_of_all)(found):
             print(line)
         for path in written:
@@ -69,8 +69,8 @@ def update(given: argparse.Namespace) -> dict[str, Any]:
     revising: bool | dict[str, Any] = False if given.no_revise else values_set(given) or True
     with engine(given):
         store = follow(
-            given.store, until=given.until, source=given.source, dem=given.dem, revise=revising, retry=given.retry,
-            progress=not given.quiet,
+            given.store, until=given.until, source=_one_or_all(given.source), dem=given.dem, revise=revising,
+            retry=given.retry, progress=not given.quiet,
         )  # fmt: skip
     added = sorted({str(d) for d in _days(store)} - {str(d) for d in _days(before)})
     result = {
@@ -87,6 +87,10 @@ def update(given: argparse.Namespace) -> dict[str, Any]:
         print(f"{given.store}: {new}{listed}, {result['dates']} in all; {made}")
         print(f"next: lakecube lakes {given.store}")
     return result
+
+
+def _one_or_all(sources: list[str] | None) -> Any:
+    return sources[0] if sources and len(sources) == 1 else sources
 
 
 def _days(store: xr.Dataset) -> np.ndarray:
@@ -128,7 +132,8 @@ def _all(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
     top = top.isel({LAKE: np.argsort(-top["max_area"].values, kind="stable")})
     names = None if given.kind == "all" else (given.kind,)
     sums = totals(store, min_observed=given.min_observed, kinds=names or tuple(LAKE_KIND)).compute()
-    warned = alerts(top).compute() if top.sizes[LAKE] and top.sizes[DATE] else None
+    known = reliable(some, min_observed=given.min_observed)
+    warned = alerts(known).compute() if known.sizes[LAKE] and known.sizes[DATE] else None
     return {
         "store": given.store,
         "lakes": int(some.sizes[LAKE]),
@@ -206,9 +211,10 @@ def _one(lake: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
 
 def _lines_of_all(found: dict[str, Any]) -> list[str]:
     kind = "water bodies" if found["kind"] == "all" else found["kind"].replace("_", " ")
+    more = " (--kind all)" if found["kind"] != "all" and found["lakes"] < found["water_bodies"] else ""
     out = [
-        f"{found['store']}  {found['lakes']} of kind {kind}, {found['water_bodies']} water bodies in all, "
-        f"{found['dates']} {plural('date', found['dates'])}",
+        f"{found['store']}  {found['lakes']} of kind {kind}, {found['water_bodies']} water bodies in all"
+        f"{more}, {found['dates']} {plural('date', found['dates'])}",
         "",
         f"  {'lake':>6} {'at most':>11} {'last area':>11}  {'5 to 95 %':<21} {'on':<10}  place",
     ]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 #: Arguments in Python whose flag is another word than theirs.
-_FLAGS = {"collections": "--collection", "cloud_buffer": "--cloud-buffer", "size_bounds": "--size-bounds"}
+_FLAGS = {"collections": "--collection", "cloud_buffer": "--cloud-buffer", "size_bounds": "--size-bounds",
+          "min_observed": "--min-observed"}  # fmt: skip
 _SAME = ("bbox", "datetime", "query", "sensor", "bands", "crs", "resolution", "chunks", "dem", "offset", "method",
          "composite", "threshold", "rules", "mode", "codes", "share", "confidence", "within", "by", "strata", "n",
-         "margin", "expected", "allocation", "least", "buffer")  # fmt: skip
+         "margin", "expected", "allocation", "least", "buffer", "source", "until", "registry", "lake")  # fmt: skip
 _ARGUMENT = re.compile(
     rf"""(?<![\w-])({"|".join((*_FLAGS, *_SAME))})=(?:'([^']*)'|"([^"]*)"|(-?[\w+/]+(?:\.\w+)*)|(?![\w=]))"""
 )

@@ -23,7 +23,7 @@ from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
-from lakecube.io.request import request_text
+from lakecube.io.request import kept_path, request_text
 from lakecube.io.search_place import parse_bbox
 from lakecube.names import BANDS, ITEM
 
@@ -364,7 +364,7 @@ def _describe(
     from lakecube.io.hrefs import strip_signature
 
     text = strip_signature(str(source)) if isinstance(source, str | Path) else type(source).__name__
-    terrain_from = strip_signature(str(dem)) if isinstance(dem, str | Path) else None if dem is None else tokenize(dem)
+    terrain_from = None if dem is None else kept_path(dem) or tokenize(dem)
     how = {
         "bands": list(settings.bands),
         "cloud_buffer_pixels": settings.cloud_buffer,

@@ -17,6 +17,7 @@ import numpy as np
 
 from lakecube.errors import InvalidInputError
 from lakecube.io.hrefs import is_remote, strip_signature
+from lakecube.io.rasters import is_raster_source
 from lakecube.io.records import SourceGrid
 from lakecube.io.search_place import parse_bbox, parse_geometry
 from lakecube.io.search_time import parse_datetime, text_of
@@ -29,7 +30,7 @@ _PLAIN = ("collections", "query", "sensor", "bands", "resolution", "chunks", "gr
 def request_text(asked: Mapping[str, Any], grid: SourceGrid | None) -> str:
     """The arguments of `open`, and the pixels it chose, as JSON."""
     found: dict[str, Any] = {name: asked[name] for name in _PLAIN if name in asked}
-    found |= {name: _path(asked.get(name)) for name in ("source", "dem")}
+    found |= {name: kept_path(asked.get(name)) for name in ("source", "dem")}
     found["bbox"] = None if asked.get("bbox") is None else list(parse_bbox(asked["bbox"]))
     found["intersects"] = _geometry(asked.get("intersects"))
     found["datetime"] = _interval(asked.get("datetime"))
@@ -72,15 +73,34 @@ def reopen(
             raise InvalidInputError(f"{name} was an object in memory, which no store keeps: give {name}= again")
     if signed and sign is None:
         raise InvalidInputError("the archive was opened with sign=, which no store keeps: give sign= again")
+    _check_there(request["source"], given["source"], until)
     request |= {name: value for name, value in given.items() if value is not None}
-    start = (request["datetime"] or "..").split("/")[0]
-    end = text_of(_last_moment(until))
-    request["datetime"] = f"{start}/{end}"
+    request["datetime"] = None if is_raster_source(request["source"]) else _from_then(request["datetime"], until)
     if grid is None:
         options = {n: request[n] for n in ("bands", "chunks", "datetime", "bbox", "dem")}
         return open_cube(request["source"], **options)
     grid = SourceGrid(grid["crs"], tuple(grid["transform"]), tuple(grid["shape"]))
     return open_cube(request.pop("source"), **request, sign=sign, like=grid)
+
+
+def _check_there(kept: Any, given: Any, until: Any) -> None:
+    """Refuse a source that has gone, and files where a catalogue should tell what is new."""
+    is_local = isinstance(kept, str) and "://" not in kept and not is_remote(kept)
+    if given is None and is_local and not Path(kept).exists():
+        raise InvalidInputError(f"the archive is no longer at {kept}: give source= where it is now")
+    if is_raster_source(kept if given is None else given):
+        if given is None:
+            raise InvalidInputError("it was made of raster files, which tell of no others: give new ones as source=")
+        if until is not None:
+            raise InvalidInputError("until= is for catalogues: of raster files give those that are wanted")
+
+
+def _from_then(interval: str | None, until: Any) -> str:
+    """From the first moment that was asked for to the last one that is now."""
+    start, end = (interval or "..").split("/")[0], text_of(_last_moment(until))
+    if start != ".." and text_of(_last_moment(start)) > end:
+        raise InvalidInputError(f"until={str(until or end)!r} is before the first day that was asked for, {start[:10]}")
+    return f"{start}/{end}"
 
 
 def _last_moment(until: Any) -> dt.datetime:
@@ -92,10 +112,10 @@ def _last_moment(until: Any) -> dt.datetime:
     return interval[1]
 
 
-def _path(value: Any) -> Any:
-    """Paths and URLs without what is secret in them; None for what is neither."""
+def kept_path(value: Any) -> Any:
+    """Paths made absolute, URLs without what is secret in them; None for what is neither."""
     if isinstance(value, list | tuple):
-        paths = [_path(part) for part in value]
+        paths = [kept_path(part) for part in value]
         return paths if paths and all(isinstance(path, str) for path in paths) else None
     if not isinstance(value, str | Path):
         return None
