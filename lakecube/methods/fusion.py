@@ -72,7 +72,7 @@ def extract(
     -------
     xr.Dataset
         `water_mask`, `reason`, `rules_fired` (time, y, x); `threshold`, `threshold_source` (time, index); the items
-        along `item`. See DESIGN of the outputs in `lakecube.names.VARIABLES`.
+        along `item`; `elevation` (y, x), m, if the cube has it. See DESIGN of the outputs in `lakecube.names.VARIABLES`.
 
     Notes
     -----
@@ -102,6 +102,8 @@ def extract(
     out = judged.assign(limits.data_vars).assign_coords(_carried(cube))
     if audited is not None:
         out = out.assign(audited.data_vars)
+    if "elevation" in cube:  # a store keeps it, for the elevation band of its lakes
+        out = out.assign(elevation=cube["elevation"])
     used = {
         "composite": composite,
         "choice": choice if composite else None,
