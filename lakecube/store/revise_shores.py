@@ -11,15 +11,16 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lakecube.kernels.heights import LEVELS, Heights, count_levels, index_shore
+from lakecube.kernels.heights import BINS, LEVELS, Heights, count_levels, index_shore
 from lakecube.kernels.label import relabel
 from lakecube.kernels.lakes import add_sums, lake_runs
 from lakecube.kernels.shore import count_shore, count_shore_under, grow_lakes
+from lakecube.series.restore import SHORE
 from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import DATES_AT_ONCE, Block, Results, Scratch, read_rows
 
-#: Pixels around a lake that are counted with it: the dry side of its shore.
-SHORE = 2
+#: Bytes of a group of lakes while it is decided, and of one lake on one date.
+_GROUP_BYTES, _LAKE_DATE_BYTES = 64_000_000, 40 * BINS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,27 +51,12 @@ def gather(scratch: Scratch, stage: str, group: Group, shape: tuple[int, ...], d
     return total
 
 
-def scatter(
-    scratch: Scratch, stage: str, groups: Iterable[Group], ids: np.ndarray, place: tuple[int, ...] | None, what: str
-) -> np.ndarray:
-    """What groups found of some lakes, in the order of `ids`: the inverse of `gather`, of the block at `place`."""
-    out: np.ndarray | None = None
-    for group in groups:
-        wanted = np.flatnonzero(np.isin(ids, group.ids))
-        if wanted.size and (place is None or place in group.blocks):
-            found = scratch.load(stage, group.place)[what]
-            out = np.empty((len(ids), *found.shape[1:]), found.dtype) if out is None else out
-            out[wanted] = found[np.searchsorted(group.ids, ids[wanted])]
-    assert out is not None, f"{stage} holds none of the lakes asked for"
-    return out
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shores:
     """What a block needs to read its shores.
 
     `arrays` holds `water_mask`, and under `group` the counts and `lake_label`; `rows` are in order of date; `ids` are
-    the lakes with a level of their own, ascending; `groups` their groups, once `levels` were inferred.
+    the lakes with a level of their own, ascending: none where nothing is restored.
     """
 
     arrays: Writer
@@ -79,7 +65,11 @@ class Shores:
     size: tuple[int, int]
     ids: np.ndarray
     scratch: Scratch
-    groups: tuple[Group, ...] = ()
+
+    @property
+    def lakes_at_once(self) -> int:
+        """Lakes of one group: the n-th holds `ids` from n times as many on."""
+        return max(1, _GROUP_BYTES // (_LAKE_DATE_BYTES * max(len(self.rows), 1)))
 
     def states(self, block: Block, dates: Sequence[int]) -> np.ndarray:
         """`water_mask` of a block on some dates."""
@@ -94,6 +84,16 @@ class Shores:
     def of_pixels(self, block: Block, name: str, halo: int = 0) -> np.ndarray:
         """A variable (y, x) of this revision, with up to `halo` pixels around where there are any."""
         return np.asarray(self.arrays.open(f"{self.group}/{name}")[block.widened(halo, self.size)])
+
+
+def scatter(shores: Shores, stage: str, ids: np.ndarray, *names: str) -> list[np.ndarray]:
+    """What groups found of some lakes (ascending, at least one), in the order of `ids`: the inverse of `gather`."""
+    at = np.searchsorted(shores.ids, ids)
+    number, found = at // shores.lakes_at_once, []
+    for k in np.unique(number).tolist():
+        part = shores.scratch.load(stage, (k,))
+        found.append([part[name][at[number == k] - k * shores.lakes_at_once] for name in names])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,9 +185,7 @@ def _levels_of(block: Block, shores: Shores, around: Around) -> tuple[np.ndarray
     """Row of each pixel of the shore, and levels (date, lake) of the lakes around."""
     if not len(around.ids):
         return np.full(block.shape, -1, np.int32), np.zeros((len(shores.rows), 1), np.uint8)
-    levels, known = (
-        scatter(shores.scratch, "levels", shores.groups, around.ids, block.place, what) for what in ("levels", "known")
-    )
+    levels, known = scatter(shores, "levels", around.ids, "levels", "known")
     row = index_shore(around.wet, around.clear, around.lakes, known)
     return row, np.ascontiguousarray(levels.T)
 

@@ -9,10 +9,9 @@ from lakecube.errors import InvalidInputError, StoreError
 from lakecube.kernels.lakes import AREA_QUANTA
 from lakecube.names import LAKE_KIND, VARIABLES
 from lakecube.series.pixel_area import PixelGrid, area_quanta
-from lakecube.series.restore import restore
+from lakecube.series.restore import MIN_PIXELS, restore
 from lakecube.series.shape import LakeParams
 from lakecube.store import open_store, revise, to_zarr
-from lakecube.store.revision import MIN_LAKE_PIXELS
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
 
@@ -82,7 +81,7 @@ def test_bounds_are_in_order_and_close_where_all_was_seen(stored):
 
 def test_it_restores_as_restore_does(stored):
     store, _ = stored
-    own = store.lake.values[(store.pixel_count.values >= MIN_LAKE_PIXELS) & (store.provisional.values == 0)]
+    own = store.lake.values[(store.pixel_count.values >= MIN_PIXELS) & (store.provisional.values == 0)]
     label = store.lake_label.where(store.lake_label.isin(own), 0)
     expected = restore(store.water_mask.chunk({"time": 4}), "lake", lakes=label)
     np.testing.assert_array_equal(store.water_restored, expected)
@@ -148,6 +147,15 @@ def test_other_ways_to_restore(stored, tmp_path, method):
         expected = restore(store.water_mask, "frequency")
         np.testing.assert_array_equal(store.water_restored, expected)
     assert store.attrs.get("revision") == 0
+
+
+def test_a_registry_that_has_changed_makes_another_revision(tmp_path):
+    for name in "ab":
+        to_zarr(bowls(stop=6)[0], tmp_path / name, chunks=48)
+    first = revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"]
+    assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == first
+    revise(tmp_path / "b", min_wet=1)
+    assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == first + 1
 
 
 def test_no_water_and_nothing_seen(tmp_path):
