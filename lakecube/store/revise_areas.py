@@ -58,7 +58,7 @@ def apply_block(block: Block, applying: Applying) -> Results:
         if restore is not None:
             restored = restore.states(states, dates)
             target = shores.arrays.open(f"{shores.group}/water_restored")
-            target[(slice(dates.start, dates.stop), *block.window)] = restored
+            target[(dates, *block.window)] = restored
         sums.append(sum_states(states, restored, runs, len(ids), area))
     shores.scratch.save("areas", block.place, ids=ids, counts=np.concatenate(sums, axis=1))
     return {"ids": ids}
@@ -83,10 +83,10 @@ class _Restoring:
             decisions[:, :-1] = np.moveaxis(found, 1, 0)
         return cls(around, heights, decisions)
 
-    def states(self, states: np.ndarray, dates: range) -> np.ndarray:
+    def states(self, states: np.ndarray, dates: slice) -> np.ndarray:
         """What is hidden on some dates, restored."""
-        around, decisions = self.around, self.decisions[dates.start : dates.stop]
-        return restore_states(states, around.wet, around.clear, around.lakes, decisions, self.heights)
+        around = self.around
+        return restore_states(states, around.wet, around.clear, around.lakes, self.decisions[dates], self.heights)
 
 
 def write_series(lakes: Group, series: Series) -> Results:

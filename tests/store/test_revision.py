@@ -12,6 +12,7 @@ from lakecube.series.pixel_area import PixelGrid, area_quanta
 from lakecube.series.restore import MIN_PIXELS, restore
 from lakecube.series.shape import LakeParams
 from lakecube.store import open_store, revise, to_zarr
+from lakecube.store.revise_shores import _pack, _unpack
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
 
@@ -77,6 +78,29 @@ def test_bounds_are_in_order_and_close_where_all_was_seen(stored):
     assert (q95 - q05).where(~whole).max() > 0
     known = store.lake_area.notnull()
     assert ((low <= store.lake_area) & (store.lake_area <= high)).where(known, True).all()
+
+
+def test_intervals_hold_the_truth_and_are_narrow(stored):
+    store, wet = stored
+    area = area_quanta(PixelGrid.of(store), (0, 96), (0, 80)) / AREA_QUANTA
+    inside, width = [], []
+    for lake in store.lake.values[store.max_area.argsort().values[-3:]]:
+        one = store.sel(lake=lake)
+        unseen = wet & (store.lake_label.values == lake) & (store.water_mask.values == 255)
+        true = one.lake_area_lower + (unseen * area).sum((1, 2))
+        hidden = one.lake_observed_fraction < 1
+        inside.append(((one.lake_area_q05 <= true) & (true <= one.lake_area_q95)).values[hidden])
+        width.append(((one.lake_area_q95 - one.lake_area_q05) / (one.lake_area_upper - one.lake_area_lower))[hidden])
+    assert np.concatenate(inside).mean() >= 0.9
+    assert np.concatenate(width).mean() < 0.15  # of all that is hidden
+    assert (np.abs(store.restoration_error) < 1.5).all()  # expected spreads
+
+
+def test_bits_hold_all_that_was_seen():
+    states = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (5, 3, 13))
+    packed = _pack(states)
+    assert packed.nbytes == 5 * 2 * 3 * 2
+    np.testing.assert_array_equal(_unpack(packed[[3, 0]], 13), states[[3, 0]])
 
 
 def test_it_restores_as_restore_does(stored):
