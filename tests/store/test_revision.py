@@ -11,7 +11,7 @@ from lakecube.names import LAKE_KIND, VARIABLES
 from lakecube.series.pixel_area import PixelGrid, area_quanta
 from lakecube.series.restore import MIN_PIXELS, restore
 from lakecube.series.shape import LakeParams
-from lakecube.store import open_store, revise, to_zarr
+from lakecube.store import open_store, revise, revise_areas, revise_blocks, revise_shores, revision, to_zarr
 from lakecube.store.revise_shores import _pack, _unpack
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
@@ -132,6 +132,17 @@ def test_blocks_do_not_matter(stored, tmp_path, chunks):
     store, _ = stored
     other = to_zarr(bowls(chunks=(5, 40, 13))[0], tmp_path / "s", chunks=chunks, wave=2)
     for name in ("lake_label", "water_restored", *(n for n, v in store.items() if v.dims[:1] == ("lake",))):
+        xr.testing.assert_equal(store[name].drop_attrs(), other[name].drop_attrs())
+
+
+def test_groups_of_lakes_and_waves_do_not_matter(stored, tmp_path, monkeypatch):
+    store, _ = stored
+    monkeypatch.setattr(revise_shores, "_GROUP_BYTES", 1)  # every lake by itself
+    monkeypatch.setattr(revise_blocks, "_WAVE_BYTES", 1)
+    for module in (revise_areas, revision):
+        monkeypatch.setattr(module, "LAKES_PER_CHUNK", 7)
+    other = to_zarr(bowls()[0], tmp_path / "s", chunks=32)
+    for name in ("water_restored", "restoration_error", *AREAS):
         xr.testing.assert_equal(store[name].drop_attrs(), other[name].drop_attrs())
 
 
