@@ -52,15 +52,15 @@ def apply_block(block: Block, applying: Applying) -> Results:
     ids, runs = lake_runs(shores.of_pixels(block, "lake_label"))
     area = pack_area(area_quanta(applying.grid, block.rows, block.columns), runs)
     restore = None if applying.scene is None else _Restoring.of(block, shores, applying.scene)
-    sums = []
+    sums = np.empty((len(ids), len(shores.rows), 4), np.int64)
     for dates, states in shores.parts(block):
         restored = None
         if restore is not None:
             restored = restore.states(states, dates)
             target = shores.arrays.open(f"{shores.group}/water_restored")
             target[(dates, *block.window)] = restored
-        sums.append(sum_states(states, restored, runs, len(ids), area))
-    shores.scratch.save("areas", block.place, ids=ids, counts=np.concatenate(sums, axis=1))
+        sums[:, dates] = sum_states(states, restored, runs, len(ids), area)
+    shores.scratch.save("areas", block.place, ids=ids, counts=sums)
     return {"ids": ids}
 
 

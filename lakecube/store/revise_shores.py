@@ -48,7 +48,7 @@ def gather(scratch: Scratch, stage: str, group: Group, shape: tuple[int, ...], d
     total: np.ndarray = np.zeros((len(group.ids), *shape), dtype)
     for place in group.blocks:
         part = scratch.load(stage, place)
-        add_sums(total, group.ids, part["counts"].astype(dtype), part["ids"])
+        add_sums(total, group.ids, part["counts"].astype(dtype, copy=False), part["ids"])
     return total
 
 

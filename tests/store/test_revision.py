@@ -11,7 +11,16 @@ from lakecube.names import LAKE_KIND, VARIABLES
 from lakecube.series.pixel_area import PixelGrid, area_quanta
 from lakecube.series.restore import MIN_PIXELS, restore
 from lakecube.series.shape import LakeParams
-from lakecube.store import open_store, revise, revise_areas, revise_blocks, revise_shores, revision, to_zarr
+from lakecube.store import (
+    open_store,
+    revise,
+    revise_areas,
+    revise_blocks,
+    revise_restore,
+    revise_shores,
+    revision,
+    to_zarr,
+)
 from lakecube.store.revise_shores import _pack, _unpack
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
@@ -94,6 +103,14 @@ def test_intervals_hold_the_truth_and_are_narrow(stored):
     assert np.concatenate(inside).mean() >= 0.9
     assert np.concatenate(width).mean() < 0.15  # of all that is hidden
     assert (np.abs(store.restoration_error) < 1.5).all()  # expected spreads
+
+
+def test_intervals_are_the_limits_where_no_date_tells_the_truth(tmp_path, monkeypatch):
+    monkeypatch.setattr(revise_restore, "LEAST_SEEN", 1.01)
+    store = to_zarr(bowls(stop=8)[0], tmp_path / "s", chunks=48).compute()
+    assert np.isnan(store.restoration_error).all()
+    for end, limit in (("q05", "lower"), ("q95", "upper")):
+        np.testing.assert_allclose(store[f"lake_area_{end}"], store[f"lake_area_{limit}"], rtol=1e-3)
 
 
 def test_bits_hold_all_that_was_seen():
