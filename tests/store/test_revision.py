@@ -1,5 +1,7 @@
 """What a revision derives from the rows: against whole arrays, for any chunks, and through the years."""
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -21,6 +23,7 @@ from lakecube.store import (
     revision,
     to_zarr,
 )
+from lakecube.store.registry import registry_hash
 from lakecube.store.revise_shores import _pack, _unpack
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
@@ -208,6 +211,15 @@ def test_a_registry_that_has_changed_makes_another_revision(tmp_path):
     assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == first
     revise(tmp_path / "b", min_wet=1)
     assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == first + 1
+
+
+def test_a_registry_is_known_by_its_lakes_wherever_it_lies(tmp_path):
+    for name, seed in (("a", 3), ("b", 9)):
+        to_zarr(bowls(stop=2, seed=seed)[0], tmp_path / name, chunks=48)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    hashes = [registry_hash(str(tmp_path / name)) for name in ("a", "copy", "b")]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert registry_hash(None) == ""
 
 
 def test_no_water_and_nothing_seen(tmp_path):
