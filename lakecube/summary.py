@@ -22,6 +22,7 @@ import xarray as xr
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND_REASONS, REASON, SPATIAL_REF, TIME, X, Y
+from lakecube.series.pixel_area import band_areas
 
 #: Days by which a date that is asked for may miss the nearest one there is.
 NEAR_DAYS = 3
@@ -110,7 +111,8 @@ def row_areas(dataset: xr.Dataset) -> np.ndarray:
         return np.full(y.size, height * width * metre**2)
     ellipsoid = crs.get_geod()
     assert ellipsoid is not None
-    return _band_areas(y, height, width, ellipsoid.a, ellipsoid.es)
+    edges = np.radians(np.clip([y - height / 2, y + height / 2], -90, 90))
+    return band_areas(edges, np.radians(width), ellipsoid.a, ellipsoid.es)[0]
 
 
 def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
@@ -197,20 +199,6 @@ def bytes_on_disk(path: str | os.PathLike[str]) -> int:
 
 def _step(values: np.ndarray) -> float:
     return float(abs(values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 1.0
-
-
-def _band_areas(latitude: np.ndarray, height: float, width: float, a: float, es: float) -> np.ndarray:
-    """Area of cells of `height` x `width` degrees on the ellipsoid, by the authalic formula."""
-    e = np.sqrt(es)
-
-    def upto(degrees: np.ndarray) -> np.ndarray:
-        s = np.sin(np.radians(np.clip(degrees, -90, 90)))
-        if es == 0:
-            return 2 * s
-        return (1 - es) * (s / (1 - es * s**2) + np.arctanh(e * s) / e)
-
-    bands = upto(latitude + height / 2) - upto(latitude - height / 2)
-    return a**2 / 2 * np.radians(width) * np.abs(bands)
 
 
 def _is_even(weights: np.ndarray) -> bool:

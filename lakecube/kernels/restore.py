@@ -42,6 +42,11 @@ class Restoration:
     linked: np.ndarray
     levels: np.ndarray
 
+    @property
+    def has_level(self) -> np.ndarray:
+        """Lakes (lake,) bool whose shore was ever seen: on no date do they fall back to the scene."""
+        return (self.source != SCENE).all(axis=0)
+
 
 def decide_scene(relation: np.ndarray, p: float = P_SCENE) -> np.ndarray:
     """Decisions (time, BINS) uint8 from the relation of each date (time, BINS): water where it is above `p`."""

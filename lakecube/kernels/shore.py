@@ -57,28 +57,6 @@ def _bin_without(wet, clear, state, row, counts, level):
     return height_of(counts[row], others_wet, others_clear, np.int64(level) if seen else np.int64(-1))
 
 
-@jit
-def frequency_bins(wet: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """Bin of the water frequency of every pixel.
-
-    Parameters
-    ----------
-    wet, clear : (y, x) uint32
-        Counts of wet and of clear dates, wet <= clear.
-
-    Returns
-    -------
-    (y, x) int8
-        0 to BINS - 1, -1 where never clear.
-    """
-    rows, columns = wet.shape
-    out = np.empty((rows, columns), np.int8)
-    for i in range(rows):
-        for j in range(columns):
-            out[i, j] = _bin(np.int64(wet[i, j]), np.int64(clear[i, j]))
-    return out
-
-
 def count_shore(
     states: np.ndarray,
     wet: np.ndarray,

@@ -178,7 +178,7 @@ def alerts(
     lower, upper = (lakes[f"lake_area_{end}"].where(area.notnull()) for end in ("lower", "upper"))
     (before, monthly), (low_before, _), (_, high) = (_by_month(values) for values in (area, lower, upper))
     change = (monthly - before) / before.where(before > 0)
-    fell, certain = change <= -drop, high <= (1 - drop) * low_before
+    fell, certain = change <= -drop, (high - low_before) / low_before.where(low_before > 0) <= -drop
     alert = xr.where(change.isnull(), ALERT["unknown"], xr.where(fell, 1 + certain.astype(np.uint8), 0))
     flags = {"flag_values": np.array(list(ALERT.values()), np.uint8), "flag_meanings": " ".join(ALERT)}
     return xr.Dataset({

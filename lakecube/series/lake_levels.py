@@ -162,7 +162,7 @@ def _decide(blocks: Any, *, settings: Settings) -> Decided:
             table, related[order], days, settings.params, settings.p_lake, settings.p_scene
         )  # fmt: skip
         decisions[:, group], numbers[:, group] = found.decisions[back], levels.level_numbers(found.levels)[back]
-        has_level[group] = (found.source != levels.SCENE).all(axis=0)
+        has_level[group] = found.has_level
     return Decided(decisions, numbers, has_level)
 
 

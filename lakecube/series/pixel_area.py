@@ -188,13 +188,13 @@ def _edges_of_degrees(grid: PixelGrid, start: int, stop: int) -> tuple[np.ndarra
 
 
 def band_areas(edges: np.ndarray, width: float, a: float, es: float) -> np.ndarray:
-    """Areas between neighbouring parallels (n + 1 latitudes) over a `width` of longitude, in radians; (n,) m².
+    """Areas between neighbouring parallels (n + 1 latitudes, …) over a `width` of longitude, in radians; (n, …) m².
 
     The authalic formula, of the ellipsoid with semi-major axis `a` and squared eccentricity `es`.
     """
     s, e = np.sin(edges), np.sqrt(es)
     upto = 2 * s if es == 0 else (1 - es) * (s / (1 - es * s**2) + np.arctanh(e * s) / e)
-    return a**2 / 2 * width * np.abs(np.diff(upto))
+    return a**2 / 2 * width * np.abs(np.diff(upto, axis=0))
 
 
 @lru_cache(maxsize=16)

@@ -35,8 +35,6 @@ CALENDAR = "proleptic_gregorian"
 TIME_UNITS = "seconds since 1970-01-01"
 ITEM_TIME_UNITS = "microseconds since 1970-01-01"
 
-Documents = dict[str, dict[str, Any]]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stored:

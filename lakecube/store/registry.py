@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import xarray as xr
@@ -11,6 +12,7 @@ from lakecube.errors import StoreError
 from lakecube.names import LAKE
 from lakecube.series.registry import EVENT, REGISTRY, Registry
 from lakecube.store.commit import Visible, read_root
+from lakecube.store.contents import digest
 from lakecube.store.job import RevisionJob
 from lakecube.store.layout import Stored, open_array, row_array
 from lakecube.store.passes import Writer
@@ -41,16 +43,17 @@ class Before:
         if job.registry is None:
             found = cls._read(job.place, job.before)
             return found or cls(Registry.empty(), None, "")
-        other = place_of(job.registry)
-        visible = read_root(other)
-        if visible is None:
-            raise StoreError(f"registry={job.registry!r}: there is no finished store")
+        other, visible = _store(job.registry)
         mine = {name: job.attrs.get(name) for name in job.attrs if name.startswith(("spatial:", "proj:"))}
         if any(visible.attrs.get(name) != value for name, value in mine.items()):
             raise StoreError(f"registry={job.registry!r} is on another grid, so its lakes cannot be told apart here")
-        found = cls._read(other, visible)
+        return cls._named(job.registry, other, visible)
+
+    @classmethod
+    def _named(cls, path: str, place: Place, visible: Visible) -> Before:
+        found = cls._read(place, visible)
         if found is None:
-            raise StoreError(f"registry={job.registry!r} has no lakes yet: make them with lakecube.revise() there")
+            raise StoreError(f"registry={path!r} has no lakes yet: make them with lakecube.revise() there")
         return found
 
     @classmethod
@@ -72,6 +75,30 @@ class Before:
 
 #: Column of the registry, and the variable that holds it.
 _COLUMNS = {"lake_id": LAKE, "first_revision": "first_revision", "provisional": "provisional", "pixels": "pixel_count"}
+
+
+def registry_hash(path: str | None) -> str:
+    """Hash of the lakes of another store as they are now, wherever it lies; "" for none.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `path`, or it has no lakes.
+    """
+    if path is None:
+        return ""
+    place, visible = _store(path)
+    found = Before._named(path, place, visible)
+    attributes = visible.documents[f"revision/{visible.revision}"]["attributes"]
+    return digest({"made_from": attributes, "lakes": hashlib.sha256(found.registry.lakes.tobytes()).hexdigest()})
+
+
+def _store(path: str) -> tuple[Place, Visible]:
+    place = place_of(path)
+    visible = read_root(place)
+    if visible is None:
+        raise StoreError(f"registry={path!r}: there is no finished store")
+    return place, visible
 
 
 def registry_arrays(found: Found) -> dict[str, Stored]:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from lakecube.kernels.heights import BINS, Heights
-from lakecube.kernels.lakes import AREA_QUANTA, areas_of_sums, lake_runs, sum_states
+from lakecube.kernels.lakes import AREA_QUANTA, areas_of_sums, lake_runs, pack_area, sum_states
 from lakecube.kernels.shore import restore_states
 from lakecube.series.pixel_area import PixelGrid, area_quanta
 from lakecube.store.revise_blocks import Block, BlockPasses, Results
@@ -50,17 +50,17 @@ def apply_block(block: Block, applying: Applying) -> Results:
     """Write `water_restored` of one block, and add up its lakes."""
     shores = applying.shores
     ids, runs = lake_runs(shores.of_pixels(block, "lake_label"))
-    area = area_quanta(applying.grid, block.rows, block.columns)
+    area = pack_area(area_quanta(applying.grid, block.rows, block.columns), runs)
     restore = None if applying.scene is None else _Restoring.of(block, shores, applying.scene)
-    sums = []
+    sums = np.empty((len(ids), len(shores.rows), 4), np.int64)
     for dates, states in shores.parts(block):
         restored = None
         if restore is not None:
             restored = restore.states(states, dates)
             target = shores.arrays.open(f"{shores.group}/water_restored")
-            target[(slice(dates.start, dates.stop), *block.window)] = restored
-        sums.append(sum_states(states, restored, runs, len(ids), area))
-    shores.scratch.save("areas", block.place, ids=ids, counts=np.concatenate(sums, axis=1))
+            target[(dates, *block.window)] = restored
+        sums[:, dates] = sum_states(states, restored, runs, len(ids), area)
+    shores.scratch.save("areas", block.place, ids=ids, counts=sums)
     return {"ids": ids}
 
 
@@ -79,14 +79,14 @@ class _Restoring:
         decisions = np.empty((len(scene), len(around.ids) + 1, BINS), np.uint8)
         decisions[:, -1] = scene
         if len(around.ids):
-            found = scatter(shores.scratch, "decide", shores.groups, around.ids, block.place, "decisions")
+            (found,) = scatter(shores, "decide", around.ids, "decisions")
             decisions[:, :-1] = np.moveaxis(found, 1, 0)
         return cls(around, heights, decisions)
 
-    def states(self, states: np.ndarray, dates: range) -> np.ndarray:
+    def states(self, states: np.ndarray, dates: slice) -> np.ndarray:
         """What is hidden on some dates, restored."""
-        around, decisions = self.around, self.decisions[dates.start : dates.stop]
-        return restore_states(states, around.wet, around.clear, around.lakes, decisions, self.heights)
+        around = self.around
+        return restore_states(states, around.wet, around.clear, around.lakes, self.decisions[dates], self.heights)
 
 
 def write_series(lakes: Group, series: Series) -> Results:
@@ -111,11 +111,8 @@ def _interval(
     """Calibrated quantiles of the area within its limits; the limits themselves of lakes without a level."""
     low, high = lower.copy(), upper.copy()
     mine = np.flatnonzero(np.isin(lakes.ids, shores.ids))
-    if mine.size and shores.groups:
-        hidden = [
-            scatter(shores.scratch, "decide", shores.groups, lakes.ids[mine], None, bound) * pixel[mine, None]
-            for bound in ("low", "high")
-        ]
-        low[mine] = np.minimum(lower[mine] + hidden[0], upper[mine])
-        high[mine] = np.clip(lower[mine] + hidden[1], low[mine], upper[mine])
+    if mine.size:
+        least, most = (found * pixel[mine, None] for found in scatter(shores, "decide", lakes.ids[mine], "low", "high"))
+        low[mine] = np.minimum(lower[mine] + least, upper[mine])
+        high[mine] = np.clip(lower[mine] + most, low[mine], upper[mine])
     return low, high

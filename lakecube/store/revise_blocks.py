@@ -25,6 +25,8 @@ from lakecube.store.waves import compute_keys
 Results = dict[str, np.ndarray]
 #: Dates of a block that are in memory at once.
 DATES_AT_ONCE = 8
+#: Bytes of the results of one wave, which the client holds.
+_WAVE_BYTES = 64_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,16 +80,19 @@ class BlockPasses:
         self.blocks, self.ledger, self.run, self.wave = blocks, ledger, run, wave
 
     def over(
-        self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Sequence[Any] | None = None
-    ) -> Iterator[tuple[Any, Results]]:
+        self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Sequence[Any] | None = None,
+        size: int = 1,
+    ) -> Iterator[tuple[Any, Results]]:  # fmt: skip
         """Results of ``function(block, common)``, block by block in raster order; or of other `units` with a `place`.
 
-        `function` reads and writes the store itself and returns a few small arrays. `common` travels once per wave.
+        `function` reads and writes the store itself and returns a few small arrays, of about `size` bytes if that
+        grows with the number of dates. `common` travels once per wave.
         """
         units = self.blocks if units is None else units
         with self.run.stage(stage, len(units), "blocks") as advance:
-            for start in range(0, len(units), self.wave):
-                some = units[start : start + self.wave]
+            wave = max(1, min(self.wave, _WAVE_BYTES // size))
+            for start in range(0, len(units), wave):
+                some = units[start : start + wave]
                 key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"
                 results = self._known(key, len(some))
                 if results is None:

@@ -25,6 +25,7 @@ from lakecube.kernels.levels import SCENE, level_numbers
 from lakecube.kernels.relation import relation_by_date
 from lakecube.kernels.restore import Restoration, decide_lakes, decide_scene, decide_under
 from lakecube.kernels.shore import HIDDEN, HIDDEN_WET
+from lakecube.series.lake_levels import MIN_VISIBLE
 from lakecube.store.revise_blocks import Block, BlockPasses, Results
 from lakecube.store.revise_shores import (
     Group,
@@ -37,14 +38,10 @@ from lakecube.store.revise_shores import (
     read_shore,
 )
 
-#: Visible pixels that a date needs for a relation of its own.
-MIN_VISIBLE = 200
 #: Real clouds are laid over at most so many dates, in so many pairs, of so many lakes in so many blocks.
 CALIBRATION_DATES, CALIBRATION_PAIRS, CALIBRATION_LAKES, CALIBRATION_BLOCKS = 96, 240, 400, 24
 #: Share of a lake that a date must have seen to tell the truth of a pair.
 LEAST_SEEN = 0.95
-#: Bytes of a group of lakes while it is decided, and of one lake on one date.
-_GROUP_BYTES, _LAKE_DATE_BYTES = 64_000_000, 40 * BINS
 
 Homes = list[tuple[Block, np.ndarray]]
 
@@ -84,13 +81,12 @@ class Calibrating:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Restored:
-    """What `restore_lakes` leaves for the last passes: shores with their groups, whose decisions are in the scratch.
+    """What `restore_lakes` leaves for the last passes, besides the decisions of every group, in the scratch.
 
     `scene` (date, BINS) uint8 are the decisions outside of all groups; `quantiles` (classes, 2) of the error, NaN where
     there was nothing to learn them from.
     """
 
-    shores: Shores
     scene: np.ndarray
     quantiles: np.ndarray
 
@@ -98,21 +94,21 @@ class Restored:
 def restore_lakes(passes: BlockPasses, shores: Shores, days: np.ndarray, by_level: bool) -> Restored:
     """Read, calibrate and decide for all lakes of `shores`."""
     homes, scene = _read(passes, "shore", read_shore, shores, len(days))
-    size = max(1, _GROUP_BYTES // (_LAKE_DATE_BYTES * max(len(days), 1)))
-    shores = dataclasses.replace(shores, groups=group_lakes(shores.ids, homes, size))
+    groups = group_lakes(shores.ids, homes, shores.lakes_at_once)
     first = Deciding(shores, "shore", relation_by_date(scene, MIN_VISIBLE), days, by_level)
-    passes.each("levels", infer_levels, first, shores.groups)
+    passes.each("levels", infer_levels, first, groups)
     homes, scene = _read(passes, "shore-by-height", read_heights, shores, len(days))
     deciding = Deciding(shores, "shore-by-height", relation_by_date(scene, MIN_VISIBLE), days, by_level)
     quantiles = _calibrate(passes, deciding, homes)
-    passes.each("decide", decide_group, dataclasses.replace(deciding, quantiles=quantiles), shores.groups)
-    return Restored(shores, decide_scene(deciding.relation), quantiles)
+    passes.each("decide", decide_group, dataclasses.replace(deciding, quantiles=quantiles), groups)
+    return Restored(decide_scene(deciding.relation), quantiles)
 
 
 def _read(passes: BlockPasses, stage: str, function: object, common: object, length: int) -> tuple[Homes, np.ndarray]:
     """Where the lakes lie, and the counts of the whole scene."""
     homes, scene = [], np.zeros((length, BINS, 3), np.int64)
-    for block, result in passes.over(stage, function, common):  # type: ignore[arg-type]
+    size = length * BINS * 3 * np.dtype(np.int64).itemsize
+    for block, result in passes.over(stage, function, common, size=size):  # type: ignore[arg-type]
         homes.append((block, result["ids"]))
         scene += result["scene"]
     return homes, scene
@@ -121,8 +117,7 @@ def _read(passes: BlockPasses, stage: str, function: object, common: object, len
 def infer_levels(group: Group, deciding: Deciding) -> Results:
     """Levels (lake, date) of a group, and of which lakes they are known."""
     _, made = deciding.decide(group)
-    known = (made.source != SCENE).all(axis=0)
-    deciding.shores.scratch.save("levels", group.place, levels=level_numbers(made.levels).T, known=known)
+    deciding.shores.scratch.save("levels", group.place, levels=level_numbers(made.levels).T, known=made.has_level)
     return {}
 
 
@@ -172,7 +167,7 @@ def _calibrate(passes: BlockPasses, deciding: Deciding, homes: Homes) -> np.ndar
     for _, result in passes.over("pairs", read_pairs, reading, [block for block, _ in some]):
         scene += result["scene"]
     calibrating = Calibrating(deciding, pairs, relation_by_date(scene, MIN_VISIBLE))
-    size = max(1, len(deciding.shores.groups[0].ids) // (1 + len(pairs) // max(len(deciding.days), 1)))
+    size = max(1, deciding.shores.lakes_at_once // (1 + len(pairs) // max(len(deciding.days), 1)))
     for _, result in passes.over("calibrate", calibrate_group, calibrating, group_lakes(ids, some, size)):
         errors += result["errors"]
     return error_quantiles(errors)
@@ -180,15 +175,16 @@ def _calibrate(passes: BlockPasses, deciding: Deciding, homes: Homes) -> np.ndar
 
 def _some_homes(homes: Homes) -> Homes:
     """Lakes in even steps, as many as lie in a bounded number of blocks; and where they lie."""
-    places: dict[int, set[int]] = {}
+    ids = np.unique(np.concatenate([np.zeros(0, np.int64), *(there for _, there in homes)]))
+    some = ids[:: max(1, -(-len(ids) // CALIBRATION_LAKES))]
+    places: dict[int, set[int]] = {lake: set() for lake in some.tolist()}
     for number, (_, there) in enumerate(homes):
-        for lake in there.tolist():
-            places.setdefault(lake, set()).add(number)
-    ids = sorted(places)
+        for lake in np.intersect1d(there, some).tolist():
+            places[lake].add(number)
     taken, blocks = [], set[int]()
-    for lake in ids[:: max(1, -(-len(ids) // CALIBRATION_LAKES))]:
-        if len(blocks | places[lake]) <= CALIBRATION_BLOCKS:
-            blocks |= places[lake]
+    for lake, mine in places.items():
+        if len(blocks | mine) <= CALIBRATION_BLOCKS:
+            blocks |= mine
             taken.append(lake)
     return [(homes[k][0], homes[k][1][np.isin(homes[k][1], taken)]) for k in sorted(blocks)]
 

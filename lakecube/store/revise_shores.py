@@ -7,19 +7,21 @@ lakes (levels, decisions).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lakecube.kernels.heights import LEVELS, Heights, count_levels, index_shore
+from lakecube.kernels.heights import BINS, LEVELS, Heights, count_levels, index_shore
 from lakecube.kernels.label import relabel
 from lakecube.kernels.lakes import add_sums, lake_runs
 from lakecube.kernels.shore import count_shore, count_shore_under, grow_lakes
+from lakecube.names import UNKNOWN
+from lakecube.series.restore import SHORE
 from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import DATES_AT_ONCE, Block, Results, Scratch, read_rows
 
-#: Pixels around a lake that are counted with it: the dry side of its shore.
-SHORE = 2
+#: Bytes of a group of lakes while it is decided, and of one lake on one date.
+_GROUP_BYTES, _LAKE_DATE_BYTES = 64_000_000, 40 * BINS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,23 +48,8 @@ def gather(scratch: Scratch, stage: str, group: Group, shape: tuple[int, ...], d
     total: np.ndarray = np.zeros((len(group.ids), *shape), dtype)
     for place in group.blocks:
         part = scratch.load(stage, place)
-        add_sums(total, group.ids, part["counts"].astype(dtype), part["ids"])
+        add_sums(total, group.ids, part["counts"].astype(dtype, copy=False), part["ids"])
     return total
-
-
-def scatter(
-    scratch: Scratch, stage: str, groups: Iterable[Group], ids: np.ndarray, place: tuple[int, ...] | None, what: str
-) -> np.ndarray:
-    """What groups found of some lakes, in the order of `ids`: the inverse of `gather`, of the block at `place`."""
-    out: np.ndarray | None = None
-    for group in groups:
-        wanted = np.flatnonzero(np.isin(ids, group.ids))
-        if wanted.size and (place is None or place in group.blocks):
-            found = scratch.load(stage, group.place)[what]
-            out = np.empty((len(ids), *found.shape[1:]), found.dtype) if out is None else out
-            out[wanted] = found[np.searchsorted(group.ids, ids[wanted])]
-    assert out is not None, f"{stage} holds none of the lakes asked for"
-    return out
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +57,7 @@ class Shores:
     """What a block needs to read its shores.
 
     `arrays` holds `water_mask`, and under `group` the counts and `lake_label`; `rows` are in order of date; `ids` are
-    the lakes with a level of their own, ascending; `groups` their groups, once `levels` were inferred.
+    the lakes with a level of their own, ascending: none where nothing is restored.
     """
 
     arrays: Writer
@@ -79,21 +66,32 @@ class Shores:
     size: tuple[int, int]
     ids: np.ndarray
     scratch: Scratch
-    groups: tuple[Group, ...] = ()
 
-    def states(self, block: Block, dates: Sequence[int]) -> np.ndarray:
-        """`water_mask` of a block on some dates."""
-        return read_rows(self.arrays, [self.rows[date] for date in dates], block)
+    @property
+    def lakes_at_once(self) -> int:
+        """Lakes of one group: the n-th holds `ids` from n times as many on."""
+        return max(1, _GROUP_BYTES // (_LAKE_DATE_BYTES * max(len(self.rows), 1)))
 
-    def parts(self, block: Block) -> Iterable[tuple[range, np.ndarray]]:
-        """All dates of a block, a few at a time, with their states."""
-        for start in range(0, len(self.rows), DATES_AT_ONCE):
-            dates = range(start, min(start + DATES_AT_ONCE, len(self.rows)))
-            yield dates, self.states(block, dates)
+    def parts(self, block: Block, rows: Sequence[int] | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """`water_mask` of all dates of a block (or of some rows), a few at a time, and which of them these are."""
+        rows = self.rows if rows is None else rows
+        for start in range(0, len(rows), DATES_AT_ONCE):
+            some = slice(start, start + DATES_AT_ONCE)
+            yield some, read_rows(self.arrays, rows[some], block)
 
     def of_pixels(self, block: Block, name: str, halo: int = 0) -> np.ndarray:
         """A variable (y, x) of this revision, with up to `halo` pixels around where there are any."""
         return np.asarray(self.arrays.open(f"{self.group}/{name}")[block.widened(halo, self.size)])
+
+
+def scatter(shores: Shores, stage: str, ids: np.ndarray, *names: str) -> list[np.ndarray]:
+    """What groups found of some lakes (ascending, at least one), in the order of `ids`: the inverse of `gather`."""
+    at = np.searchsorted(shores.ids, ids)
+    number, found = at // shores.lakes_at_once, []
+    for k in np.unique(number).tolist():
+        part = shores.scratch.load(stage, (k,))
+        found.append([part[name][at[number == k] - k * shores.lakes_at_once] for name in names])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,11 +121,7 @@ class Around:
 def read_shore(block: Block, shores: Shores) -> Results:
     """Count the shores of one block by frequency; the scene's go to the client, the lakes' to their groups."""
     around = Around.of(block, shores)
-    counts = [
-        count_shore(states, around.wet, around.clear, around.lakes, len(around.ids))
-        for _, states in shores.parts(block)
-    ]  # fmt: skip
-    return _keep(shores, "shore", block, around, np.concatenate(counts))
+    return _keep(shores, "shore", block, around, _count(block, shores, around, None))
 
 
 def read_heights(block: Block, shores: Shores) -> Results:
@@ -136,13 +130,19 @@ def read_heights(block: Block, shores: Shores) -> Results:
     row, levels = _levels_of(block, shores, around)
     clear = np.zeros((int(row.max(initial=-1)) + 1, LEVELS), np.uint16)
     for dates, states in shores.parts(block):
-        clear += count_levels(states, levels[dates.start : dates.stop], around.lakes, row)
+        clear += count_levels(states, levels[dates], around.lakes, row)
     shores.scratch.save("heights", block.place, clear=clear)
-    counts = []
+    counts = _count(block, shores, around, Heights(row, clear, levels))
+    return _keep(shores, "shore-by-height", block, around, counts)
+
+
+def _count(block: Block, shores: Shores, around: Around, heights: Heights | None) -> np.ndarray:
+    """Counts (date, lakes + 1, BINS, 3) of one block: 384 bytes for each of its lakes and dates."""
+    counts = np.empty((len(shores.rows), len(around.ids) + 1, BINS, 3), np.uint32)
     for dates, states in shores.parts(block):
-        heights = Heights(row, clear, levels[dates.start : dates.stop])
-        counts.append(count_shore(states, around.wet, around.clear, around.lakes, len(around.ids), heights))
-    return _keep(shores, "shore-by-height", block, around, np.concatenate(counts))
+        known = None if heights is None else heights._replace(levels=heights.levels[dates])
+        counts[dates] = count_shore(states, around.wet, around.clear, around.lakes, len(around.ids), known)
+    return counts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -161,18 +161,28 @@ def read_pairs(block: Block, pairs: Pairs) -> Results:
     heights, levels = heights_of(block, shores, around)
     around, heights, levels = _of_some(pairs.ids, around, heights, levels)
     dates = np.unique(pairs.pairs)
-    states = shores.states(block, dates.tolist())
-    counts = []
-    for start in range(0, len(pairs.pairs), DATES_AT_ONCE):
-        some = pairs.pairs[start : start + DATES_AT_ONCE]
-        date, donor = np.searchsorted(dates, some).T
-        known = heights._replace(levels=levels[some[:, 0]])
-        counts.append(
-            count_shore_under(
-                states[date], states[donor], around.wet, around.clear, around.lakes, len(around.ids), known
-            )
-        )
-    return _keep(shores, "pairs", block, around, np.concatenate(counts))
+    rows = [shores.rows[date] for date in dates.tolist()]
+    packed = np.concatenate([_pack(states) for _, states in shores.parts(block, rows)])
+    counts = np.empty((len(pairs.pairs), len(around.ids) + 1, BINS, 4), np.uint32)
+    for start in range(0, len(counts), DATES_AT_ONCE):
+        some = slice(start, start + DATES_AT_ONCE)
+        states, donors = (_unpack(packed[at], block.shape[1]) for at in np.searchsorted(dates, pairs.pairs[some]).T)
+        known = heights._replace(levels=levels[pairs.pairs[some, 0]])
+        counts[some] = count_shore_under(
+            states, donors, around.wet, around.clear, around.lakes, len(around.ids), known
+        )  # fmt: skip
+    return _keep(shores, "pairs", block, around, counts)
+
+
+def _pack(states: np.ndarray) -> np.ndarray:
+    """States (time, y, x) as bits (time, 2, y, ⌈x / 8⌉): many dates of a block must be at hand at once."""
+    return np.packbits(np.stack((states == 1, states <= 1), axis=1), axis=-1)
+
+
+def _unpack(packed: np.ndarray, columns: int) -> np.ndarray:
+    """The inverse of `_pack`; what was hidden is 255."""
+    wet, seen = np.moveaxis(np.unpackbits(packed, axis=-1, count=columns), 1, 0)
+    return np.where(seen == 1, wet, np.uint8(UNKNOWN))
 
 
 def heights_of(block: Block, shores: Shores, around: Around) -> tuple[Heights, np.ndarray]:
@@ -185,9 +195,7 @@ def _levels_of(block: Block, shores: Shores, around: Around) -> tuple[np.ndarray
     """Row of each pixel of the shore, and levels (date, lake) of the lakes around."""
     if not len(around.ids):
         return np.full(block.shape, -1, np.int32), np.zeros((len(shores.rows), 1), np.uint8)
-    levels, known = (
-        scatter(shores.scratch, "levels", shores.groups, around.ids, block.place, what) for what in ("levels", "known")
-    )
+    levels, known = scatter(shores, "levels", around.ids, "levels", "known")
     row = index_shore(around.wet, around.clear, around.lakes, known)
     return row, np.ascontiguousarray(levels.T)
 

@@ -11,7 +11,9 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import DATE, LAKE, VARIABLES
+from lakecube.series.lakes import LAKE_ATTRS
 from lakecube.series.pixel_area import PixelGrid
+from lakecube.series.restore import MIN_PIXELS
 from lakecube.series.shape import LakeParams, describe_lakes
 from lakecube.store.job import RevisionJob, RevisionOutcome
 from lakecube.store.layout import Stored, pixel_array, row_array, series_array
@@ -29,8 +31,6 @@ from lakecube.store.revise_shores import Shores
 
 #: Ways to infer what was hidden; "none" infers nothing.
 RESTORE = ("lake", "frequency", "none")
-#: Lakes with fewer pixels take the relation of the whole scene.
-MIN_LAKE_PIXELS = 10
 _SERIES = tuple(name for name, spec in VARIABLES.items() if spec.dims == (LAKE, DATE))
 
 
@@ -85,7 +85,7 @@ def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> Rev
     wave : int
         Blocks to send out at once.
     """
-    params = RevisionParams.of(job.parameters)
+    params, before = RevisionParams.of(job.parameters), Before.of(job)
     passes = BlockPasses(cut(job.size, job.chunks), ledger, run, wave)
     arrays = {**job.axes, **count_arrays(job.dates, job.size, job.chunks)}
     for name in ("lake_label", "water_restored"):
@@ -95,7 +95,6 @@ def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> Rev
     writer = _writer(job, arrays)
     counting = Counting.of(writer, writer, job.group, np.asarray(job.rows), job.dates)
     passes.each("counts", count_block, counting)
-    before = Before.of(job)
     finding = _finding(job, params, writer, before)
     found = find_lakes(passes, finding, before.registry, job.number)
     paint_lakes(passes, finding, found)
@@ -139,8 +138,7 @@ def _as_dataset(job: RevisionJob) -> xr.Dataset:
 
 def _lake_arrays(job: RevisionJob, found: Found, columns: Mapping[str, np.ndarray]) -> dict[str, Stored]:
     """The variables (lake), values at hand, and those (lake, date), which the passes fill."""
-    attrs = {"long_name": "lake_id", "cf_role": "timeseries_id"}
-    out = {LAKE: row_array(LAKE, xr.Variable((LAKE,), found.ids, attrs))}
+    out = {LAKE: row_array(LAKE, xr.Variable((LAKE,), found.ids, LAKE_ATTRS))}
     for name, values in columns.items():
         out[name] = row_array(name, xr.Variable((LAKE,), values))
     shape = (len(found.ids), len(job.dates))
@@ -154,13 +152,14 @@ def _restore(
 ) -> dict[str, Stored]:
     """Infer what was hidden, and write the areas; the quantiles of the error that the intervals rest on."""
     pixels = found.table["pixels"]
-    own = (pixels >= MIN_LAKE_PIXELS) & (found.registry.lakes["provisional"] == 0)
+    restores = params.restore != "none"
+    own = restores & (pixels >= MIN_PIXELS) & (found.registry.lakes["provisional"] == 0)
     shores = Shores(writer, job.group, job.rows, job.size, found.ids[own], Scratch(job.place))
     out, scene = {}, None
-    if params.restore != "none":
+    if restores:
         days = job.dates.astype("datetime64[D]").astype(np.int64)
         restored = restore_lakes(passes, shores, days, params.restore == "lake")
-        shores, scene = restored.shores, restored.scene
+        scene = restored.scene
         attrs = {"long_name": "quantiles of the error of the restored area, in expected spreads", "units": "1"}
         errors = xr.Variable(("error_class", "bound"), restored.quantiles, attrs)
         out["restoration_error"] = row_array("restoration_error", errors)

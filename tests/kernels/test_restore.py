@@ -271,6 +271,14 @@ def test_quantiles_of_known_errors():
     assert np.isnan(intervals.error_quantiles(counts // 1000)).all()
 
 
+def test_quantiles_of_a_hundred_errors_by_hand():
+    counts = np.zeros((intervals.N_CLASSES, intervals.STEPS), int)
+    counts[4, 1000:1100] = 1  # of 100 sorted errors the 5th, ⌊101 · 5 %⌋, and the 96th, ⌈101 · 95 %⌉
+    low, high = intervals.error_quantiles(counts)[4] * 32 + intervals.STEPS // 2
+    # of 100 sorted errors the 5th, ⌊101 · 5 %⌋, where its step begins, and the 96th, ⌈101 · 95 %⌉, where its step ends
+    assert (low, high) == (1004, 1096)
+
+
 def test_intervals_keep_to_what_is_hidden():
     quantiles = np.full((intervals.N_CLASSES, 2), [-2.0, 3.0])
     quantiles[5] = np.nan

@@ -95,6 +95,10 @@ def test_a_fall_that_clouds_may_have_made_is_not_certain():
     limits = {"lake_area_lower": [[100, 80]] * 2, "lake_area_upper": [[100, 95], [100, 90]]}
     found = alerts(told([[100, 80]] * 2, dates, **limits))
     assert found["alert"].values[:, 1].tolist() == [ALERT["drop"], ALERT["certain_drop"]]
+    dry_for_all_we_saw = {"lake_area_lower": [[0, 0]], "lake_area_upper": [[100, 0]]}
+    assert alerts(told([[50, 0]], dates, **dry_for_all_we_saw))["alert"].values[0, 1] == ALERT["drop"]
+    hazy = {"lake_area_lower": [[80, 80]], "lake_area_upper": [[100, 85]]}
+    assert alerts(told([[100, 80]], dates, **hazy))["alert"].values[0, 1] == ALERT["drop"]
     hidden = alerts(told([[100, 80]], dates, lake_observed_fraction=[[1, 0.4]]))
     assert hidden["alert"].values.tolist() == [[ALERT["unknown"]] * 2]
     for wrong in ({"drop": 10}, {"drop": 0}):

@@ -11,10 +11,12 @@ from scipy import ndimage
 
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.lakes import AREA_QUANTA
+from lakecube.names import LAKE_KIND, SIZE_CLASS
 from lakecube.series import lakes as module
 from lakecube.series.components import extent
 from lakecube.series.lakes import lakes
 from lakecube.series.pixel_area import PixelGrid, area_quanta
+from lakecube.series.shape import LakeParams, kinds, size_classes
 
 UTM = pyproj.CRS("EPSG:32648").to_wkt()
 SHAPE = (48, 60)
@@ -169,3 +171,12 @@ def test_what_was_given_wrong_is_said():
         lakes(xr.Dataset({"water_mask": mask, "water_restored": mask.rename(time="date").isel(date=[0, 1])}))
     with pytest.raises(InvalidInputError, match="holds flags"):
         lakes(mask.astype(float))
+
+
+def test_borders_of_size_and_shape():
+    params = LakeParams()
+    area = np.array([1e5 - 1, 1e5, 1e6, 1e6 + 1])
+    assert size_classes(area, params).tolist() == [SIZE_CLASS[name] for name in ("small", "medium", "medium", "large")]
+    index, pixels = np.array([0.9, 0.9995, 1, 4, 4.01, 6.99, 7, 10, 10.01, 2]), np.array([10] * 9 + [9])
+    expected = ["river", "lake", "lake", "lake", "river", "river", "lake", "lake", "river", "too_small"]
+    assert kinds(index, pixels, params).tolist() == [LAKE_KIND[name] for name in expected]

@@ -1,5 +1,7 @@
 """What a revision derives from the rows: against whole arrays, for any chunks, and through the years."""
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,10 +11,20 @@ from lakecube.errors import InvalidInputError, StoreError
 from lakecube.kernels.lakes import AREA_QUANTA
 from lakecube.names import LAKE_KIND, VARIABLES
 from lakecube.series.pixel_area import PixelGrid, area_quanta
-from lakecube.series.restore import restore
+from lakecube.series.restore import MIN_PIXELS, restore
 from lakecube.series.shape import LakeParams
-from lakecube.store import open_store, revise, to_zarr
-from lakecube.store.revision import MIN_LAKE_PIXELS
+from lakecube.store import (
+    open_store,
+    revise,
+    revise_areas,
+    revise_blocks,
+    revise_restore,
+    revise_shores,
+    revision,
+    to_zarr,
+)
+from lakecube.store.registry import registry_hash
+from lakecube.store.revise_shores import _pack, _unpack
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
 
@@ -80,9 +92,40 @@ def test_bounds_are_in_order_and_close_where_all_was_seen(stored):
     assert ((low <= store.lake_area) & (store.lake_area <= high)).where(known, True).all()
 
 
+def test_intervals_hold_the_truth_and_are_narrow(stored):
+    store, wet = stored
+    area = area_quanta(PixelGrid.of(store), (0, 96), (0, 80)) / AREA_QUANTA
+    inside, width = [], []
+    for lake in store.lake.values[store.max_area.argsort().values[-3:]]:
+        one = store.sel(lake=lake)
+        unseen = wet & (store.lake_label.values == lake) & (store.water_mask.values == 255)
+        true = one.lake_area_lower + (unseen * area).sum((1, 2))
+        hidden = one.lake_observed_fraction < 1
+        inside.append(((one.lake_area_q05 <= true) & (true <= one.lake_area_q95)).values[hidden])
+        width.append(((one.lake_area_q95 - one.lake_area_q05) / (one.lake_area_upper - one.lake_area_lower))[hidden])
+    assert np.concatenate(inside).mean() >= 0.9
+    assert np.concatenate(width).mean() < 0.15  # of all that is hidden
+    assert (np.abs(store.restoration_error) < 1.5).all()  # expected spreads
+
+
+def test_intervals_are_the_limits_where_no_date_tells_the_truth(tmp_path, monkeypatch):
+    monkeypatch.setattr(revise_restore, "LEAST_SEEN", 1.01)
+    store = to_zarr(bowls(stop=8)[0], tmp_path / "s", chunks=48).compute()
+    assert np.isnan(store.restoration_error).all()
+    for end, limit in (("q05", "lower"), ("q95", "upper")):
+        np.testing.assert_allclose(store[f"lake_area_{end}"], store[f"lake_area_{limit}"], rtol=1e-3)
+
+
+def test_bits_hold_all_that_was_seen():
+    states = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (5, 3, 13))
+    packed = _pack(states)
+    assert packed.nbytes == 5 * 2 * 3 * 2
+    np.testing.assert_array_equal(_unpack(packed[[3, 0]], 13), states[[3, 0]])
+
+
 def test_it_restores_as_restore_does(stored):
     store, _ = stored
-    own = store.lake.values[(store.pixel_count.values >= MIN_LAKE_PIXELS) & (store.provisional.values == 0)]
+    own = store.lake.values[(store.pixel_count.values >= MIN_PIXELS) & (store.provisional.values == 0)]
     label = store.lake_label.where(store.lake_label.isin(own), 0)
     expected = restore(store.water_mask.chunk({"time": 4}), "lake", lakes=label)
     np.testing.assert_array_equal(store.water_restored, expected)
@@ -109,6 +152,17 @@ def test_blocks_do_not_matter(stored, tmp_path, chunks):
     store, _ = stored
     other = to_zarr(bowls(chunks=(5, 40, 13))[0], tmp_path / "s", chunks=chunks, wave=2)
     for name in ("lake_label", "water_restored", *(n for n, v in store.items() if v.dims[:1] == ("lake",))):
+        xr.testing.assert_equal(store[name].drop_attrs(), other[name].drop_attrs())
+
+
+def test_groups_of_lakes_and_waves_do_not_matter(stored, tmp_path, monkeypatch):
+    store, _ = stored
+    monkeypatch.setattr(revise_shores, "_GROUP_BYTES", 1)  # every lake by itself
+    monkeypatch.setattr(revise_blocks, "_WAVE_BYTES", 1)
+    for module in (revise_areas, revision):
+        monkeypatch.setattr(module, "LAKES_PER_CHUNK", 7)
+    other = to_zarr(bowls()[0], tmp_path / "s", chunks=32)
+    for name in ("water_restored", "restoration_error", *AREAS):
         xr.testing.assert_equal(store[name].drop_attrs(), other[name].drop_attrs())
 
 
@@ -148,6 +202,24 @@ def test_other_ways_to_restore(stored, tmp_path, method):
         expected = restore(store.water_mask, "frequency")
         np.testing.assert_array_equal(store.water_restored, expected)
     assert store.attrs.get("revision") == 0
+
+
+def test_a_registry_that_has_changed_makes_another_revision(tmp_path):
+    for name in "ab":
+        to_zarr(bowls(stop=6)[0], tmp_path / name, chunks=48)
+    first = revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"]
+    assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == first
+    revise(tmp_path / "b", min_wet=1)
+    assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == first + 1
+
+
+def test_a_registry_is_known_by_its_lakes_wherever_it_lies(tmp_path):
+    for name, seed in (("a", 3), ("b", 9)):
+        to_zarr(bowls(stop=2, seed=seed)[0], tmp_path / name, chunks=48)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    hashes = [registry_hash(str(tmp_path / name)) for name in ("a", "copy", "b")]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert registry_hash(None) == ""
 
 
 def test_no_water_and_nothing_seen(tmp_path):
