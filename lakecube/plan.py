@@ -25,6 +25,8 @@ from lakecube.store.contents import Contents, survey
 from lakecube.store.passes import Writer, _Source
 from lakecube.store.place import LocalPlace
 from lakecube.store.plan import make_plan
+from lakecube.store.revise_restore import CALIBRATION_BLOCKS
+from lakecube.store.revision import BLOCK_PASSES
 from lakecube.store.waves import WAVE, Box, Runner, chosen, threads
 from lakecube.summary import crs_of, row_areas
 
@@ -33,7 +35,7 @@ BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
 #: Speeds the time estimate assumes: pixels read and judged per second and core, bytes per second from afar.
 PIXELS_PER_CORE, BANDWIDTH = 2.5e6, 25e6
 #: What the passes of `to_zarr` do.
-_PASSES = {"thresholds": "finding thresholds", "observed": "mapping water", "revision": "counting"}
+_PASSES = {"thresholds": "finding thresholds", "observed": "mapping water", "revision": "revising"}
 _PROCESS = 380e6  # Python with everything imported and compiled
 
 
@@ -183,7 +185,12 @@ def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
     keys = chosen(np.zeros(total, bool), box)[:WAVE]
     runner, wanted = source.part(box, keys)
     observed = round(len(runner.part(set(wanted))) * np.prod(total) / len(keys))
-    return {"thresholds": facts, "observed": observed, "revision": total[1] * total[2] + total[2]}
+    blocks = total[1] * total[2]
+    return {
+        "thresholds": facts,
+        "observed": observed,
+        "revision": BLOCK_PASSES * blocks + min(blocks, CALIBRATION_BLOCKS),
+    }
 
 
 def _tasks_of_dates(arrays: list[da.Array], blocks: tuple[int, int], dates: int) -> int:

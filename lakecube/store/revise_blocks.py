@@ -101,6 +101,7 @@ class BlockPasses:
                 else:
                     advance(len(some))
                 yield from zip(some, results, strict=True)
+        self.run.note(stage, tasks=len(units))
 
     def each(self, stage: str, function: Callable[[Any, Any], Results], common: Any, units: Any = None) -> None:
         """As `over`, for a function whose work is what it writes."""

@@ -29,6 +29,8 @@ from lakecube.store.revise_outlines import outlines_file
 from lakecube.store.revise_restore import restore_lakes
 from lakecube.store.revise_shores import Shores
 
+#: Passes over all blocks: counts, lakes, labels, shore, shore by height, areas.
+BLOCK_PASSES = 6
 #: Ways to infer what was hidden; "none" infers nothing.
 RESTORE = ("lake", "frequency", "none")
 _SERIES = tuple(name for name, spec in VARIABLES.items() if spec.dims == (LAKE, DATE))
