@@ -7,14 +7,15 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import StoreError
+from lakecube.errors import StoreError, StoreExistsError
 from lakecube.names import LAKE
 from lakecube.series.registry import EVENT, REGISTRY, Registry
 from lakecube.store.commit import Visible, read_root
+from lakecube.store.contents import digest
 from lakecube.store.job import RevisionJob
 from lakecube.store.layout import Stored, open_array, row_array
 from lakecube.store.passes import Writer
-from lakecube.store.place import Place, place_of
+from lakecube.store.place import Place
 from lakecube.store.revise_lakes import Found
 
 #: Dim of the lineage table.
@@ -41,16 +42,14 @@ class Before:
         if job.registry is None:
             found = cls._read(job.place, job.before)
             return found or cls(Registry.empty(), None, "")
-        other = place_of(job.registry)
-        visible = read_root(other)
-        if visible is None:
-            raise StoreError(f"registry={job.registry!r}: there is no finished store")
+        other = job.registry
+        visible = _registry_root(other)
         mine = {name: job.attrs.get(name) for name in job.attrs if name.startswith(("spatial:", "proj:"))}
         if any(visible.attrs.get(name) != value for name, value in mine.items()):
-            raise StoreError(f"registry={job.registry!r} is on another grid, so its lakes cannot be told apart here")
+            raise StoreError(f"registry {other} is on another grid, so its lakes cannot be told apart here")
         found = cls._read(other, visible)
         if found is None:
-            raise StoreError(f"registry={job.registry!r} has no lakes yet: make them with lakecube.revise() there")
+            raise StoreError(f"registry {other} has no lakes yet: make them with lakecube.revise() there")
         return found
 
     @classmethod
@@ -65,9 +64,44 @@ class Before:
         lakes = np.zeros(len(columns["lake_id"]), REGISTRY)
         for name, values in columns.items():
             lakes[name] = values
+        if not (np.diff(lakes["lake_id"], prepend=0) > 0).all():  # ids that are not there read as 0
+            raise StoreError(torn_lakes(f"{place}/{group}"))
         label = f"{group}/lake_label"
         next_id = int(visible.documents[group]["attributes"]["next_lake_id"])
         return cls(Registry(lakes, next_id), Writer.of(place, {label: visible.metadata(label)}), label)
+
+
+def torn_lakes(where: str) -> str:
+    """What to say of a revision whose lakes are not all there."""
+    return (
+        f"the lakes of {where} are torn or gone, so their ids cannot be kept: put its files back, or give registry= a "
+        "whole copy of that store"
+    )
+
+
+def registry_hash(place: Place | None) -> str | None:
+    """Of the revision whose lakes `place` lends: another one is another registry. None without a place.
+
+    Raises
+    ------
+    StoreError
+        If there is no finished store.
+    """
+    if place is None:
+        return None
+    visible = _registry_root(place)
+    group = visible.documents.get(f"revision/{visible.revision}", {})
+    return digest([str(place), group.get("attributes")])
+
+
+def _registry_root(place: Place) -> Visible:
+    try:
+        visible = read_root(place)
+    except StoreExistsError as error:
+        raise StoreError(f"registry {place} is not a store of lakecube") from error
+    if visible is None:
+        raise StoreError(f"registry {place}: there is no finished store")
+    return visible
 
 
 #: Column of the registry, and the variable that holds it.

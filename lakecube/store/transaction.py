@@ -32,6 +32,7 @@ from lakecube.store.ledger import REVISING, Ledger, Row
 from lakecube.store.passes import write_fields, write_rows
 from lakecube.store.place import Place
 from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, root_attrs, small_arrays
+from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
 from lakecube.store.revision import write_revision
 from lakecube.store.told import conflicts, unread, unread_before
@@ -50,7 +51,7 @@ class Wish:
     mode: str = "resume"
     chunks: Any = None
     revise: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
-    registry: str | None = None
+    registry: Place | None = None
     retry: bool = False
     wave: int = 256
 
@@ -102,7 +103,7 @@ def revise(place: Place, wish: Wish, run: Run) -> None:
     if wish.revise is None:
         return
     by_itself = wish.mode == "revise"
-    if is_current(visible, _parameters(visible, wish), wish.registry, version_too=by_itself):
+    if is_current(visible, _parameters(visible, wish), registry_hash(wish.registry), version_too=by_itself):
         if revising.is_pending():  # killed after its commit
             forget_revisions(place.files, visible)
             revising.finish()
@@ -170,7 +171,7 @@ def _with_revision(
 ) -> tuple[Visible, dict[str, bytes]]:
     """Make the next revision from the rows of `state`; what is visible with it, and the files that belong to it."""
     parameters = _parameters(state, wish)
-    job = job_of(place, state, rows, parameters, wish.registry, before)
+    job = job_of(place, state, rows, parameters, wish.registry, registry_hash(wish.registry), before)
     ledger, files = Ledger(place.files, REVISING), place.files
     if ledger.pending() != job.hash:
         forget_revisions(files, before)
@@ -186,7 +187,7 @@ def _with_revision(
     if bad:
         raise InvalidInputError(f"files of revision {job.number} end in -{job.number}.<suffix>; got {bad}")
     attrs = {
-        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF, **made_from(state, parameters, wish.registry),
+        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF, **made_from(state, parameters, job.registry_hash),
         **({EXTRA_FILES: sorted(outcome.files)} if outcome.files else {}), **outcome.attrs,
     }  # fmt: skip
     arrays = {name: stored.metadata for name, stored in outcome.arrays.items()}
