@@ -168,7 +168,7 @@ def parameters_of(visible: Visible) -> dict[str, Any]:
 def is_current(
     visible: Visible, parameters: Mapping[str, Any], registry_hash: str | None = None, *, version_too: bool = False
 ) -> bool:  # fmt: skip
-    """Whether the current revision is made from all visible rows, with these parameters (and this registry, if given)."""
+    """Whether the current revision is made from all visible rows, with these parameters (and this registry)."""
     if visible.revision is None:
         return False
     attrs = visible.documents[f"revision/{visible.revision}"]["attributes"]

@@ -187,7 +187,8 @@ def _with_revision(
     if bad:
         raise InvalidInputError(f"files of revision {job.number} end in -{job.number}.<suffix>; got {bad}")
     attrs = {
-        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF, **made_from(state, parameters, job.registry_hash),
+        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF,
+        **made_from(state, parameters, job.registry_hash),
         **({EXTRA_FILES: sorted(outcome.files)} if outcome.files else {}), **outcome.attrs,
     }  # fmt: skip
     arrays = {name: stored.metadata for name, stored in outcome.arrays.items()}

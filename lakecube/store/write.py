@@ -9,8 +9,10 @@ from typing import Any, Literal
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, StoreError
+from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
+from lakecube.store.conventions import transform_of
 from lakecube.store.files import LocalFiles, check_room
 from lakecube.store.lease import Lease
 from lakecube.store.objects import is_object_url
@@ -111,6 +113,9 @@ def to_zarr(
     refuse_inside(place)
     contents = survey(water)
     pixel_chunks(contents.water, chunks)
+    transform_of(contents.water)
+    if parameters is not None:
+        PixelGrid.of(contents.water)  # a revision has areas: refused now, not when all pixels are made
     if isinstance(place, LocalPlace) and place.root.parent.exists():
         mend_swap(place.root)
     visible = read_root(place)

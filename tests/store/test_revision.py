@@ -205,9 +205,9 @@ def test_lakes_that_are_not_whole_are_not_taken_for_none(tmp_path, lost):
         to_zarr(bowls(stop=4)[0], tmp_path / name, chunks=48)
     shutil.rmtree(tmp_path / f"b/revision/0/{lost}")
     before = snapshot(tmp_path / "a")
-    with pytest.raises(StoreError, match="b/revision/0.* torn or gone"):
+    with pytest.raises(StoreError, match=r"b/revision/0.* torn or gone"):
         revise(tmp_path / "a", registry=tmp_path / "b")
-    with pytest.raises(StoreError, match="b/revision/0.* torn or gone"):
+    with pytest.raises(StoreError, match=r"b/revision/0.* torn or gone"):
         revise(tmp_path / "b", min_wet=1)
     assert revise(tmp_path / "b", min_wet=1, registry=tmp_path / "a").sizes["lake"] > 3
     assert {k: v for k, v in snapshot(tmp_path / "a").items() if k in before} == before
