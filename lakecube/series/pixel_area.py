@@ -84,8 +84,8 @@ class PixelGrid:
         """
         attrs = data.coords[SPATIAL_REF].attrs if SPATIAL_REF in data.coords else {}
         crs = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-        given = [float(v) for v in str(attrs.get("GeoTransform", "")).split()] or [None] * 6
-        dx, dy = _step(data, X, given[1]), _step(data, Y, given[5])
+        given = [float(v) for v in str(attrs.get("GeoTransform", "")).split()]
+        dx, dy = _step(data, X, given[1:2]), _step(data, Y, given[5:6])
         x, y = float(data[X].values[0]) - dx / 2, float(data[Y].values[0]) - dy / 2
         grid = cls(crs, x, y, dx, dy, anchor_of(data), (data.sizes[Y], data.sizes[X]))
         grid._check()
@@ -129,10 +129,11 @@ class PixelGrid:
         return self.x + self.dx * (columns + 0.5), self.y + self.dy * (rows + 0.5)
 
     def lonlat(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Longitude and latitude (WGS84) of places in the CRS; NaN without a CRS."""
+        """Longitude (−180 to 180) and latitude (WGS84) of places in the CRS; NaN without a CRS."""
         if self.crs is None:
             return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         lon, lat = _transformer(self.crs, "EPSG:4326").transform(x, y)
+        lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)  # of a grid of degrees over the antimeridian
         return np.where(np.isfinite(lon), lon, np.nan), np.where(np.isfinite(lat), lat, np.nan)
 
 
@@ -175,19 +176,19 @@ def _whole(values: np.ndarray, quanta: int) -> np.ndarray:
     return np.rint(values * quanta).astype(np.int64)
 
 
-def _step(data: xr.Dataset | xr.DataArray, dim: str, given: float | None) -> float:
+def _step(data: xr.Dataset | xr.DataArray, dim: str, given: list[float]) -> float:
     if dim not in data.coords:
         raise InvalidInputError(
             f"no coordinate {dim} here; areas need the places of the pixels, as lakecube.open gives"
         )
     values = np.asarray(data[dim].values, np.float64)
     if values.size < 2:
-        if given is None:
+        if not given:
             raise InvalidInputError(
                 f"{dim} has one pixel, and `spatial_ref` does not tell its size, so it has no area; write it with "
                 ".rio.write_transform()"
             )
-        return given
+        return given[0]
     step = float(values[-1] - values[0]) / (values.size - 1)
     if step == 0 or np.abs(np.diff(values) - step).max() > abs(step) * 1e-3:
         raise InvalidInputError(f"the coordinate {dim} is not evenly spaced; reproject to a regular grid first")

@@ -168,3 +168,9 @@ def test_areas_that_cannot_be_counted_are_refused(given, message):
     with pytest.raises(InvalidInputError, match=message):
         PixelGrid.of(given)
     PixelGrid.of(image(1800, 4, 0.1, 90, "EPSG:4326"))  # from pole to pole
+
+
+def test_longitudes_over_the_antimeridian_are_those_of_the_other_side():
+    grid = PixelGrid.of(image(20, 40, 0.1, 50, "EPSG:4326").assign_coords(x=178 + 0.1 * (np.arange(40) + 0.5)))
+    lon, _ = grid.lonlat(*grid.centres(np.zeros(3), np.array([0, 19, 39])))
+    np.testing.assert_allclose(lon, [178.05, 179.95, -178.05])

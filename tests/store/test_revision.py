@@ -171,6 +171,9 @@ def test_kinds_follow_the_parameters(tmp_path):
     assert revise(path).attrs["revision"] == 1 and snapshot(path) == before
     with pytest.raises(InvalidInputError, match="min_frequency=2"):
         revise(path, min_frequency=2)
+    for name, value in (("min_wet", "two"), ("min_wet", 1.5), ("min_frequency", "nan"), ("lake_shapes", 1)):
+        with pytest.raises(InvalidInputError, match=f"{name}={value!r}: .* needed"):
+            revise(path, **{name: value})
     with pytest.raises(InvalidInputError, match="restore is one of 'lake'"):
         revise(path, restore="magic")
 
