@@ -72,7 +72,7 @@ def extract(
     -------
     xr.Dataset
         `water_mask`, `reason`, `rules_fired` (time, y, x); `threshold`, `threshold_source` (time, index); the items
-        along `item`; `elevation` (y, x), m, if the cube has it. The outputs are described in `lakecube.names.VARIABLES`.
+        along `item`; `elevation` (y, x), m, if the cube has it. See `lakecube.names.VARIABLES` for each output.
 
     Notes
     -----

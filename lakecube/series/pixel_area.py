@@ -79,14 +79,40 @@ class PixelGrid:
         Raises
         ------
         InvalidInputError
-            If a coordinate is missing or not evenly spaced.
+            If a coordinate is missing or not evenly spaced, has one pixel whose size is nowhere told, or runs past a
+            pole; or if pixels are too small or too large to be counted.
         """
         attrs = data.coords[SPATIAL_REF].attrs if SPATIAL_REF in data.coords else {}
         crs = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-        given = [float(v) for v in str(attrs.get("GeoTransform", "0 1 0 0 0 -1")).split()]
-        dx, dy = _step(data, X, given[1]), _step(data, Y, given[5])
+        given = [float(v) for v in str(attrs.get("GeoTransform", "")).split()]
+        dx, dy = _step(data, X, given[1:2]), _step(data, Y, given[5:6])
         x, y = float(data[X].values[0]) - dx / 2, float(data[Y].values[0]) - dy / 2
-        return cls(crs, x, y, dx, dy, anchor_of(data), (data.sizes[Y], data.sizes[X]))
+        grid = cls(crs, x, y, dx, dy, anchor_of(data), (data.sizes[Y], data.sizes[X]))
+        grid._check()
+        return grid
+
+    def _check(self) -> None:
+        """Raise InvalidInputError if its areas are none, or more than a sum of quanta holds."""
+        pixel, ends = abs(self.dx * self.dy), (self.y, self.y + self.dy * self.shape[0])
+        if self.system is not None and self.system.is_geographic:
+            quarter = np.pi / 2 / self.system.axis_info[0].unit_conversion_factor
+            if max(map(abs, ends)) > quarter + abs(self.dy) * 1e-3:
+                raise InvalidInputError(
+                    f"the rows reach from latitude {ends[0]:g} to {ends[1]:g}, past a pole, where pixels have no area; "
+                    "leave these rows out"
+                )
+        elif pixel * self._metre**2 * AREA_QUANTA < 1:
+            raise InvalidInputError(f"pixels of {pixel:g} square units of the CRS are too small for areas in m²")
+        elif self.system is None and pixel * self.shape[0] * self.shape[1] * AREA_QUANTA >= 2**63:
+            raise InvalidInputError(
+                f"without a CRS units are taken as metres, and pixels of {abs(self.dx):g} × {abs(self.dy):g} m "
+                "are too large for areas; give a CRS, such as .rio.write_crs(4326)"
+            )
+
+    @property
+    def _metre(self) -> float:
+        """Metres in a unit of a projected CRS, or of the plane."""
+        return 1.0 if self.system is None else self.system.axis_info[0].unit_conversion_factor or 1.0
 
     @cached_property
     def system(self) -> pyproj.CRS | None:
@@ -103,10 +129,11 @@ class PixelGrid:
         return self.x + self.dx * (columns + 0.5), self.y + self.dy * (rows + 0.5)
 
     def lonlat(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Longitude and latitude (WGS84) of places in the CRS; NaN without a CRS."""
+        """Longitude (−180 to 180) and latitude (WGS84) of places in the CRS; NaN without a CRS."""
         if self.crs is None:
             return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         lon, lat = _transformer(self.crs, "EPSG:4326").transform(x, y)
+        lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)  # of a grid of degrees over the antimeridian
         return np.where(np.isfinite(lon), lon, np.nan), np.where(np.isfinite(lat), lat, np.nan)
 
 
@@ -149,14 +176,19 @@ def _whole(values: np.ndarray, quanta: int) -> np.ndarray:
     return np.rint(values * quanta).astype(np.int64)
 
 
-def _step(data: xr.Dataset | xr.DataArray, dim: str, given: float) -> float:
+def _step(data: xr.Dataset | xr.DataArray, dim: str, given: list[float]) -> float:
     if dim not in data.coords:
         raise InvalidInputError(
             f"no coordinate {dim} here; areas need the places of the pixels, as lakecube.open gives"
         )
     values = np.asarray(data[dim].values, np.float64)
     if values.size < 2:
-        return given
+        if not given:
+            raise InvalidInputError(
+                f"{dim} has one pixel, and `spatial_ref` does not tell its size, so it has no area; write it with "
+                ".rio.write_transform()"
+            )
+        return given[0]
     step = float(values[-1] - values[0]) / (values.size - 1)
     if step == 0 or np.abs(np.diff(values) - step).max() > abs(step) * 1e-3:
         raise InvalidInputError(f"the coordinate {dim} is not evenly spaced; reproject to a regular grid first")
@@ -214,7 +246,7 @@ class _Lattice:
     @classmethod
     def over(cls, grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int]) -> _Lattice:
         assert grid.system is not None
-        metre = grid.system.axis_info[0].unit_conversion_factor or 1.0
+        metre = grid._metre
         pixel = max(abs(grid.dx), abs(grid.dy)) * metre
         step = 1 << int(np.clip(np.floor(np.log2(_NODES_APART / pixel)), 0, 8))
         nodes = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,16 +49,20 @@ class LakeParams:
     size_limits: tuple[float, float] = (1e5, 1e6)
 
     def __post_init__(self) -> None:
-        checks = {
-            "min_frequency": (0 <= self.min_frequency <= 1, "a share from 0 to 1"),
-            "min_wet": (self.min_wet >= 1, "at least 1"),
-            "connectivity": (self.connectivity in (1, 2), "1 (edges) or 2 (edges and corners)"),
-            "lake_shapes": (all(low <= high for low, high in self.lake_shapes), "pairs (lowest, highest)"),
-            "min_pixels": (self.min_pixels >= 1, "at least 1"),
-            "size_limits": (0 < self.size_limits[0] <= self.size_limits[1], "two ascending areas in m²"),
+        checks: dict[str, tuple[Callable[[Any], bool], str]] = {
+            "min_frequency": (lambda v: 0 <= v <= 1, "a share from 0 to 1"),
+            "min_wet": (lambda v: v >= 1 and v == int(v), "a whole number of at least 1"),
+            "connectivity": (lambda v: v in (1, 2), "1 (edges) or 2 (edges and corners)"),
+            "lake_shapes": (lambda v: all(low <= high for low, high in v), "pairs (lowest, highest)"),
+            "min_pixels": (lambda v: v >= 1, "at least 1"),
+            "size_limits": (lambda v: len(v) == 2 and 0 < v[0] <= v[1], "two ascending areas in m²"),
         }
         for name, (good, wanted) in checks.items():
-            if not good:
+            try:
+                fits = good(getattr(self, name))
+            except (TypeError, ValueError, OverflowError):  # not even of the type
+                fits = False
+            if not fits:
                 raise InvalidInputError(f"{name}={getattr(self, name)!r}: {wanted} is needed")
 
 

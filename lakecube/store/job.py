@@ -42,8 +42,8 @@ class RevisionJob:
     axes : `y`, `x` and `spatial_ref` as stored, values at hand
     attrs : attributes of a group on this grid
     parameters : of the revision, plain values
-    registry : path of another store whose lakes to go on with, or None
-    registry_hash : of these lakes, see `lakecube.store.registry.registry_hash`
+    registry : place of another store whose lakes to go on with, or None
+    registry_hash : of what `registry` held when the job was made; None without one
     keys : what the rows were made from, see `_ledger/rows.json`
     before : what is visible now, for reading the revision before
     """
@@ -57,8 +57,8 @@ class RevisionJob:
     axes: dict[str, Stored]
     attrs: dict[str, Any]
     parameters: dict[str, Any]
-    registry: str | None
-    registry_hash: str
+    registry: Place | None
+    registry_hash: str | None
     keys: tuple[str, ...]
     before: Visible
 
@@ -117,8 +117,8 @@ class RevisionOutcome:
 
 
 def job_of(
-    place: Place, state: Visible, keys: Sequence[Row], parameters: Mapping[str, Any], registry: str | None,
-    registry_hash: str, before: Visible,
+    place: Place, state: Visible, keys: Sequence[Row], parameters: Mapping[str, Any], registry: Place | None,
+    registry_hash: str | None, before: Visible,
 ) -> RevisionJob:  # fmt: skip
     """The job of making a revision from the rows of `state`, whose small arrays are on disk though not visible yet."""
     times = read_small(place, state, TIME)
@@ -147,13 +147,13 @@ def read_small(place: Place, state: Visible, name: str) -> Stored:
     return Stored(metadata, np.asarray(open_array(place.chunks, name, metadata)[...]))
 
 
-def made_from(state: Visible, parameters: Mapping[str, Any], registry_hash: str) -> dict[str, Any]:
+def made_from(state: Visible, parameters: Mapping[str, Any], registry_hash: str | None) -> dict[str, Any]:
     """Attributes of a revision's group that tell what it was made from, and by what."""
     return {
         "rows": state.rows,
         SUPERSEDED: sorted(state.superseded),
         "parameters": json.dumps(dict(parameters), sort_keys=True),
-        "registry_hash": registry_hash,
+        "registry_hash": registry_hash or "",
         "lakecube_version": version(),
     }
 
@@ -166,14 +166,14 @@ def parameters_of(visible: Visible) -> dict[str, Any]:
 
 
 def is_current(
-    visible: Visible, parameters: Mapping[str, Any], registry_hash: str = "", *, version_too: bool = False
+    visible: Visible, parameters: Mapping[str, Any], registry_hash: str | None = None, *, version_too: bool = False
 ) -> bool:  # fmt: skip
-    """Whether the current revision is made from all visible rows, with these parameters (and registry, if given)."""
+    """Whether the current revision is made from all visible rows, with these parameters (and this registry)."""
     if visible.revision is None:
         return False
     attrs = visible.documents[f"revision/{visible.revision}"]["attributes"]
     asked = made_from(visible, parameters, registry_hash)
-    if not registry_hash:
+    if registry_hash is None:
         del asked["registry_hash"]
     if not version_too:
         del asked["lakecube_version"]

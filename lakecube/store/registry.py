@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import StoreError
+from lakecube.errors import StoreError, StoreExistsError
 from lakecube.names import LAKE
 from lakecube.series.registry import EVENT, REGISTRY, Registry
 from lakecube.store.commit import Visible, read_root
@@ -16,7 +16,7 @@ from lakecube.store.contents import digest
 from lakecube.store.job import RevisionJob
 from lakecube.store.layout import Stored, open_array, row_array
 from lakecube.store.passes import Writer
-from lakecube.store.place import Place, place_of
+from lakecube.store.place import Place
 from lakecube.store.revise_lakes import Found
 
 #: Dim of the lineage table.
@@ -43,17 +43,19 @@ class Before:
         if job.registry is None:
             found = cls._read(job.place, job.before)
             return found or cls(Registry.empty(), None, "")
-        other, visible = _store(job.registry)
+        other = job.registry
+        visible = _registry_root(other)
         mine = {name: job.attrs.get(name) for name in job.attrs if name.startswith(("spatial:", "proj:"))}
         if any(visible.attrs.get(name) != value for name, value in mine.items()):
-            raise StoreError(f"registry={job.registry!r} is on another grid, so its lakes cannot be told apart here")
-        return cls._named(job.registry, other, visible)
+            raise StoreError(f"registry {other} is on another grid, so its lakes cannot be told apart here")
+        return cls.lent(other, visible)
 
     @classmethod
-    def _named(cls, path: str, place: Place, visible: Visible) -> Before:
+    def lent(cls, place: Place, visible: Visible) -> Before:
+        """Of another store; StoreError if it has no lakes."""
         found = cls._read(place, visible)
         if found is None:
-            raise StoreError(f"registry={path!r} has no lakes yet: make them with lakecube.revise() there")
+            raise StoreError(f"registry {place} has no lakes yet: make them with lakecube.revise() there")
         return found
 
     @classmethod
@@ -68,37 +70,49 @@ class Before:
         lakes = np.zeros(len(columns["lake_id"]), REGISTRY)
         for name, values in columns.items():
             lakes[name] = values
+        if not (np.diff(lakes["lake_id"], prepend=0) > 0).all():  # ids that are not there read as 0
+            raise StoreError(torn_lakes(f"{place}/{group}"))
         label = f"{group}/lake_label"
         next_id = int(visible.documents[group]["attributes"]["next_lake_id"])
         return cls(Registry(lakes, next_id), Writer.of(place, {label: visible.metadata(label)}), label)
 
 
-#: Column of the registry, and the variable that holds it.
-_COLUMNS = {"lake_id": LAKE, "first_revision": "first_revision", "provisional": "provisional", "pixels": "pixel_count"}
+def torn_lakes(where: str) -> str:
+    """What to say of a revision whose lakes are not all there."""
+    return (
+        f"the lakes of {where} are torn or gone, so their ids cannot be kept: put its files back, or give registry= a "
+        "whole copy of that store"
+    )
 
 
-def registry_hash(path: str | None) -> str:
-    """Hash of the lakes of another store as they are now, wherever it lies; "" for none.
+def registry_hash(place: Place | None) -> str | None:
+    """Of the lakes that `place` lends, as they are now and wherever it lies; None without a place.
 
     Raises
     ------
     StoreError
-        If there is no store at `path`, or it has no lakes.
+        If there is no finished store, or it has no lakes.
     """
-    if path is None:
-        return ""
-    place, visible = _store(path)
-    found = Before._named(path, place, visible)
+    if place is None:
+        return None
+    visible = _registry_root(place)
+    found = Before.lent(place, visible)
     attributes = visible.documents[f"revision/{visible.revision}"]["attributes"]
     return digest({"made_from": attributes, "lakes": hashlib.sha256(found.registry.lakes.tobytes()).hexdigest()})
 
 
-def _store(path: str) -> tuple[Place, Visible]:
-    place = place_of(path)
-    visible = read_root(place)
+def _registry_root(place: Place) -> Visible:
+    try:
+        visible = read_root(place)
+    except StoreExistsError as error:
+        raise StoreError(f"registry {place} is not a store of lakecube") from error
     if visible is None:
-        raise StoreError(f"registry={path!r}: there is no finished store")
-    return place, visible
+        raise StoreError(f"registry {place}: there is no finished store")
+    return visible
+
+
+#: Column of the registry, and the variable that holds it.
+_COLUMNS = {"lake_id": LAKE, "first_revision": "first_revision", "provisional": "provisional", "pixels": "pixel_count"}
 
 
 def registry_arrays(found: Found) -> dict[str, Stored]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lakecube.errors import StoreError
 from lakecube.kernels.label import UNSEEN, classify_extent, label_block, merge_pairs, relabel, touching_pairs
 from lakecube.kernels.lakes import combine_overlaps, combine_tables, measure_block, overlap_block
 from lakecube.series.pixel_area import PixelGrid, pixel_quanta
@@ -25,7 +26,8 @@ class Finding:
     """What every block needs to find its lakes.
 
     `arrays` holds `count_wet`, `count_clear` and `lake_label` of this revision under `group`; `elevation`, where there
-    is one; `previous`, under `previous_label`, the lakes of the revision before.
+    is one; `previous`, under `previous_label`, the lakes of the revision before; `torn` says where they are, should
+    they not be whole.
     """
 
     arrays: Writer
@@ -37,6 +39,7 @@ class Finding:
     elevation: bool
     previous: Writer | None
     previous_label: str
+    torn: str
 
     def classes(self, block: Block, halo: int) -> np.ndarray:
         """Classes of a block and `halo` pixels around it, `UNSEEN` beyond the image."""
@@ -80,11 +83,14 @@ class Found:
 
 def find_lakes(passes: BlockPasses, finding: Finding, previous: Registry, number: int) -> Found:
     """Label, measure, join and name the lakes of revision `number`."""
-    seams, tables, overlaps = _Seams(finding.params.connectivity), [], []
+    seams, tables, overlaps, known = _Seams(finding.params.connectivity), [], [], 0
     for block, result in passes.over("lakes", find_block, finding):
         seams.add(block, result)
         tables.append(result["table"])
         overlaps.append(result["overlaps"])
+        known += int(result["known"])
+    if known != int(previous.lakes["pixels"].sum()):  # chunks that are not there read as no lake
+        raise StoreError(finding.torn)
     old, new = merge_pairs(seams.finished())
     own = np.sort(np.concatenate([table["label"] for table in tables]))
     table = combine_tables(_under_final(t, old, new) for t in tables)
@@ -107,7 +113,7 @@ def find_block(block: Block, finding: Finding) -> Results:
     known = np.zeros_like(labels) if before is None else np.asarray(before.open(finding.previous_label)[block.window])
     every = slice(None)
     lines: dict[str, Any] = {"top": (0, every), "bottom": (-1, every), "left": (every, 0), "right": (every, -1)}
-    out = {"table": table, "overlaps": overlap_block(labels, known)}
+    out = {"table": table, "overlaps": overlap_block(labels, known), "known": np.array(np.count_nonzero(known))}
     for name, line in lines.items():
         out[name], out[f"{name}_class"] = labels[line], classes[line]
     return out

@@ -19,7 +19,7 @@ from lakecube.store.job import RevisionJob, RevisionOutcome
 from lakecube.store.layout import Stored, pixel_array, row_array, series_array
 from lakecube.store.ledger import Ledger
 from lakecube.store.passes import Writer
-from lakecube.store.registry import Before, registry_arrays
+from lakecube.store.registry import Before, registry_arrays, torn_lakes
 from lakecube.store.report import Run
 from lakecube.store.revise_areas import DATES_PER_CHUNK, LAKES_PER_CHUNK, Applying, write_areas
 from lakecube.store.revise_blocks import BlockPasses, Scratch, cut
@@ -127,6 +127,7 @@ def _finding(job: RevisionJob, params: RevisionParams, writer: Writer, before: B
         elevation="elevation" in job.observed,
         previous=before.writer,
         previous_label=before.label,
+        torn=torn_lakes(f"{job.registry or job.place}/{before.label}"),
     )
 
 

@@ -51,7 +51,7 @@ class Wish:
     mode: str = "resume"
     chunks: Any = None
     revise: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
-    registry: str | None = None
+    registry: Place | None = None
     retry: bool = False
     wave: int = 256
 
@@ -171,8 +171,7 @@ def _with_revision(
 ) -> tuple[Visible, dict[str, bytes]]:
     """Make the next revision from the rows of `state`; what is visible with it, and the files that belong to it."""
     parameters = _parameters(state, wish)
-    lakes = registry_hash(wish.registry)
-    job = job_of(place, state, rows, parameters, wish.registry, lakes, before)
+    job = job_of(place, state, rows, parameters, wish.registry, registry_hash(wish.registry), before)
     ledger, files = Ledger(place.files, REVISING), place.files
     if ledger.pending() != job.hash:
         forget_revisions(files, before)
@@ -188,7 +187,8 @@ def _with_revision(
     if bad:
         raise InvalidInputError(f"files of revision {job.number} end in -{job.number}.<suffix>; got {bad}")
     attrs = {
-        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF, **made_from(state, parameters, lakes),
+        **job.attrs, "revision": job.number, "coordinates": SPATIAL_REF,
+        **made_from(state, parameters, job.registry_hash),
         **({EXTRA_FILES: sorted(outcome.files)} if outcome.files else {}), **outcome.attrs,
     }  # fmt: skip
     arrays = {name: stored.metadata for name, stored in outcome.arrays.items()}

@@ -9,10 +9,13 @@ from typing import Any, Literal
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, StoreError
+from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
+from lakecube.store.conventions import transform_of
 from lakecube.store.files import LocalFiles, check_room
 from lakecube.store.lease import Lease
+from lakecube.store.objects import is_object_url
 from lakecube.store.place import LocalPlace, Place, place_of
 from lakecube.store.plan import pixel_chunks
 from lakecube.store.read import open_place
@@ -110,6 +113,9 @@ def to_zarr(
     refuse_inside(place)
     contents = survey(water)
     pixel_chunks(contents.water, chunks)
+    transform_of(contents.water)
+    if parameters is not None:
+        PixelGrid.of(contents.water)  # a revision has areas: refused now, not when all pixels are made
     if isinstance(place, LocalPlace) and place.root.parent.exists():
         mend_swap(place.root)
     visible = read_root(place)
@@ -141,7 +147,8 @@ def revise(
     path : str or path
         Directory (or address, with `storage_options`) of a finished store. No archive is read.
     registry : path, optional
-        Another store with whose lakes (their ids) to go on, instead of those of the revision before.
+        Another store with whose lakes (their ids) to go on, instead of those of the revision before. In object
+        storage `storage_options` are for it too.
     progress, wave, storage_options
         As for `to_zarr`.
     **parameters
@@ -169,7 +176,8 @@ def revise(
     wave, place = _wave(wave), place_of(path, storage_options)
     if read_root(place) is None:
         raise StoreError(f"there is no finished store at {place}: make it with .water.to_zarr() first")
-    known = None if registry is None else str(place_of(registry))
+    known = None if registry is None else place_of(registry, storage_options if is_object_url(registry) else None)
+    known = None if known == place else known
     wish = Wish(str(place), "revise", revise=parameters, registry=known, wave=wave)
     with place.told("write"), Lease(place.files):
         revise_rows(place, wish, Run(progress))

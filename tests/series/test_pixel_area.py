@@ -135,3 +135,42 @@ def test_uneven_or_missing_coordinates_are_refused():
         PixelGrid.of(xr.Dataset(coords={"y": [2.0, 1.0], "x": [0.0, 1.0, 5.0]}))
     with pytest.raises(InvalidInputError, match="no coordinate"):
         PixelGrid.of(xr.Dataset({"a": (("y", "x"), np.zeros((2, 2)))}))
+
+
+def image(rows, columns, step, top, crs=None, transform=None):
+    given = xr.DataArray(
+        np.zeros((rows, columns)), dims=("y", "x"),
+        coords={"y": top - step * (np.arange(rows) + 0.5), "x": step * (np.arange(columns) + 0.5)},
+    )  # fmt: skip
+    attrs = {} if crs is None else {"crs_wkt": pyproj.CRS.from_user_input(crs).to_wkt()}
+    attrs |= {} if transform is None else {"GeoTransform": transform}
+    return given.assign_coords(spatial_ref=((), 0, attrs))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 4), (4, 1), (1, 1)])
+def test_a_pixel_without_a_neighbour_has_the_size_that_is_told_or_none(rows, columns):
+    with pytest.raises(InvalidInputError, match="has one pixel"):
+        PixelGrid.of(image(rows, columns, 10, 100))
+    grid = PixelGrid.of(image(rows, columns, 10, 100, transform="0 10 0 100 0 -10"))
+    assert (pixel_quanta(grid, (0, rows), (0, columns)).area == 100 * AREA_QUANTA).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (image(20, 4, 0.1, 91, "EPSG:4326"), "past a pole"),
+        (image(20, 4, 0.1, -89, "EPSG:4326"), "past a pole"),
+        (image(20, 20, 1e-3, 0, "EPSG:32648"), "too small"),
+        (image(200, 200, 1e7, 0), "too large"),
+    ],
+)
+def test_areas_that_cannot_be_counted_are_refused(given, message):
+    with pytest.raises(InvalidInputError, match=message):
+        PixelGrid.of(given)
+    PixelGrid.of(image(1800, 4, 0.1, 90, "EPSG:4326"))  # from pole to pole
+
+
+def test_longitudes_over_the_antimeridian_are_those_of_the_other_side():
+    grid = PixelGrid.of(image(20, 40, 0.1, 50, "EPSG:4326").assign_coords(x=178 + 0.1 * (np.arange(40) + 0.5)))
+    lon, _ = grid.lonlat(*grid.centres(np.zeros(3), np.array([0, 19, 39])))
+    np.testing.assert_allclose(lon, [178.05, 179.95, -178.05])

@@ -103,6 +103,18 @@ def test_it_goes_on_after_an_error(tmp_path, url, options, fetched, monkeypatch)
     assert len(calls) == 4 - 2 and snapshot(fetched()) == snapshot(tmp_path / "s")
 
 
+def test_the_lakes_of_another_store_there(url, options):
+    for name in ("/a", "/b"):
+        to_zarr(extract(times=2, **SMALL), url + name, chunks=16, storage_options=options)
+    out = revise(f"{url}/a", registry=f"{url}/b", storage_options=options)
+    assert out.attrs["revision"] == 1 and np.array_equal(out.lake, np.arange(1, out.sizes["lake"] + 1))
+    files = ObjectPlace.of(url, options).files
+    files.delete("b/revision/0/lake_label/c")
+    with pytest.raises(StoreError, match="torn or gone") as told:
+        revise(f"{url}/a", registry=f"{url}/b", min_wet=1, storage_options=options)
+    assert SECRET not in str(told.value)
+
+
 def test_two_writers(url, options):
     files = ObjectPlace.of(url, options).files
     with Lease(files) as lease:

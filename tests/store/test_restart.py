@@ -164,12 +164,11 @@ def test_an_abandoned_write_leaves_no_trace_in_the_next(tmp_path, monkeypatch):
 
 def test_rows_appended_in_any_order_are_the_rows_computed_at_once(tmp_path):
     to_zarr(extract(times=5), tmp_path / "whole", chunks=16)
-    to_zarr(extract(times=2, start=3), tmp_path / "s", chunks=16)
+    to_zarr(extract(times=2, start=3), tmp_path / "s", chunks=16, revise=False)  # no lakes whose ids would be kept
     to_zarr(extract(times=3), tmp_path / "s", mode="append")
     to_zarr(extract(times=5), tmp_path / "s", mode="append")  # the same dates again change nothing
     one, other = open_store(tmp_path / "whole").load(), open_store(tmp_path / "s").load()
-    assert other.attrs.pop("revision") == 1 and one.attrs.pop("revision") == 0
-    one, other = (d.drop_vars("lake_label").drop_dims(["lake", "event"]) for d in (one, other))  # they tell of history
+    assert other.attrs.pop("revision") == one.attrs.pop("revision") == 0
     xr.testing.assert_identical(one.drop_dims("item"), other.drop_dims("item"))
     pairs = [set(zip(d.item_id.values, d.time.values[d.item_time_index], strict=True)) for d in (one, other)]
     assert pairs[0] == pairs[1]

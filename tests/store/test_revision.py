@@ -241,6 +241,9 @@ def test_kinds_follow_the_parameters(tmp_path):
     assert revise(path).attrs["revision"] == 1 and snapshot(path) == before
     with pytest.raises(InvalidInputError, match="min_frequency=2"):
         revise(path, min_frequency=2)
+    for name, value in (("min_wet", "two"), ("min_wet", 1.5), ("min_frequency", "nan"), ("lake_shapes", 1)):
+        with pytest.raises(InvalidInputError, match=f"{name}={value!r}: .* needed"):
+            revise(path, **{name: value})
     with pytest.raises(InvalidInputError, match="restore is one of 'lake'"):
         revise(path, restore="magic")
 
@@ -252,3 +255,32 @@ def test_a_registry_of_another_place_is_refused(tmp_path):
         revise(tmp_path / "a", registry=tmp_path / "b")
     with pytest.raises(StoreError, match="no finished store"):
         revise(tmp_path / "a", registry=tmp_path / "none")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="file is not a store"):
+        revise(tmp_path / "a", registry=tmp_path / "file")
+
+
+def test_a_registry_that_was_revised_is_another_one(tmp_path):
+    for name in ("a", "b"):
+        to_zarr(bowls(stop=4)[0], tmp_path / name, chunks=48)
+    assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == 1
+    assert revise(tmp_path / "a", registry=tmp_path / "b").attrs["revision"] == 1
+    again = revise(tmp_path / "b", min_frequency=0.8)
+    store = revise(tmp_path / "a", registry=tmp_path / "b", min_frequency=0.8)
+    assert store.attrs["revision"] == 2
+    np.testing.assert_array_equal(store.lake, again.lake)
+    assert revise(tmp_path / "a", registry=tmp_path / "a").attrs["revision"] == 2
+
+
+@pytest.mark.parametrize("lost", ["lake", "lake_label", "lake_label/c/1"])
+def test_lakes_that_are_not_whole_are_not_taken_for_none(tmp_path, lost):
+    for name in ("a", "b"):
+        to_zarr(bowls(stop=4)[0], tmp_path / name, chunks=48)
+    shutil.rmtree(tmp_path / f"b/revision/0/{lost}")
+    before = snapshot(tmp_path / "a")
+    with pytest.raises(StoreError, match=r"b/revision/0.* torn or gone"):
+        revise(tmp_path / "a", registry=tmp_path / "b")
+    with pytest.raises(StoreError, match=r"b/revision/0.* torn or gone"):
+        revise(tmp_path / "b", min_wet=1)
+    assert revise(tmp_path / "b", min_wet=1, registry=tmp_path / "a").sizes["lake"] > 3
+    assert {k: v for k, v in snapshot(tmp_path / "a").items() if k in before} == before
