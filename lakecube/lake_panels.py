@@ -32,6 +32,8 @@ def one_lake(store: xr.Dataset, lake: Any) -> xr.Dataset:
         raise InvalidInputError("no lakes here: they are made with a store, see lakecube.open_store() and revise()")
     ids = store[LAKE].values
     if lake not in ids:
+        if not ids.size:
+            raise InvalidInputError(f"lake={lake!r}: the store holds no water, so it has no lakes")
         order = np.argsort(-store["max_area"].values, kind="stable")
         near = ", ".join(map(str, ids[order[:5]].tolist()))
         raise InvalidInputError(

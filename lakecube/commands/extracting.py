@@ -96,7 +96,8 @@ def _resumed(water: xr.Dataset, given: argparse.Namespace, out: Path) -> tuple[i
 
 def _next_steps(out: str) -> str:
     return (
-        f"\nnext: lakecube info {out} --dates\n"
+        f"\nnext: lakecube lakes {out}\n"
+        f"  or: lakecube info {out} --dates\n"
         f"  or: import lakecube; store = lakecube.open_store({out!r}); store.water.plot(path='water.png')"
     )
 
