@@ -80,9 +80,8 @@ def run(out: str | os.PathLike[str], *, size: int = SIZE, dates: int = DATES, qu
         _draw(store, cube, archive, result).savefig(picture, dpi=DPI)
     result |= {"store": str(store_path), "picture": str(picture)}
     _report(result, say)
-    say.print(
-        f"\npicture  {picture}\nstore    {store_path}   (lakecube info {store_path})\nlakes    lakecube lakes {store_path}"
-    )
+    say.print(f"\npicture  {picture}\nstore    {store_path}   (lakecube info {store_path})")
+    say.print(f"lakes    lakecube lakes {store_path}")
     say.print(f"[dim]{time.perf_counter() - begin:.0f} s[/]")
     return result
 

@@ -49,15 +49,15 @@ def window_around(store: xr.Dataset, lake: xr.Dataset) -> xr.Dataset:
     crs = crs_of(store)
     x, y = float(lake["longitude"]), float(lake["latitude"])
     half = max(float(lake["perimeter"]) / 4, 1.2 * float(lake["max_area"]) ** 0.5)
-    scale = 1.0
+    metres = {X: 1.0, Y: 1.0}  # per unit of the grid
     if crs is not None and crs.is_geographic:
-        scale = 111_320.0
+        metres = {X: 111_320.0 * max(np.cos(np.radians(y)), 0.01), Y: 111_320.0}
     elif crs is not None:
         x, y = to_crs(crs, x, y)
-        scale = crs.axis_info[0].unit_conversion_factor or 1.0
+        metres = dict.fromkeys(metres, crs.axis_info[0].unit_conversion_factor or 1.0)
     parts = {}
     for dim, centre in ((X, x), (Y, y)):
-        inside = np.flatnonzero(np.abs(store[dim].values - centre) <= half / scale)
+        inside = np.flatnonzero(np.abs(store[dim].values - centre) <= half / metres[dim])
         parts[dim] = slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(None)
     return store.isel(parts)
 
