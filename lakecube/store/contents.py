@@ -16,10 +16,13 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube.errors import InvalidInputError
-from lakecube.names import ITEM, TIME, X, Y
+from lakecube.names import DATE, ITEM, LAKE, TIME, YEAR, YEAR_MONTH, X, Y
 from lakecube.store.conventions import crs_of
 from lakecube.store.layout import plain, read_metadata
 
+#: Dims, and variables (y, x), that only a revision has.
+REVISION_DIMS = (DATE, YEAR, YEAR_MONTH, LAKE, "event", "error_class")
+REVISION_FIELDS = ("count_wet", "count_clear", "water_frequency", "lake_label")
 #: Column of the item table that names the row of `time` an item belongs to.
 ITEM_ROW = "item_time_index"
 #: Columns that tell of the audit of the offset.
@@ -78,7 +81,7 @@ def survey(water: xr.Dataset) -> Contents:
         If dims, dates or a variable are not what a store can hold.
     """
     _check(water)
-    water = _placed(water)
+    water = _placed(_observed(water))
     roles = {name: role_of(str(name), var.dims) for name, var in water.variables.items() if name not in (TIME, Y, X)}
     pixels = tuple(sorted(str(n) for n, role in roles.items() if role == "pixels"))
     fields = tuple(sorted(str(n) for n, role in roles.items() if role == "fields"))
@@ -179,6 +182,12 @@ def _check(water: xr.Dataset) -> None:
             f"the date {str(values[counts > 1][0])[:10]} is there twice: group items by solar day, "
             "or keep one with .drop_duplicates('time')"
         )
+
+
+def _observed(water: xr.Dataset) -> xr.Dataset:
+    """A store that was opened, without what belongs to its revision: that is made anew. Anything else as it is."""
+    dims = [dim for dim in REVISION_DIMS if dim in water.dims]
+    return water.drop_dims(dims).drop_vars(REVISION_FIELDS, errors="ignore") if dims else water
 
 
 def _placed(water: xr.Dataset) -> xr.Dataset:
