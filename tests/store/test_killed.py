@@ -138,9 +138,9 @@ def dies_at(patch, moment):
         ("run", 13),
         ("append", 17),
         ("revise", 7),
-        pytest.param("run", 3, marks=pytest.mark.slow),
-        pytest.param("append", 2, marks=pytest.mark.slow),
-        pytest.param("revise", 1, marks=pytest.mark.slow),
+        pytest.param("run", 5, marks=pytest.mark.slow),
+        pytest.param("append", 7, marks=pytest.mark.slow),
+        pytest.param("revise", 4, marks=pytest.mark.slow),
     ],
 )
 def test_died_in_the_middle_of_any_file(tmp_path, monkeypatch, kind, step):
