@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import DATE, LAKE, X, Y
-from lakecube.panels import BLUE, GREY, INK, ORANGE, Even, extent, legend_above, outline, plain, thin
+from lakecube.panels import BLUE, GREY, INK, ORANGE, extent, furnish_series, legend_above, outline, thin
 from lakecube.summary import crs_of, to_crs
 
 #: Share of the extent that must be seen for a date to count as seen.
@@ -89,15 +88,4 @@ def draw_lake_series(axes: Axes, lake: xr.Dataset) -> None:
     axes.set_ylim(0, 1.08 * float(np.nanmax([*high, *area, 0.0])) or 1.0)
     axes.set_ylabel("area, km²")
     axes.set_title(f"Seen whole on {int((seen >= _SEEN).sum())} of {seen.size} dates", loc="left", fontsize=10)
-    axes.margins(x=0.03)
-    plain(axes)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
-    axes.set_axisbelow(True)
-    ticks = AutoDateLocator(minticks=3, maxticks=7)
-    axes.xaxis.set_major_locator(ticks)
-    axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
-    axes.yaxis.set_major_formatter(Even())
-    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
-    bar.set_label("share of the lake seen", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)
+    furnish_series(axes, shades, "share of the lake seen")

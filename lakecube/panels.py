@@ -138,21 +138,26 @@ def draw_series(
     axes.set_ylim(bottom=0)
     axes.set_ylabel("area of water, km²")
     axes.set_title("Area of water that was seen", loc="left", fontsize=10, color=INK)
+    furnish_series(axes, shades, "share of the area seen")
+    legend_above(axes)
+
+
+def furnish_series(axes: Axes, shades: Any, label: str) -> None:
+    """Axes of dates and areas, and the colour bar of what shades the points."""
+    from matplotlib.dates import AutoDateFormatter, AutoDateLocator
+
     axes.margins(x=0.03)
     plain(axes)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    from matplotlib.dates import AutoDateFormatter, AutoDateLocator
-
     ticks = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
     axes.yaxis.set_major_formatter(Even())
     bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
-    bar.set_label("share of the area seen", fontsize=8)
+    bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    legend_above(axes)
 
 
 def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
