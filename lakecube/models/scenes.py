@@ -34,6 +34,11 @@ class Picture(NamedTuple):
     labels: np.ndarray
 
     @property
+    def radiometry(self) -> str:
+        """What the values are, as in a model's spec."""
+        return "display" if self.values.dtype == np.uint8 else "reflectance"
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
         return self.values.nbytes + self.labels.nbytes

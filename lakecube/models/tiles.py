@@ -18,6 +18,8 @@ from lakecube.names import UNKNOWN, WATER
 
 #: Bytes of read scenes that are kept for the next tile of them.
 KEPT_BYTES = 512 * 2**20
+#: Said of samples of two kinds.
+MIXED = "some scenes are 8-bit display imagery, others reflectance: train on one kind at a time"
 T = TypeVar("T")
 
 
@@ -50,6 +52,8 @@ class Tiles:
         int64 (n, 3): scene, row and column of the upper left corner.
     mean, deviation : numpy.ndarray
         float64 (band,): of all known pixels of the scenes.
+    radiometry : str
+        ``"display"`` of 8-bit pictures, ``"reflectance"`` of all else.
     digest : str
         Of labels, values' sums and index: the same for the same samples.
     """
@@ -61,14 +65,18 @@ class Tiles:
         self.scenes, self.bands, self.tile = list(scenes), tuple(bands), tile
         self._limit, self._recent, self._lock = kept_bytes, OrderedDict[int, Picture](), Lock()
         rows: list[tuple[int, int, int]] = []
-        count, sums, digest = 0, np.zeros((2, len(self.bands))), hashlib.sha256()
+        count, sums, digest, kinds = 0, np.zeros((2, len(self.bands))), hashlib.sha256(), set[str]()
         for k, scene in enumerate(self.scenes):
             picture = self.picture(k)
             for known in _known_values(picture):
                 count += known.shape[1]
                 sums += known.sum(axis=1), np.square(known).sum(axis=1)
             digest.update(picture.labels.tobytes())
+            kinds.add(picture.radiometry)
             rows += ((k, *corner) for corner in _corners(picture.labels, tile, keep_empty, f"{seed}:{scene.name}"))
+        if len(kinds) > 1:
+            raise InvalidInputError(MIXED)
+        self.radiometry = kinds.pop() if kinds else "reflectance"
         self.index = np.array(rows, np.int64).reshape(-1, 3)
         self.mean = sums[0] / max(count, 1)
         self.deviation = np.sqrt(np.maximum(sums[1] / max(count, 1) - self.mean**2, 0))
@@ -102,7 +110,7 @@ class Tiles:
         values, labels = tile_of(self.picture(scene), frame_of(row, column, self.tile, how, chance))
         return changed(*resized(values, labels, self.tile), how, chance)
 
-    def batch(self, members: Sequence[int], how: Augment, seeds: Sequence[int] = ()) -> Batch:
+    def batch(self, members: np.ndarray | Sequence[int], how: Augment, seeds: Sequence[int] = ()) -> Batch:
         """Some tiles together."""
         values, labels = zip(*(self.read(int(k), how, seeds) for k in members), strict=True)
         return Batch(np.stack(values), np.stack(labels))
