@@ -85,7 +85,8 @@ def exit_code(error: Exception) -> int:
 
 
 def _how_to_resume(given: argparse.Namespace) -> str:
-    return "; the same command resumes where this one stopped" if given.command == "extract" else ""
+    resumes = given.command in ("extract", "train")
+    return "; the same command resumes where this one stopped" if resumes else ""
 
 
 def _in_words(text: str) -> str:

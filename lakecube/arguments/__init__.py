@@ -9,6 +9,7 @@ from lakecube.arguments.common import Parser
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
 from lakecube.arguments.lakes import add_lakes, add_revise, add_update
 from lakecube.arguments.stores import add_info
+from lakecube.arguments.training import add_train
 
 #: In the order of the help.
 _COMMANDS = {
@@ -19,6 +20,7 @@ _COMMANDS = {
     "plan": add_plan,
     "lakes": add_lakes,
     "assess": add_assess,
+    "train": add_train,
     "info": add_info,
 }
 

@@ -216,14 +216,17 @@ def _named(path: Path, bands: Sequence[str] | None) -> tuple[str, ...]:
     n, described = count - alpha, described[: count - alpha]
     if bands is not None:
         if len(bands) not in (n, count) or len(set(bands)) != len(bands):
-            raise InvalidInputError(f"bands={tuple(bands)!r}, but {path} has {n} bands: name each of them once")
+            raise InvalidInputError(
+                f"{path} has {n} bands, but bands= names {', '.join(bands)}: name each of them once"
+            )
         return tuple(bands)
     if all(name in BANDS for name in described) and len(set(described)) == n:
         return tuple(str(name) for name in described)
     if n == 3:
         return ("red", "green", "blue")
     raise InvalidInputError(
-        f"{path} has {n} bands without names: say bands=, for example bands=('red', 'green', 'blue', 'nir')"
+        f"{path} has {n} bands without names: give them with bands= in the order of the file, such as red, green, "
+        "blue, nir"
     )
 
 

@@ -133,8 +133,8 @@ class FileScene:
         if numbers.dtype == np.uint8 or numbers.dtype.kind == "f":
             return numbers if numbers.dtype == np.uint8 else numbers.astype(np.float32)
         raise InvalidInputError(
-            f"{self.image} holds {numbers.dtype} without a scale: say how a number becomes reflectance, for example "
-            "scale=0.0001"
+            f"{self.image} holds {numbers.dtype} without a scale: say how a number becomes reflectance with scale=, "
+            "such as 0.0001"
         )
 
     def _labels(self) -> np.ndarray:

@@ -158,7 +158,7 @@ def test_reflectance_is_scaled_and_nodata_is_unknown(tmp_path):
     named = {"nodata": 0, "descriptions": ("blue", "green", "red", "nir")}
     write(tmp_path / "images" / "a.tif", numbers, **named)
     write(tmp_path / "masks" / "a.png", mask)
-    with pytest.raises(InvalidInputError, match=r"uint16 without a scale.*scale=0\.0001"):
+    with pytest.raises(InvalidInputError, match=r"uint16 without a scale.*scale="):
         folder_samples(tmp_path).scenes[0].read()
     samples = folder_samples(tmp_path, scale=1e-4, offset=-0.1, ignore=9)
     assert samples.bands == ("blue", "green", "red", "nir")
@@ -186,7 +186,7 @@ def test_mistakes_are_named(folder, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(InvalidInputError, match=r"there is no folder .*images"):
         folder_samples(empty)
-    with pytest.raises(InvalidInputError, match="has 3 bands: name each"):
+    with pytest.raises(InvalidInputError, match="has 3 bands, but bands= names red, green: name each"):
         folder_samples(folder, bands=("red", "green"))
     with pytest.raises(MissingBandError, match="s0 has no nir"):
         folder_samples(folder).ordered(("red", "nir"))

@@ -1,0 +1,117 @@
+"""`lakecube train`: from pictures with masks, or a cube with polygons, to weights."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from lakecube.commands.request import pair, value_of
+from lakecube.errors import InvalidInputError
+from lakecube.models.presets import PATCH_PRESET, Preset, preset_of
+from lakecube.models.samples import Samples, cube_samples, folder_samples, joined
+from lakecube.models.train import PATCHES, Trained
+from lakecube.models.train import train as train_network
+
+
+def train(given: argparse.Namespace) -> dict[str, Any]:
+    """Train, and say what was kept."""
+    preset = _preset(given)
+    _set_threads(given.workers)
+    samples = _samples(given)
+    talks = not given.json and not given.quiet
+    if talks:
+        print(f"lakecube train: {given.architecture}, {len(samples.scenes)} scenes, into {given.out}", flush=True)
+    trained = train_network(
+        samples,
+        given.architecture,
+        preset,
+        out=given.out,
+        name=given.name,
+        options={name: value_of(text) for name, text in (pair(word, "--option") for word in given.options)},
+        start=given.start,
+        encoder_only=given.encoder_only,
+        minutes=given.minutes,
+        seed=given.seed,
+        device=given.device,
+        precision=given.precision,
+        mode=given.mode,
+        licence=given.licence,
+        progress=not given.quiet,
+    )
+    if talks:
+        print(_summary(trained, given.out))
+    return {
+        "weights": str(trained.weights), "phases": [str(path) for path in trained.phases],
+        "metrics": trained.metrics, "epochs": len(trained.rows),
+    }  # fmt: skip
+
+
+def _samples(given: argparse.Namespace) -> Samples:
+    if bool(given.folder) == (given.cube is not None):
+        raise InvalidInputError("give folders of pictures and masks, or --cube with --polygons")
+    cut = {"tile": given.tile, "keep_empty": given.keep_empty, "validation": given.validation, "seed": given.seed}
+    if given.cube is not None:
+        samples = _from_cube(given, cut)
+    else:
+        read = {name: getattr(given, name) for name in ("bands", "scale", "offset", "ignore", "black")}
+        samples = joined(*(folder_samples(folder, **read, **cut) for folder in given.folder))
+    if given.use is not None:
+        samples = samples.ordered(given.use)
+    return samples.without(given.hold_out)
+
+
+def _from_cube(given: argparse.Namespace, cut: dict[str, Any]) -> Samples:
+    import lakecube
+
+    if given.polygons is None:
+        raise InvalidInputError("--cube needs --polygons: a file with the outlines of water")
+    cube = lakecube.open(given.cube, bands=given.bands)
+    return cube_samples(cube, given.polygons, bands=given.use, column=given.column, **cut)
+
+
+def _preset(given: argparse.Namespace) -> str | Preset | None:
+    """The preset with the numbers that were given."""
+    if given.architecture == PATCHES or given.preset == PATCH_PRESET:
+        return given.preset
+    preset = preset_of(given.preset or "cao-2024")
+    for name, kind in (("epochs", int), ("rate", float)):
+        if getattr(given, name) is not None:
+            numbers = _numbers(getattr(given, name), kind, name, len(preset.phases))
+            phases = zip(preset.phases, numbers, strict=True)
+            preset = replace(preset, phases=tuple(replace(phase, **{name: number}) for phase, number in phases))
+    changes = {name: getattr(given, name) for name in ("batch", "augment", "average")}
+    return replace(preset, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _numbers(text: str, kind: Any, name: str, n: int) -> list[Any]:
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidInputError(f"--{name} {text}: numbers are needed") from error
+    if len(numbers) not in (1, n):
+        raise InvalidInputError(f"--{name} {text}: one number, or one for each of the preset's {n} phases")
+    return numbers * n if len(numbers) == 1 else numbers
+
+
+def _set_threads(workers: int | None) -> None:
+    if workers is None:
+        return
+    if workers < 1:
+        raise InvalidInputError(f"--workers {workers}: a number of threads is needed, 1 or more")
+    from lakecube.models.registry import need_torch
+
+    need_torch()
+    import torch
+
+    torch.set_num_threads(workers)
+
+
+def _summary(trained: Trained, out: str) -> str:
+    kept = trained.metrics
+    lines = [f"kept: {trained.weights} (epoch {kept['epoch'] + 1} of {len(trained.rows)})"]
+    if kept.get("iou") is not None:
+        lines.append(f"validation: IoU {kept['iou']:.3f}, mean over scenes {kept['iou_mean']:.3f}, F1 {kept['f1']:.3f}")
+    return "\n".join(
+        [*lines, f"next: look at {out}/curve.png", f"  or: cube.water.predict(model={str(trained.weights)!r})"]
+    )
