@@ -85,7 +85,7 @@ def exit_code(error: Exception) -> int:
 
 
 def _how_to_resume(given: argparse.Namespace) -> str:
-    resumes = given.command in ("extract", "train")
+    resumes = given.command == "extract" or (given.command == "train" and given.architecture != "sapcnn")
     return "; the same command resumes where this one stopped" if resumes else ""
 
 

@@ -115,9 +115,10 @@ def test_a_cube_and_polygons(tmp_path, capsys):
 
     grid = {"crs": "EPSG:32648", "transform": (10, 0, 0, 0, -10, 960), "nodata": 0}
     image = np.random.default_rng(0).integers(900, 1100, (2, 96, 96)).astype(np.uint16)
-    write(tmp_path / "scene_20210601.tif", image, descriptions=("green", "nir"), scales=(1e-4,) * 2, **grid)
+    scene = tmp_path / "scene_20210601.tif"
+    write(scene, image, descriptions=("green", "nir"), scales=(1e-4,) * 2, **grid)
     geopandas.GeoDataFrame(geometry=[Point(480, 480).buffer(300)], crs="EPSG:32648").to_file(tmp_path / "lakes.gpkg")
-    words = ("--cube", tmp_path / "scene_20210601.tif", "--polygons", tmp_path / "lakes.gpkg", "--bands", "green", "nir")
+    words = ("--cube", scene, "--polygons", tmp_path / "lakes.gpkg", "--bands", "green", "nir")
     assert main(["train", *map(str, words), "--out", str(tmp_path / "run"), *SMALL]) == 0
     assert "unet-gn.safetensors" in capsys.readouterr().out
 

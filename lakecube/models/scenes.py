@@ -196,6 +196,13 @@ class CubeScene:
         return Picture(values, labels)
 
 
+def values_of(picture: Picture) -> np.ndarray:
+    """Values of a picture, float32 (band, y, x): display numbers over 255, or reflectance."""
+    if picture.radiometry == "display":
+        return picture.values.astype(np.float32) / np.float32(255)
+    return picture.values
+
+
 def count_bands(path: Path) -> tuple[int, int, tuple[str | None, ...]]:
     """How many bands a picture has, how many of them are transparency (0 or 1), and the descriptions of all."""
     with _opened(path) as source:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lakecube.errors import InvalidInputError
 from lakecube.models.augment import Augment, Frame, changed, cut, draw, frame_of, resized
-from lakecube.models.scenes import Picture, Scene
+from lakecube.models.scenes import Picture, Scene, values_of
 from lakecube.names import UNKNOWN, WATER
 
 #: Bytes of read scenes that are kept for the next tile of them.
@@ -93,10 +93,7 @@ class Tiles:
             if k in self._recent:
                 self._recent.move_to_end(k)
                 return self._recent[k]
-        scene, picture = self.scenes[k], self.scenes[k].read()
-        order = [scene.bands.index(band) for band in self.bands]
-        if order != list(range(len(scene.bands))):
-            picture = picture._replace(values=np.ascontiguousarray(picture.values[order]))
+        picture = in_order(self.scenes[k], self.scenes[k].read(), self.bands)
         with self._lock:
             self._recent[k] = picture
             while len(self._recent) > 1 and sum(p.nbytes for p in self._recent.values()) > self._limit:
@@ -116,11 +113,19 @@ class Tiles:
         return Batch(np.stack(values), np.stack(labels))
 
 
+def in_order(scene: Scene, picture: Picture, bands: Sequence[str]) -> Picture:
+    """A picture of the scene with these bands in this order."""
+    order = [scene.bands.index(band) for band in bands]
+    if order == list(range(len(scene.bands))):
+        return picture
+    return picture._replace(values=np.ascontiguousarray(picture.values[order]))
+
+
 def tile_of(picture: Picture, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """A window of a picture: values as float32, NaN beyond the edge, and labels."""
     labels = cut(picture.labels, frame, UNKNOWN)
-    if picture.values.dtype == np.uint8:
-        values = cut(picture.values, frame, 0).astype(np.float32) / np.float32(255)
+    if picture.radiometry == "display":
+        values = values_of(Picture(cut(picture.values, frame, 0), labels))
         beyond = cut(np.zeros(picture.labels.shape, bool), frame, True)
         values[:, beyond] = np.nan
         return values, labels

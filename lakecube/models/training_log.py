@@ -12,8 +12,8 @@ from typing import Any
 
 #: Columns of the log. `iou`, `f1`: of all pixels of the validation scenes; `iou_mean`: the mean over these scenes.
 COLUMNS = (
-    "epoch", "phase", "loss_name", "loss", "validation_loss", "iou", "iou_mean", "f1", "precision", "recall", "rate",
-    "seconds",
+    "epoch", "phase", "loss_name", "loss", "validation_loss", "iou", "iou_mean", "f1", "precision", "recall",
+    "accuracy", "rate", "seconds",
 )  # fmt: skip
 Row = Mapping[str, Any]
 
@@ -53,7 +53,8 @@ def picture_of(rows: Sequence[Row]) -> bytes:
     epochs = [row["epoch"] + 1 for row in rows]
     changes = [b["epoch"] + 0.5 for a, b in pairwise(rows) if a["loss_name"] != b["loss_name"]]
     curves = ((left, "Loss", (("loss", "training"), ("validation_loss", "validation"))),
-              (right, "Validation", (("iou", "IoU"), ("iou_mean", "IoU, mean over scenes"), ("f1", "F1"))))  # fmt: skip
+              (right, "Validation", (("iou", "IoU"), ("iou_mean", "IoU, mean over scenes"), ("f1", "F1"),
+                                     ("accuracy", "overall accuracy"))))  # fmt: skip
     for axes, title, lines in curves:
         for name, label in lines:
             if any(row[name] is not None for row in rows):

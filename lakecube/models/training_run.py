@@ -177,7 +177,11 @@ def _keep(trainer: Trainer, begin: Beginning, standard: tuple[np.ndarray, np.nda
     name = str(request.name)
 
     def write(row: dict[str, Any], name: str) -> Path:
-        metrics = {key: row[key] for key in ("iou", "iou_mean", "f1", "precision", "recall") if row[key] is not None}
+        metrics = {
+            key: row[key]
+            for key in ("iou", "iou_mean", "f1", "precision", "recall", "accuracy")
+            if row[key] is not None
+        }
         metrics |= {"epoch": row["epoch"] + 1, "validation_scenes": len(trainer.test.scenes) if trainer.test else 0}
         spec = begin.described(
             trainer.train.tile, name=name, architecture=trainer.settings["architecture"], scale=standard[0],

@@ -36,7 +36,7 @@ def validate(
     stopped : callable
         Asked after every batch.
     """
-    counts, losses = np.zeros((len(tiles.scenes), 3), np.int64), []
+    counts, losses = np.zeros((len(tiles.scenes), 4), np.int64), []
     for members, part in _batches(tiles, batch, readers):
         with torch.inference_mode():
             logits = predict(part.values)
@@ -54,9 +54,9 @@ def _batches(tiles: Tiles, batch: int, readers: int) -> Iterator[tuple[np.ndarra
 
 
 def scores(counts: np.ndarray) -> dict[str, float]:
-    """Of counts (scene, [both, map alone, truth alone]); the IoU of a scene without water on either side is 1."""
-    both, alone, missed = (float(v) for v in counts.sum(axis=0))
-    unions = counts.sum(axis=1)
+    """Of counts (scene, [both, map alone, truth alone, known]); the IoU of a scene without any water is 1."""
+    both, alone, missed, known = (float(v) for v in counts.sum(axis=0))
+    unions = counts[:, :3].sum(axis=1)
     each = np.where(unions > 0, counts[:, 0] / np.maximum(unions, 1), 1.0)
     return {
         "iou": both / max(both + alone + missed, 1),
@@ -64,11 +64,12 @@ def scores(counts: np.ndarray) -> dict[str, float]:
         "f1": 2 * both / max(2 * both + alone + missed, 1),
         "precision": both / max(both + alone, 1),
         "recall": both / max(both + missed, 1),
+        "accuracy": 1 - (alone + missed) / max(known, 1),
     }
 
 
 def _counts(found: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Per tile: water in both, in the map alone, in the labels alone; unknown pixels do not count."""
+    """Per tile: water in both, in the map alone, in the labels alone, and what is known; the rest does not count."""
     wet, known = labels == WATER, labels != UNKNOWN
-    parts = (found & wet, found & known & ~wet, ~found & wet)
+    parts = (found & wet, found & known & ~wet, ~found & wet, known)
     return np.stack([part.sum(axis=(1, 2)) for part in parts], axis=1)
