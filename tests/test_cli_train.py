@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-SMALL = ("--architecture", "unet", "--option", "width=4", "--tile", "32", "--validation", "0.3", "--preset", "quick",
+SMALL = ("--architecture", "unet", "--set", "width=4", "--tile", "32", "--validation", "0.3", "--preset", "quick",
          "--epochs", "1", "--batch", "4", "--workers", "1")  # fmt: skip
 
 

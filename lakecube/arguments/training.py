@@ -59,7 +59,8 @@ def _add_network(group: Any) -> None:
     add = group.add_argument
     add("--architecture", default="linknet50", metavar="A",
         help="linknet18, linknet34, linknet50 (default), unet, efficientnet-unet, sapcnn")  # fmt: skip
-    add("--option", action="append", default=[], metavar="NAME=VALUE", dest="options", help="of the architecture")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", dest="parameters",
+        help="any option of the architecture; may be repeated")  # fmt: skip
     add("--start", metavar="MODEL", help="weights to begin with: a name or a .safetensors file")
     add("--encoder-only", action="store_true", help="take the encoder of --start alone")
     add("--name", metavar="NAME", help="of the weights (default: architecture and bands)")

@@ -51,7 +51,7 @@ def _opened(given: argparse.Namespace) -> xr.Dataset:
         resolution=given.resolution,
         chunks=given.chunks,
         dem=given.dem,
-        offset=value_of(given.offset),
+        offset=_value(given.offset),
         cloud_mask=not given.no_cloud_mask,
         cloud_buffer=given.cloud_buffer,
     )
@@ -73,7 +73,7 @@ def parameters_of(given: argparse.Namespace) -> dict[str, Any]:
     out = values_set(given)
     if given.threshold is not None:
         pairs = [pair(part, "--threshold") for part in given.threshold.split(",")] if "=" in given.threshold else None
-        out["threshold"] = {n: value_of(v) for n, v in pairs} if pairs else given.threshold
+        out["threshold"] = {n: _value(v) for n, v in pairs} if pairs else given.threshold
     if given.rules is not None:
         out["rules"] = given.rules
     return out
@@ -81,7 +81,7 @@ def parameters_of(given: argparse.Namespace) -> dict[str, Any]:
 
 def values_set(given: argparse.Namespace) -> dict[str, Any]:
     """The values of every --set."""
-    return {name: value_of(text) for name, text in (pair(p, "--set") for p in given.parameters)}
+    return {name: _value(text) for name, text in (pair(p, "--set") for p in given.parameters)}
 
 
 def pair(text: str, option: str) -> tuple[str, str]:
@@ -92,8 +92,7 @@ def pair(text: str, option: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def value_of(text: str) -> Any:
-    """Text as JSON, or as it is."""
+def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:

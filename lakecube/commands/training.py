@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from lakecube.commands.request import pair, value_of
+from lakecube.commands.request import values_set
 from lakecube.errors import InvalidInputError
 from lakecube.models.presets import PATCH_PRESET, Preset, preset_of
 from lakecube.models.samples import Samples, cube_samples, folder_samples, joined
@@ -28,7 +28,7 @@ def train(given: argparse.Namespace) -> dict[str, Any]:
         preset,
         out=given.out,
         name=given.name,
-        options={name: value_of(text) for name, text in (pair(word, "--option") for word in given.options)},
+        options=values_set(given),
         start=given.start,
         encoder_only=given.encoder_only,
         minutes=given.minutes,
