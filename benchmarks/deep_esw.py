@@ -26,6 +26,8 @@ from benchmarks import refine_esw
 from benchmarks.refine_esw import Scene, fused, middle, superpixels
 from lakecube.kernels import crf
 from lakecube.models.samples import Samples, folder_samples
+from lakecube.models.scenes import values_of
+from lakecube.models.tiles import in_order
 
 #: As the files hold them.
 BANDS = ("blue", "green", "red")
@@ -33,6 +35,8 @@ BANDS = ("blue", "green", "red")
 MEASURES = ("recall", "precision", "f1", "iou")
 Options = tuple[float, ...]
 Way = Callable[[Scene, np.ndarray, Options], np.ndarray]
+#: Pixels of each scene that the baselines of pixels learn from.
+_PIXELS = 1000
 #: Probabilities nearer to 0 and 1 than this are no surer for the CRF.
 _SURE = 1e-3
 
@@ -164,6 +168,29 @@ def trained(samples: Samples, architecture: str, given: argparse.Namespace) -> d
     return {f"{name} ({losses.get(loss, 'L1')})": path for loss, path in kept.items()}
 
 
+def of_pixels(kind: str, samples: Samples) -> Callable[[Scene], np.ndarray]:
+    """A baseline that knows single pixels, learnt from pixels of all scenes with an even number."""
+    from lakecube.methods.pixelwise import fit
+
+    chance, values, labels = np.random.default_rng(0), [], []
+    for scene in samples.scenes:
+        picture = in_order(scene, scene.read(), BANDS)
+        some = chance.permutation(picture.labels.size)[:_PIXELS]
+        values.append(values_of(picture).reshape(len(BANDS), -1)[:, some])
+        labels.append(picture.labels.ravel()[some])
+    model = fit(dict(zip(BANDS, np.concatenate(values, axis=1), strict=True)), np.concatenate(labels), kind)
+
+    def said(scene: Scene) -> np.ndarray:
+        """Of each colour once: a scene has some ten pixels of each."""
+        blue, green, red = np.rint(scene.rgb[::-1] * 255).astype(np.uint32)
+        codes, of_pixel = np.unique(blue << 16 | green << 8 | red, return_inverse=True)
+        colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32) / 255
+        found = model.evaluate(colours)[of_pixel.ravel()].reshape(scene.truth.shape)
+        return found > (0 if kind == "svm" else 0.5)
+
+    return said
+
+
 def judge(model: Path, chosen_on: list[Scene], test: list[Scene]) -> dict[str, Any]:
     """All rows of one network."""
     on_middles = [middle(scene._replace(coarse=probability(scene, model))) for scene in chosen_on]
@@ -190,6 +217,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="files that lakecube train wrote")
     parser.add_argument("--train", nargs="*", default=[], metavar="ARCH", help="train these here first")
+    parser.add_argument("--pixels", nargs="*", default=[], choices=["svm", "rf"], help="baselines that know pixels")
     parser.add_argument("--minutes", type=float, help="for each of them, instead of the preset's epochs")
     parser.add_argument("--preset", default="cao-2024")
     parser.add_argument("--precision", default="auto")
@@ -204,14 +232,19 @@ def main(words: list[str] | None = None) -> None:
     scenes = {scene.name: scene for scene in refine_esw.read(given.folder)}
     chosen_on = [scenes[name] for name in (validating if given.choose_on == "validation" else learned)]
     networks = {path.stem: path for path in given.weights}
+    test = [scenes[one] for one in odd]
     for architecture in given.train:
         networks |= trained(samples, architecture, given)
     print(
         f"{len(odd)} odd scenes judge; options chosen on {', '.join(s.name for s in chosen_on)}\n{HEADER}", flush=True
     )
-    found = {}
+    found: dict[str, Any] = {}
+    for kind in given.pixels:
+        said = of_pixels(kind, samples)
+        found[kind] = {"": table_row(test, [said(scene) * np.float32(1) for scene in test], by_network, ())}
+        print(line(kind, found[kind][""]), flush=True)
     for name, path in networks.items():
-        found[name] = judge(path, chosen_on, [scenes[one] for one in odd])
+        found[name] = judge(path, chosen_on, test)
         for way, row in found[name].items():
             print(line(f"{name} + {way}" if way else name, row), flush=True)
     (given.out / "table.json").write_text(json.dumps(found, indent=1))
