@@ -14,7 +14,7 @@ from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.io.lazy import window_of
-from lakecube.kernels.aslic import LARGEST_REGION, Settings
+from lakecube.kernels.aslic import LARGEST_REGION, REGION_SHIFT, Settings
 from lakecube.kernels.aslic import aslic as kernel
 from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.mosaic import IS_JUDGED
@@ -120,9 +120,10 @@ def aslic(
     names = _bands_of(dataset, bands)
     factor = scale_of(dataset[names], scale, (1.0, 1 / 255)) if settings.intensity else 1.0
     dataset = dataset[names].assign(taking_part(dataset, mask))
+    anchor = anchor_or_zero(dataset, (REGION_SHIFT - 1) * settings.region)
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
     dataset = chunked.alike(dataset, dims, 2 * region)
-    labels = _labels([v.data for v in dataset.data_vars.values()], factor, settings, anchor_or_zero(dataset))
+    labels = _labels([v.data for v in dataset.data_vars.values()], factor, settings, anchor)
     attrs = {
         "long_name": "adaptive superpixel", "step": region, "alpha": float(alpha), "price": float(price),
         "candidates": settings.grid or "pixels", "components": components, "bands": " ".join(names),

@@ -22,7 +22,7 @@ from lakecube.errors import InvalidInputError
 from lakecube.kernels import crf
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
 from lakecube.refine.crf_tiles import CrfSettings, Engine, anchored_tiles, blend_tiles, refine_tile
-from lakecube.refine.given import layers, number, whole
+from lakecube.refine.given import layers, number, refuse_empty, whole
 from lakecube.refine.guide import guide_of
 from lakecube.refine.majority import majority
 
@@ -197,6 +197,7 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
         water, *aligned = xr.align(water, *bands, join="exact", copy=False)
     except ValueError as error:
         raise InvalidInputError("water and guide must share time, y and x; select or reproject one first") from error
+    refuse_empty(water)
     if TIME not in water.dims:
         if any(TIME in band.dims for band in aligned):
             raise InvalidInputError("the guide has dates but water has none; choose one: guide.isel(time=0)")

@@ -63,6 +63,13 @@ def layers(data: Any, name: str) -> xr.DataArray:
     return xr.DataArray(array, dims=(TIME, Y, X)[-array.ndim :])
 
 
+def refuse_empty(data: xr.Dataset | xr.DataArray) -> None:
+    """An error if there is no date, or no pixel."""
+    empty = [str(dim) for dim in (TIME, Y, X) if data.sizes.get(dim) == 0]
+    if empty:
+        raise InvalidInputError(f"there is nothing along {', '.join(empty)}: the selection is empty")
+
+
 def on_pixels_of(data: xr.Dataset | xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
     """`other`, once it is known to lie on the same pixels and dates as `data`."""
     if not {Y, X} <= set(other.dims) <= {TIME, Y, X}:
@@ -96,6 +103,7 @@ def dataset_of(data: Any, colour: str = "reflectance") -> xr.Dataset:
     if not {Y, X} <= set(data.dims):
         there = ", ".join(map(str, data.dims)) or "none"
         raise InvalidInputError(f"superpixels need dims y and x; there are {there}: .rename(lat='y', lon='x')")
+    refuse_empty(data)
     return data
 
 

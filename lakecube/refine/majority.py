@@ -15,7 +15,7 @@ from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import window_of
 from lakecube.kernels.regions import describe, vote
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
-from lakecube.refine.given import layers, number, whole
+from lakecube.refine.given import layers, number, refuse_empty, whole
 from lakecube.refine.superpixels import STEP
 
 #: What `majority` did to a pixel.
@@ -131,6 +131,8 @@ def _by_superpixel(
         raise InvalidInputError(f"labels are int64, not {labels.dtype}; use labels.astype('int64')")
     if any(values.sizes.get(dim) != labels.sizes.get(dim) for dim in (Y, X)):
         raise InvalidInputError(f"values {dict(values.sizes)} and labels {dict(labels.sizes)} are on different pixels")
+    refuse_empty(values)
+    refuse_empty(labels)
     dims = (TIME, Y, X) if TIME in values.dims or TIME in labels.dims else (Y, X)
     pair = xr.Dataset({"values": values.reset_coords(drop=True), "labels": labels.reset_coords(drop=True)})
     if any(pair.sizes[dim] != values.sizes.get(dim, pair.sizes[dim]) for dim in dims):

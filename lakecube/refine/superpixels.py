@@ -16,6 +16,7 @@ from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.io.lazy import window_of
+from lakecube.kernels.fragments import SHIFT
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.slic import ids_of, slic_quanta
@@ -186,9 +187,18 @@ def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None, colour: str) -> 
     return names
 
 
-def anchor_or_zero(data: xr.Dataset) -> tuple[int, int]:
-    """Absolute row and column of the first pixel; 0, 0 without coordinates."""
-    return chunked.anchor_of(data) if Y in data.coords and X in data.coords else (0, 0)
+def anchor_or_zero(data: xr.Dataset, most: int = SHIFT) -> tuple[int, int]:
+    """Absolute row and column of the first pixel; 0, 0 without coordinates. Ids hold less than `most` of them."""
+    if Y not in data.coords or X not in data.coords:
+        return 0, 0
+    anchor = chunked.anchor_of(data)
+    far = max(max(abs(first), abs(first + data.sizes[dim])) for first, dim in zip(anchor, (Y, X), strict=True))
+    if far >= most:
+        raise InvalidInputError(
+            f"the coordinates lie {far:,} pixels from their origin, and ids hold {most:,}: are y and x in the unit of "
+            "the CRS? .assign_coords gives others"
+        )
+    return anchor
 
 
 def coords_of(dataset: xr.Dataset, dims: tuple[str, ...]) -> Mapping[Any, Any]:

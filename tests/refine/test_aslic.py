@@ -78,3 +78,10 @@ def test_a_missing_band_is_named(cube):
         aslic(cube, bands=["green", "nir", "no_such"])
     with pytest.raises(InvalidInputError, match="aslic"):
         cube.water.superpixels("slick")
+
+
+def test_coordinates_farther_than_ids_reach_are_refused():
+    at = 10.0 * (2**25 - 20) * 3
+    assert (aslic(image(corner=(-at, at)), region=3).isel(y=slice(30)) >= 0).all()
+    with pytest.raises(InvalidInputError, match="pixels from their origin"):
+        aslic(image(corner=(-at, at)), region=2)
