@@ -70,11 +70,10 @@ def refuse_empty(data: xr.Dataset | xr.DataArray) -> None:
         raise InvalidInputError(f"there is nothing along {', '.join(empty)}: the selection is empty")
 
 
-def on_pixels_of(data: xr.Dataset | xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
-    """`other`, once it is known to lie on the same pixels and dates as `data`."""
+def refuse_other_pixels(data: xr.Dataset | xr.DataArray, other: xr.DataArray, name: str) -> None:
+    """An error if `other` does not lie on the same pixels and dates as `data`."""
     if not {Y, X} <= set(other.dims) <= {TIME, Y, X}:
         raise InvalidInputError(f"{name} has dims {other.dims}; (time, y, x) or (y, x) are needed")
-    other = other.reset_coords(drop=True)
     try:
         xr.align(data, other, join="exact", copy=False)
     except ValueError as error:
@@ -83,7 +82,6 @@ def on_pixels_of(data: xr.Dataset | xr.DataArray, other: xr.DataArray, name: str
             f"{name} {dict(other.sizes)} is not on the same pixels and dates as the data {sizes}; "
             "cut both from one grid with .sel or .isel"
         ) from error
-    return other
 
 
 def dataset_of(data: Any, colour: str = "reflectance") -> xr.Dataset:
@@ -140,7 +138,8 @@ def taking_part(dataset: xr.Dataset, mask: xr.DataArray | np.ndarray | None) -> 
         mask = layers(mask, "mask")
         if mask.dtype != bool:
             raise InvalidInputError(f"mask is boolean, True where pixels take part; got {mask.dtype}: mask == 1")
-        return {"__part": on_pixels_of(dataset, mask, "mask")}
+        refuse_other_pixels(dataset, mask, "mask")
+        return {"__part": mask.reset_coords(drop=True)}
     return {"__part": dataset["observation"]} if "observation" in dataset and "every" not in dataset.attrs else {}
 
 

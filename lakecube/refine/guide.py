@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -21,10 +22,15 @@ REFLECTANCE_SCALE = 0.02
 GREY_SCALE = 13.0
 
 
-def guide_of(
-    guide: xr.Dataset | xr.DataArray | np.ndarray, scales: Mapping[str, float] | float | None
-) -> tuple[list[xr.DataArray], tuple[float, ...]]:
-    """The bands that guide and their standard deviations."""
+class Guide(NamedTuple):
+    """Bands that guide, and the standard deviation of each."""
+
+    bands: list[xr.DataArray]
+    widths: tuple[float, ...]
+
+
+def guide_of(guide: xr.Dataset | xr.DataArray | np.ndarray, scales: Mapping[str, float] | float | None) -> Guide:
+    """The bands that guide, chosen and checked."""
     image: xr.Dataset | xr.DataArray = picture(guide, "guide")
     if isinstance(image, xr.DataArray):
         by_name = {str(image.name): image}
@@ -46,7 +52,7 @@ def guide_of(
         if set(band.dims) - {TIME} != {Y, X}:
             raise InvalidInputError(f"guide {name} has dims {band.dims}; (time, y, x) or (y, x) are needed")
     given = scales.values() if isinstance(scales, Mapping) else [scales] * len(bands)
-    return bands, tuple(_scale_of(*each) for each in zip(chosen, bands, given, strict=True))
+    return Guide(bands, tuple(_scale_of(*each) for each in zip(chosen, bands, given, strict=True)))
 
 
 def _guides_among(dataset: xr.Dataset) -> list[str]:
