@@ -33,6 +33,8 @@ GROUP_XY = 0.2
 GROUP_GUIDE = 0.2
 #: Reach of the separable Gaussian, in sigmas.
 CUT = 3.0
+#: Features are clipped to ± so many sigmas: the lattice's float32 cannot tell places apart much farther out.
+LARGEST = np.float32(2**15)
 
 
 class Potts(NamedTuple):
@@ -184,7 +186,8 @@ def _bins(guide, inverse, out):
         for b in range(bands):
             band = guide[b, y]
             for x in range(columns):
-                value = np.int64(np.int32(np.floor(band[x] * inverse)))
+                clipped = min(max(band[x], -LARGEST), LARGEST)
+                value = np.int64(np.int32(np.floor(clipped * inverse)))
                 line[x] = (line[x] << np.int64(20)) + (line[x] << np.int64(7)) + line[x] + value
 
 
@@ -237,14 +240,14 @@ def _group(guide, valid, cell, width, top, left, per_pixel):
                     sums[mine - 1, 0] += np.float32(left + x)
                     sums[mine - 1, 1] += np.float32(top + y)
                     for b in range(bands):
-                        sums[mine - 1, b + 2] += guide[b, y, x]
+                        sums[mine - 1, b + 2] += min(max(guide[b, y, x], -LARGEST), LARGEST)
             x0 = x1
         y0 = y1
     features = np.empty((count, bands + 2), np.float32)
     for i in range(count):
         share = np.float32(1.0) / counts[i]
-        features[i, 0] = sums[i, 0] * share * per_pixel
-        features[i, 1] = sums[i, 1] * share * per_pixel
+        features[i, 0] = min(sums[i, 0] * share * per_pixel, LARGEST)
+        features[i, 1] = min(sums[i, 1] * share * per_pixel, LARGEST)
         for b in range(2, bands + 2):
             features[i, b] = sums[i, b] * share
     return ids, features, counts[:count].copy()
