@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +42,40 @@ def words_of(row: Row, epochs: int) -> str:
 
 
 def picture_of(rows: Sequence[Row]) -> bytes:
-    """Loss on the left, accuracy of the validation on the right, as PNG."""
+    """Loss on the left, in pieces where it is another, accuracy of the validation on the right, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] + 1 for row in rows]
-    changes = [b["epoch"] + 0.5 for a, b in pairwise(rows) if a["loss_name"] != b["loss_name"]]
-    curves = ((left, "Loss", (("loss", "training"), ("validation_loss", "validation"))),
-              (right, "Validation", (("iou", "IoU"), ("iou_mean", "IoU, mean over scenes"), ("f1", "F1"),
-                                     ("accuracy", "overall accuracy"))))  # fmt: skip
-    for axes, title, lines in curves:
-        for name, label in lines:
-            if any(row[name] is not None for row in rows):
-                axes.plot(epochs, [row[name] for row in rows], marker=".", label=label)
-        for change in changes:
-            axes.axvline(change, color="#b8b8b8", linewidth=1, zorder=0)
+    phases = [[row for row in rows if row["phase"] == phase] for phase in sorted({row["phase"] for row in rows})]
+    for part in phases:
+        _curves(left, part, {"loss": "training", "validation_loss": "validation"}, part is phases[0])
+        left.axvline(part[0]["epoch"] + 0.5, color="#b8b8b8", linewidth=1, zorder=0)
+        left.annotate(part[0]["loss_name"], (part[0]["epoch"] + 0.5, 0), (3, 3), ("data", "axes fraction"),
+                      textcoords="offset points", color="#666666", fontsize=8)  # fmt: skip
+    names = {"iou": "IoU", "iou_mean": "IoU, mean over scenes", "f1": "F1"}
+    if all(row["iou"] is None for row in rows):
+        names = {"accuracy": "overall accuracy"}
+    _curves(right, rows, names, True)
+    right.set_ylim(0, 1)
+    for axes, title in ((left, "Loss"), (right, "Validation")):
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
-        if axes.lines[len(changes) :] or not changes:
-            axes.legend(*axes.get_legend_handles_labels(), frameon=False)
-    right.set_ylim(0, 1)
-    names = list(dict.fromkeys(row["loss_name"] for row in rows))
-    if changes:
-        left.set_xlabel(f"epoch; the grey line parts {', '.join(names)}")
+        axes.legend(*axes.get_legend_handles_labels(), frameon=False)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110)
     return out.getvalue()
+
+
+def _curves(axes: Any, rows: Sequence[Row], names: Mapping[str, str], named: bool) -> None:
+    """Columns of the log by epoch, each always in its colour; those without values are left out."""
+    for k, (name, label) in enumerate(names.items()):
+        if any(row[name] is not None for row in rows):
+            epochs, values = [row["epoch"] + 1 for row in rows], [row[name] for row in rows]
+            axes.plot(epochs, values, marker=".", color=f"C{k}", label=label if named else None)
 
 
 def _replace(path: Path, content: bytes) -> None:
