@@ -11,6 +11,7 @@ import torch
 
 from lakecube.errors import InvalidInputError
 from lakecube.models import registry
+from lakecube.models.inputs import WHITE
 from lakecube.models.nets import build
 from lakecube.models.samples import Samples, spectral
 from lakecube.models.spec import ModelSpec
@@ -44,12 +45,16 @@ class Beginning:
     spec: ModelSpec | None = None
 
     def standard(self, tiles: Tiles) -> Standard:
-        """Scale and offset of every band: those of the start for values of the same kind, else from the tiles."""
+        """Scale and offset of every band: those of the start, where it knows the band, else from the tiles.
+
+        Values of the other kind are taken as the predictor takes them: reflectance as if a picture were white at 0.3.
+        """
         scale = 1 / np.where(tiles.deviation > 0, tiles.deviation, 1)
         offset = -tiles.mean * scale
-        if self.spec is not None and self.spec.radiometry == tiles.radiometry:
-            n = len(self.spec.bands)
-            scale[:n], offset[:n] = self.spec.scale, self.spec.offset
+        if self.spec is not None:
+            n, display = len(self.spec.bands), tiles.radiometry == "display"
+            factor = 1.0 if self.spec.radiometry == tiles.radiometry else WHITE if display else 1 / WHITE
+            scale[:n], offset[:n] = np.multiply(self.spec.scale, factor), self.spec.offset
         return scale, offset
 
     def described(self, tile: int, **told: Any) -> ModelSpec:

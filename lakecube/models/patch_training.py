@@ -13,6 +13,7 @@ from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels.aslic import Settings, aslic
 from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.slic import slic
+from lakecube.models.inputs import WHITE
 from lakecube.models.samples import Samples
 from lakecube.models.scenes import Scene, values_of
 from lakecube.models.tiles import MIXED, in_order
@@ -23,8 +24,6 @@ from lakecube.models.training_log import COLUMNS, draw_log, write_log
 _MOST, _WET = 30_000, 3 / 8
 #: Superpixels as the method takes them: side of a region, price of one more in it; of SLIC the step.
 _REGION, _PRICE, _STEP = 16, 0.02, 10
-#: Reflectance that is as bright as the white of a picture.
-_WHITE = 0.3
 #: How far brightness and colours are changed.
 _JITTER = 0.2
 
@@ -90,7 +89,7 @@ def gathered(scenes: Sequence[Scene], bands: Sequence[str], each: int, seed: int
 
 def superpixels(values: np.ndarray, bands: Sequence[str], radiometry: str) -> np.ndarray:
     """A-SLIC of blue, green and nir, else of red, green and blue with intensity; else plain SLIC of all bands."""
-    white = 1.0 if radiometry == "display" else _WHITE
+    white = 1.0 if radiometry == "display" else WHITE
     by_name = dict(zip(bands, values, strict=True))
     for names, intensity in ((("blue", "green", "nir"), False), (("red", "green", "blue"), True)):
         if by_name.keys() >= set(names):

@@ -17,7 +17,7 @@ from lakecube.models.scenes import Picture, Scene, values_of
 from lakecube.names import UNKNOWN, WATER
 
 #: Bytes of read scenes that are kept for the next tile of them.
-KEPT_BYTES = 512 * 2**20
+KEPT_BYTES = 256 * 2**20
 #: Said of samples of two kinds.
 MIXED = "some scenes are 8-bit display imagery, others reflectance: train on one kind at a time"
 T = TypeVar("T")

@@ -85,8 +85,8 @@ def train(
     options : mapping, optional
         Of the architecture.
     start : str or path, optional
-        Weights to begin with: a name in the registry or a file. They fix the order of the bands and, for values of
-        the same kind, the scaling. Bands that they do not know begin with weights of 0.
+        Weights to begin with: a name in the registry or a file. They fix the order of the bands and their
+        scaling. Bands that they do not know begin with weights of 0.
     encoder_only : bool
         Take the encoder of `start` alone: the decoder may be another.
     minutes : float, optional

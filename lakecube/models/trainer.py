@@ -177,7 +177,8 @@ class Trainer:
 
     def _logits(self, network: Callable[[torch.Tensor], torch.Tensor], values: np.ndarray) -> torch.Tensor:
         images = torch.from_numpy(values).to(self.place.device)
-        images = torch.nan_to_num(images * self.scale + self.offset).contiguous(memory_format=torch.channels_last)
+        images = torch.nan_to_num(images * self.scale + self.offset, nan=0.0, posinf=0.0, neginf=0.0)
+        images = images.contiguous(memory_format=torch.channels_last)
         dtype = _DTYPES.get(self.place.precision)
         with torch.autocast(self.place.device.type, dtype, enabled=dtype is not None):
             logits = network(images)

@@ -294,3 +294,22 @@ def test_all_of_the_paper_is_in_its_preset():
     assert [(p.loss, p.epochs, p.rate) for p in preset.phases] == [("bce-dice", 45, 1e-4), ("lovasz", 25, 1e-4)]
     assert (preset.batch, preset.weight_decay, preset.power, preset.average) == (4, 1e-4, 0.9, 0.0)
     assert (Samples.tile, Samples.keep_empty, Samples.validation) == (256, 0.0, 0.2)
+
+
+def test_a_start_on_pictures_takes_reflectance_as_the_predictor_does(whole, samples, tmp_path):
+    from lakecube.models.beginning import beginning
+    from lakecube.models.inputs import network_input
+    from lakecube.models.tiles import Tiles
+    from lakecube.models.train import Request
+
+    picture = samples.scenes[0].read()
+    write(tmp_path / "images" / "a.tif", picture.values.astype(np.float32) * np.float32(0.3 / 255))
+    write(tmp_path / "masks" / "a.tif", picture.labels)
+    reflectance = folder_samples(tmp_path, bands=("red", "green", "blue"), tile=32)
+    begin = beginning("unet", reflectance, Request(tmp_path, options={"width": 4}, start=whole.weights))
+    tiles = Tiles(reflectance.scenes, begin.bands, 32)
+    scale, offset = begin.standard(tiles)
+    values = tiles.picture(0).values
+    ours = values * scale.astype(np.float32)[:, None, None] + offset.astype(np.float32)[:, None, None]
+    theirs = network_input(values, state_of(whole.weights)[0], "reflectance")
+    assert np.allclose(ours, np.moveaxis(theirs, -1, 0), atol=1e-4)
