@@ -6,11 +6,9 @@ A run that was stopped goes on from its checkpoint as if it had not been: on a C
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ import torch
 from lakecube.errors import InvalidInputError
 from lakecube.models.augment import augment_of
 from lakecube.models.checkpoint import Checkpoint, State, write_checkpoint, write_state
+from lakecube.models.interruption import interruptible
 from lakecube.models.losses import bce_dice, lovasz_hinge
 from lakecube.models.presets import Preset
 from lakecube.models.tiles import Batch, Tiles, ahead, order_of
@@ -127,7 +126,7 @@ class Trainer:
         InvalidInputError
             The loss is no number any more.
         """
-        with _interruptible() as stop:
+        with interruptible() as stop:
             while self.at.phase < len(self.preset.phases):
                 if not self._learn(stop, stepped) or (row := self._row(stop)) is None:
                     self.save()
@@ -295,23 +294,3 @@ def best_of(folder: Path, phase: int) -> Path:
 def _mixed(seed: int, step: int) -> int:
     """One seed for torch of two numbers."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, so that a step is never left half done; the second stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def asked(*_: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, asked)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
