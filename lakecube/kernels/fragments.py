@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
+from lakecube.kernels.sets import root, unite
 
 #: The id of pixels that belong to no superpixel.
 NO_SUPERPIXEL = -1
@@ -45,14 +46,6 @@ def label_ids(codes, step, origin_y, origin_x, lattice_y, lattice_x, first, out)
                 until += step
             code = codes[i + first, j]
             out[i, j] = -1 if code == _NONE else _pack(r + code // 3, c + code % 3)
-
-
-@jit_inline
-def _root(parent, k):
-    while parent[k] != k:
-        parent[k] = parent[parent[k]]
-        k = parent[k]
-    return k
 
 
 @jit
@@ -98,16 +91,12 @@ def _join_runs(rows_at, start, label, parent, size):
         a_stop, b_stop = rows_at[i] - 1, rows_at[i + 1] - 1
         while a < a_stop and b < b_stop:
             if label[a] == label[b] and label[a] >= 0:
-                p, q = _root(parent, a), _root(parent, b)
-                if p < q:
-                    parent[q] = p
-                else:
-                    parent[p] = q
+                unite(parent, a, b)
             a_end, b_end = start[a + 1], start[b + 1]
             a, b = a + (a_end <= b_end), b + (b_end <= a_end)
     for i in range(rows_at.size - 1):
         for k in range(rows_at[i], rows_at[i + 1] - 1):
-            parent[k] = _root(parent, k)
+            parent[k] = root(parent, k)
             size[parent[k]] += start[k + 1] - start[k]
 
 
