@@ -13,6 +13,7 @@ from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import window_of
+from lakecube.kernels.fragments import PASSES
 from lakecube.kernels.regions import describe, vote
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
 from lakecube.refine.superpixels import STEP
@@ -22,11 +23,11 @@ CHANGES = MappingProxyType({"kept": 0, "became_water": 1, "became_land": 2, "und
 
 
 def superpixel_extent(step: int) -> int:
-    """How far apart two pixels of one superpixel can lie, joined fragments included: less than 9 steps.
+    """How far apart two pixels of one superpixel can lie, joined fragments included: less than 7 steps.
 
-    A main component lies in 3 × 3 cells, and so does a fragment, whose cell is at most 3 from that of what it joins.
+    A component lies in 3 × 3 cells; a fragment is less than a step across, and two may hang on either side of it.
     """
-    return 9 * step
+    return (3 + 2 * PASSES) * step
 
 
 @law("exact", reach=superpixel_extent(STEP))
@@ -60,7 +61,7 @@ def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, st
     Notes
     -----
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (two integer counts per
-    superpixel). Reach: 9·step, the extent of a superpixel. Lazy.
+    superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
 
     The size of a superpixel bounds what fusion can keep: even a true mask loses whatever is much smaller.
 
@@ -103,7 +104,7 @@ def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: i
     Notes
     -----
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (float64 sums in raster
-    order over the whole superpixel). Reach: 9·step, the extent of a superpixel. Lazy.
+    order over the whole superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
     """
     dtypes = {"count": np.uint32, "mean": np.float32, "fraction": np.float32}
     attrs: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.slic import ids_of, slic_quanta
 from lakecube.kernels.slic_exchange import Piece, Sums, advance, begin
-from lakecube.kernels.slic_quanta import Scaling, quantise, slic_reach
+from lakecube.kernels.slic_quanta import JOINING, Scaling, quantise, slic_reach
 from lakecube.names import BANDS, TIME, X, Y
 
 BAND = "band"
@@ -30,8 +30,6 @@ STEP = 16
 EXCHANGED = 2**26
 #: Rows to a chunk of data that are in memory, so that several threads share the work.
 ROWS = 1024
-#: How far joining fragments looks, in steps; the exchange of sums looks three.
-_JOINING = 5
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,8 @@ def superpixels(
     mask : xr.DataArray, optional
         True where pixels take part. By default those that can be judged, where `data` has an `observation`.
     enforce_connectivity : bool
-        Join fragments to the neighbouring superpixel with the longest common border.
+        Join fragments of fewer than `step` pixels to the neighbour with the longest common border; larger ones become
+        superpixels of their own (`kernels.fragments`).
     exchange : bool, optional
         How chunks work together; the labels are the same. True: all chunks of a date go through the iterations
         together and exchange their sums, so that no pixel is worked on twice, but the quanta of the whole date are
@@ -98,8 +97,8 @@ def superpixels(
     Returns
     -------
     xr.DataArray
-        int64, dims (time, y, x) or (y, x): row and column on the lattice, packed (`kernels.fragments.lattice_index`);
-        −1 where a band is NaN or the mask says no.
+        int64, dims (time, y, x) or (y, x): row and column on the lattice, or of its first pixel, packed
+        (`kernels.fragments.lattice_index`); −1 where a band is NaN or the mask says no.
 
     Raises
     ------
@@ -146,7 +145,7 @@ def superpixels(
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
     if settings.exchange and not any(isinstance(v.data, da.Array) for v in dataset.data_vars.values()):
         dataset = dataset.chunk({dim: 1 if dim == TIME else ROWS for dim in dims[:-1]})
-    dataset = chunked.alike(dataset, dims, _JOINING * scaling.step if settings.exchange else settings.reach)
+    dataset = chunked.alike(dataset, dims, JOINING * scaling.step if settings.exchange else settings.reach)
     ids = _superpixels([v.data for v in dataset.data_vars.values()], len(names), settings)
     attrs = {
         "long_name": "superpixel", "step": scaling.step, "compactness": float(compactness), "iterations": iterations,
@@ -232,7 +231,7 @@ def _superpixels(arrays: list[da.Array], n_bands: int, settings: _Settings) -> d
         partial(_begin, settings=settings), _share, partial(_advance, scaling=settings.scaling), _codes, packed,
         settings.iterations, dtype=np.dtype(np.uint8), name="lakecube-slic-codes", token=token,
     )  # fmt: skip
-    reach = _JOINING * settings.scaling.step if settings.join else 0
+    reach = JOINING * settings.scaling.step if settings.join else 0
     return chunked.windowed(
         _ids, [codes], ["tyx"], reach, dtype=np.dtype(np.int64), name="lakecube-slic", settings=settings
     )
