@@ -57,7 +57,7 @@ class Groups(NamedTuple):
 
 def mean_field(
     logit: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    group_xy: float = GROUP_XY, group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
+    group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:  # fmt: skip
     """Probability of the second of two classes after the mean field, float32 (y, x).
 
@@ -71,6 +71,8 @@ def mean_field(
         Pixels that take part. The others neither vote nor change: their own probability is returned.
     iterations : int
         Updates; 0 returns the unary's probability.
+    group_guide : float
+        Width of a group's bin, in sigmas; 0: every pixel is a group by itself.
     origin : (row, column)
         Of the first pixel, from where cells and lattice are counted.
 
@@ -83,7 +85,7 @@ def mean_field(
     shape = logit.shape
     valid = np.ascontiguousarray(valid)
     bare = np.ascontiguousarray(np.where(valid, logit, 0), np.float32)
-    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, group_xy, group_guide, origin)
+    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, origin, group_guide)
     taps = gaussian_taps(potts.sxy_gaussian)
     scale = _norm(valid, taps)
     q, votes, spare = np.empty((3, *shape), np.float32)
@@ -101,13 +103,13 @@ def mean_field(
 
 def mean_field_classes(
     unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    group_xy: float = GROUP_XY, group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
+    origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:  # fmt: skip
     """As `mean_field` for any number of classes: unary -log p, float32 (classes, y, x); returns their probabilities."""
     potts = potts or Potts()
     valid = np.ascontiguousarray(valid)
     bare = np.ascontiguousarray(np.where(valid, unary, 0), np.float32)
-    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, group_xy, group_guide, origin)
+    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, origin)
     taps = gaussian_taps(potts.sxy_gaussian)
     scale = _norm(valid, taps)
     q, votes, spare = np.empty((3, *unary.shape), np.float32)
@@ -149,8 +151,8 @@ def gaussian_taps(sigma: float) -> np.ndarray:
 class _Bilateral:
     """The normalised bilateral kernel over groups of pixels."""
 
-    def __init__(self, guide, valid, sxy, group_xy, group_guide, origin):
-        cell = max(1, round(group_xy * sxy))
+    def __init__(self, guide, valid, sxy, origin, group_guide=GROUP_GUIDE):
+        cell = max(1, round(GROUP_XY * sxy))
         groups = group(np.ascontiguousarray(guide, np.float32), valid, sxy, cell, group_guide, origin)
         self.ids = groups.ids
         self._lattice = permutohedral.build(groups.features)

@@ -100,6 +100,8 @@ def refine(
         A parameter out of range, or other dims or coordinates than these.
     MissingBandError
         A band named in `scales` is not in the guide.
+    MissingDependencyError
+        ``engine="pydensecrf2"`` is not installed.
 
     Notes
     -----

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 
 from lakecube.chunked import Tile
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
 from lakecube.names import LAND, WATER
 
@@ -45,6 +46,8 @@ class CrfSettings:
             raise InvalidInputError(f"blend={self.blend} must not pass the margin nor half a tile")
         if self.engine not in ("numba", "pydensecrf2"):
             raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
+        if self.engine == "pydensecrf2" and find_spec("pydensecrf") is None:
+            raise MissingDependencyError("engine='pydensecrf2' needs it installed: pip install 'lakecube[crf]'")
 
 
 def anchored_tiles(size: int, anchor: int, settings: CrfSettings) -> dict[int, Tile]:
@@ -138,10 +141,8 @@ def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
 
 def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settings: CrfSettings) -> np.ndarray:
     """Probabilities float32 (classes, y, x) of −log p; pixels that are not valid vote, undecided."""
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise InvalidInputError("engine='pydensecrf2' needs it installed: pip install 'lakecube[crf]'") from error
+    from pydensecrf import densecrf
+
     potts, (classes, *shape) = settings.potts, unary.shape
     y, x = np.indices(shape, np.float32)
     there = [np.where(valid, band, 0) for band in guide]

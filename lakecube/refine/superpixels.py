@@ -15,7 +15,6 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import window_of
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.slic import ids_of, slic_quanta
@@ -256,17 +255,9 @@ def _float32(band: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(band, np.float32)
 
 
-def _cluster(
-    rows: tuple[int, int], columns: tuple[int, int], packed: np.ndarray, *, shape: tuple[int, int],
-    reach: int, settings: _Settings,
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    padded = window.pad(reach).clip(shape)
-    top, left = max(rows[0] - reach, 0), max(columns[0] - reach, 0)
-    anchor = settings.anchor[0] + top, settings.anchor[1] + left
-    inside = window.within(padded)
-    ids = [slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join)[inside] for p in packed]
-    return np.stack(ids)
+def _cluster(first: tuple[int, int], packed: np.ndarray, *, settings: _Settings) -> np.ndarray:
+    anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
+    return np.stack([slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join) for p in packed])
 
 
 def _begin(block: np.ndarray, rows: Sequence[int], columns: Sequence[int], *, settings: _Settings) -> list[Piece]:
@@ -286,12 +277,6 @@ def _codes(dates: list[Piece]) -> np.ndarray:
     return np.stack([piece.image() for piece in dates])
 
 
-def _ids(
-    rows: tuple[int, int], columns: tuple[int, int], codes: np.ndarray, *, shape: tuple[int, int],
-    reach: int, settings: _Settings,
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    anchor = settings.anchor[0] + max(rows[0] - reach, 0), settings.anchor[1] + max(columns[0] - reach, 0)
-    ids = [ids_of(date, settings.scaling.step, anchor, settings.join, 1)[inside] for date in codes]
-    return np.stack(ids)
+def _ids(first: tuple[int, int], codes: np.ndarray, *, settings: _Settings) -> np.ndarray:
+    anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
+    return np.stack([ids_of(date, settings.scaling.step, anchor, settings.join, 1) for date in codes])

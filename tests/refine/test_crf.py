@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 
-from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError
 from lakecube.kernels.crf import Potts
 from lakecube.names import UNKNOWN
 from lakecube.refine import crf_tiles
@@ -269,6 +269,12 @@ def test_pydensecrf2_is_the_reference(picture):
     ours = refine(water.fillna(0.5), guide, **TILED).compute()
     assert np.abs(theirs.compute() - ours).mean() < 0.01
     assert (np.isnan(refine(water, guide, engine="pydensecrf2", **TILED)) == water.isnull()).all()
+
+
+def test_the_reference_is_asked_for_before_anything_is_computed(picture, monkeypatch):
+    monkeypatch.setattr(crf_tiles, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        refine(*picture, engine="pydensecrf2", **TILED)
 
 
 @pytest.mark.parametrize(
