@@ -186,13 +186,19 @@ def _join_fragments(fragments, step, passes, last, notes, owner):
     """Give each fragment, and with it all of its runs, the component that it joins, or itself."""
     beside = np.empty((2, 2 * step), np.int32)  # a fragment has at most 2 · step edges
     joined, joins = np.full(fragments.size, -1, np.int32), np.empty(fragments.size, np.int32)
+    alone, n = np.arange(fragments.size), fragments.size
     for _ in range(passes):
-        for f in range(fragments.size):
-            joins[f] = joined[f] if joined[f] >= 0 else _closest(last[f], notes, joined, beside)
-        joined, joins = joins, joined
-    for f in range(fragments.size):
-        if joined[f] < 0:
-            joined[f] = fragments[f]
+        for k in range(n):
+            joins[k] = _closest(last[alone[k]], notes, joined, beside)
+        still, n = n, 0
+        for k in range(still):
+            if joins[k] >= 0:
+                joined[alone[k]] = joins[k]
+            else:
+                alone[n] = alone[k]
+                n += 1
+    for k in range(n):
+        joined[alone[k]] = fragments[alone[k]]
     for k in range(owner.size):
         if owner[k] < 0:
             owner[k] = joined[-1 - owner[k]]
