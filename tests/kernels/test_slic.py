@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from lakecube.kernels.fragments import APART, NO_SUPERPIXEL, PASSES, SHIFT, lattice_index
-from lakecube.kernels.slic import slic
+from lakecube.kernels.slic import ids_of, slic
 from lakecube.kernels.slic_quanta import LARGEST, Scaling, slic_reach
 
 
@@ -143,6 +143,18 @@ def test_threads_exchange_sums_and_get_the_same_bits(threads):
     image = picture((150, 80), 9)
     image[:, 40:60, 10:30] = np.nan
     np.testing.assert_array_equal(slic(image, 5, threads=threads), slic(image, 5))
+
+
+def test_the_longest_chain_of_joins_is_inside_the_reach():
+    """A fragment joins one that joins a component, which is not the largest of its superpixel, 37 of 40 px away."""
+    step, rows, first = 8, 162, 81  # the first row of the second thread
+    names = np.full(rows, -1)  # row of the lattice; the cell of pixel i is (i + 4) // 8
+    names[first - 37 : first - 25] = names[first - 24 : first - 13] = 7  # 12 and 11 px
+    names[first - 13 : first - 6], names[first - 6 : first + 1] = 9, 10  # two fragments of 7 px
+    codes = np.where(names < 0, 15, 3 * (names - (np.arange(rows) + 4) // step + 1) + 1).astype(np.uint8)[:, np.newaxis]
+    alone, shared = (ids_of(codes, step, (4, 0), True, threads) for threads in (1, 2))
+    assert alone[first] == APART | pack(first - 24 + 4, 0)
+    np.testing.assert_array_equal(shared, alone)
 
 
 @pytest.mark.parametrize("connect", [True, False])
