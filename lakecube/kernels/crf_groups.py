@@ -8,6 +8,9 @@ import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
 
+#: Features are clipped to ± so many sigmas: the lattice's float32 cannot tell places apart much farther out.
+LARGEST = np.float32(2**15)
+
 
 class Groups(NamedTuple):
     """Which group each pixel votes in."""
@@ -38,7 +41,8 @@ def _bins(guide, inverse, out):
         for b in range(bands):
             band = guide[b, y]
             for x in range(columns):
-                value = np.int64(np.int32(np.floor(band[x] * inverse)))
+                clipped = min(max(band[x], -LARGEST), LARGEST)
+                value = np.int64(np.int32(np.floor(clipped * inverse)))
                 line[x] = (line[x] << np.int64(20)) + (line[x] << np.int64(7)) + line[x] + value
 
 
@@ -77,7 +81,7 @@ def _group_cell(guide, valid, binned, cell, place, slots, codes, ids, sums, coun
             sums[mine - 1, 0] += np.float32(place[1] + x)
             sums[mine - 1, 1] += np.float32(place[0] + y)
             for b in range(guide.shape[0]):
-                sums[mine - 1, b + 2] += guide[b, y, x]
+                sums[mine - 1, b + 2] += min(max(guide[b, y, x], -LARGEST), LARGEST)
     return count
 
 
@@ -109,8 +113,8 @@ def _group(guide, valid, cell, width, top, left, per_pixel):
     features = np.empty((count, bands + 2), np.float32)
     for i in range(count):
         share = np.float32(1.0) / counts[i]
-        features[i, 0] = sums[i, 0] * share * per_pixel
-        features[i, 1] = sums[i, 1] * share * per_pixel
+        features[i, 0] = min(sums[i, 0] * share * per_pixel, LARGEST)
+        features[i, 1] = min(sums[i, 1] * share * per_pixel, LARGEST)
         for b in range(2, bands + 2):
             features[i, b] = sums[i, b] * share
     return ids, features, counts[:count].copy()

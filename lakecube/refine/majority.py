@@ -15,6 +15,7 @@ from lakecube.errors import InvalidInputError
 from lakecube.kernels.fragments import PASSES
 from lakecube.kernels.regions import describe, vote
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
+from lakecube.refine.given import layers, number, refuse_empty, whole
 from lakecube.refine.superpixels import STEP
 
 #: What `majority` did to a pixel.
@@ -30,14 +31,16 @@ def superpixel_extent(step: int) -> int:
 
 
 @law("exact", reach=superpixel_extent(STEP))
-def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, step: int | None = None) -> xr.Dataset:
+def majority(
+    mask: xr.DataArray | np.ndarray, labels: xr.DataArray | np.ndarray, *, share: float = 0.5, step: int | None = None
+) -> xr.Dataset:
     """Majority fusion of Cao et al.: every pixel takes the label that most pixels of its superpixel have.
 
     Parameters
     ----------
-    mask : xr.DataArray
+    mask : xr.DataArray or numpy.ndarray
         uint8: 0 land, 1 water, others unknown; dims (time, y, x) or (y, x).
-    labels : xr.DataArray
+    labels : xr.DataArray or numpy.ndarray
         Superpixels, int64, on the same pixels; without `time` they hold for all dates. Negative: no superpixel.
     share : float
         The majority must have more than this share of the superpixel's known pixels, 0.5 to 1.
@@ -69,8 +72,9 @@ def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, st
     Cao et al., "Refined glacial lake extraction in a high Asia region by Deep Neural Network and Superpixel-based
     Conditional Random Field", section 3.2.1.
     """
-    if not 0.5 <= share <= 1:
+    if not 0.5 <= number("share", share) <= 1:
         raise InvalidInputError(f"share={share!r}: the majority's share is a number from 0.5 to 1")
+    mask = layers(mask, "mask")
     if mask.dtype != np.uint8:
         codes = f"{LAND} land, {WATER} water, {UNKNOWN} unknown"
         raise InvalidInputError(f"a water mask is uint8 ({codes}), not {mask.dtype}")
@@ -83,14 +87,16 @@ def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, st
 
 
 @law("exact", reach=superpixel_extent(STEP))
-def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: int | None = None) -> xr.Dataset:
+def superpixel_statistics(
+    values: xr.DataArray | np.ndarray, labels: xr.DataArray | np.ndarray, *, step: int | None = None
+) -> xr.Dataset:
     """Pixels, mean and valid fraction of each superpixel, given at each of its pixels.
 
     Parameters
     ----------
-    values : xr.DataArray
-        A band or index (NaN: unknown), or a water mask (uint8, 255 unknown: the mean is then the share of water);
-        dims (time, y, x) or (y, x).
+    values : xr.DataArray or numpy.ndarray
+        A band or index (NaN: unknown), or a water mask (uint8, 255 unknown: the mean is then the share of water; so
+        give a band of grey levels as ``band.astype("float32")``); dims (time, y, x) or (y, x).
     labels, step
         As for `majority`.
 
@@ -110,6 +116,7 @@ def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: i
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (float64 sums in raster
     order over the whole superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
     """
+    values = layers(values, "values")
     dtypes = {"count": np.uint32, "mean": np.float32, "fraction": np.float32}
     attrs: dict[str, dict[str, Any]] = {
         "count": {"long_name": "pixels of the superpixel", "units": "1"},
@@ -120,20 +127,23 @@ def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: i
 
 
 def _by_superpixel(
-    values: xr.DataArray, labels: xr.DataArray, step: int | None, function: Any, dtypes: dict[str, Any],
+    values: xr.DataArray, labels: xr.DataArray | np.ndarray, step: int | None, function: Any, dtypes: dict[str, Any],
     attrs: dict[str, dict[str, Any]], **options: Any,
 ) -> xr.Dataset:  # fmt: skip
     """Lazy variables that depend on all pixels of a superpixel, from tasks that return mappings of blocks."""
+    labels = layers(labels, "labels")
     if labels.dtype != np.int64:
         raise InvalidInputError(f"labels are int64, not {labels.dtype}; use labels.astype('int64')")
     if any(values.sizes.get(dim) != labels.sizes.get(dim) for dim in (Y, X)):
         raise InvalidInputError(f"values {dict(values.sizes)} and labels {dict(labels.sizes)} are on different pixels")
+    refuse_empty(values)
+    refuse_empty(labels)
     dims = (TIME, Y, X) if TIME in values.dims or TIME in labels.dims else (Y, X)
     pair = xr.Dataset({"values": values.reset_coords(drop=True), "labels": labels.reset_coords(drop=True)})
     if any(pair.sizes[dim] != values.sizes.get(dim, pair.sizes[dim]) for dim in dims):
         raise InvalidInputError("values and labels have different coordinates")
     step = labels.attrs.get("step") if step is None else step
-    reach = 0 if step is None else superpixel_extent(int(step))
+    reach = 0 if step is None else superpixel_extent(whole("step", step, 1))
     pair = chunked.alike(pair if step is not None else pair.chunk({Y: -1, X: -1}), dims, reach)
     arrays = [v.data if len(dims) == 3 else v.data[np.newaxis] for v in (pair["values"], pair["labels"])]
     blocks = chunked.windowed(

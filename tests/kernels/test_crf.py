@@ -244,6 +244,21 @@ def test_nothing_to_see_and_nothing_to_do():
     np.testing.assert_allclose(run(picture, probability, nobody), probability, atol=1e-6)
 
 
+@pytest.mark.parametrize("far", [1e6, 1e12, 1e30, 3e38])
+@pytest.mark.parametrize("bands", [1, 3, 12])
+def test_a_guide_far_out_stays_within_the_lattice(far, bands):
+    """Beyond float32's whole numbers a simplex' order of coordinates was wrong, and memory beyond its shares read."""
+    rng = np.random.default_rng(0)
+    guide = rng.normal(0, 1, (bands, 40, 50)).astype(np.float32) * np.float32(far / 10)
+    guide[0, ::3] = -far
+    valid = np.ones((40, 50), bool)
+    logit = rng.normal(0, 2, (40, 50)).astype(np.float32)
+    for potts in (crf.Potts(), crf.Potts(sxy_bilateral=1e-3)):
+        q = crf.mean_field(logit, guide, valid, potts)
+        assert np.isfinite(q).all()
+        assert 0 <= q.min() <= q.max() <= 1
+
+
 def test_inputs_are_not_written():
     picture, probability, _ = scene(30, 30)
     logit, guide = crf.logit_of_probability(probability), (picture / RGB).astype(np.float32)
