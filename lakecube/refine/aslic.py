@@ -13,7 +13,6 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import window_of
 from lakecube.kernels.aslic import LARGEST_REGION, REGION_SHIFT, Settings
 from lakecube.kernels.aslic import aslic as kernel
 from lakecube.kernels.hsi import to_hsi
@@ -192,11 +191,6 @@ def _hsi(*blocks: np.ndarray, scale: float) -> np.ndarray:
     return np.stack(out)
 
 
-def _cluster(
-    rows: tuple[int, int], columns: tuple[int, int], hsi: np.ndarray, *, shape: tuple[int, int], reach: int,
-    settings: Settings, anchor: tuple[int, int],
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    first = anchor[0] + max(rows[0] - reach, 0), anchor[1] + max(columns[0] - reach, 0)
-    return np.stack([kernel(np.ascontiguousarray(date), settings, first)[inside] for date in hsi])
+def _cluster(first: tuple[int, int], hsi: np.ndarray, *, settings: Settings, anchor: tuple[int, int]) -> np.ndarray:
+    anchor = anchor[0] + first[0], anchor[1] + first[1]
+    return np.stack([kernel(np.ascontiguousarray(date), settings, anchor) for date in hsi])

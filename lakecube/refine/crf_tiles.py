@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from lakecube.chunked import Tile
 from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
+from lakecube.kernels.crf_groups import LARGEST
 from lakecube.names import LAND, WATER
 from lakecube.refine.given import number, whole
 
@@ -45,12 +47,14 @@ class CrfSettings:
             raise InvalidInputError(f"confidence is between 0.5 and 1; got {self.confidence}")
         for name, least in (("iterations", 0), ("tile", 1), ("margin", 0), ("blend", 0)):
             whole(name, getattr(self, name), least)
-        if self.tile + 2 * self.margin > crf.LARGEST * self.potts.sxy_bilateral:
+        if self.tile + 2 * self.margin > LARGEST * self.potts.sxy_bilateral:
             raise InvalidInputError(f"sxy_bilateral={self.potts.sxy_bilateral} is too narrow for tile={self.tile}")
         if not 0 <= 2 * self.blend <= min(2 * self.margin, self.tile):
             raise InvalidInputError(f"blend={self.blend} must not pass the margin nor half a tile")
         if self.engine not in ("numba", "pydensecrf2"):
             raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
+        if self.engine == "pydensecrf2" and find_spec("pydensecrf") is None:
+            raise MissingDependencyError('engine="pydensecrf2" needs it: pip install -c constraints.txt ".[crf]"')
 
 
 def anchored_tiles(size: int, anchor: int, settings: CrfSettings) -> dict[int, Tile]:
@@ -141,7 +145,7 @@ def _voters(known: np.ndarray, guide: np.ndarray) -> np.ndarray:
     """Pixels that are known and have a guide; of a guide whose scales cannot be meant an error tells."""
     valid = known & np.isfinite(guide).all(axis=0)
     far = max(guide.max(where=valid, initial=0), -guide.min(where=valid, initial=0))
-    if far > crf.LARGEST:
+    if far > LARGEST:
         raise InvalidInputError(
             f"the guide reaches {far:.3g} standard deviations: give scales= in its own unit (of reflectance times "
             "10000: 200), and NaN where it holds a fill value"
@@ -169,12 +173,8 @@ def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
 
 def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settings: CrfSettings) -> np.ndarray:
     """Probabilities float32 (classes, y, x) of −log p; pixels that are not valid vote, undecided."""
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise MissingDependencyError(
-            "engine='pydensecrf2' needs it installed: pip install -c constraints.txt \".[crf]\""
-        ) from error
+    from pydensecrf import densecrf
+
     potts, (classes, *shape) = settings.potts, unary.shape
     y, x = np.indices(shape, np.float32)
     there = [np.where(valid, band, 0) for band in guide]

@@ -12,7 +12,7 @@ import xarray as xr
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
-from lakecube.io.lazy import window_of
+from lakecube.kernels.fragments import PASSES
 from lakecube.kernels.regions import describe, vote
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
 from lakecube.refine.given import layers, number, refuse_empty, whole
@@ -23,11 +23,11 @@ CHANGES = MappingProxyType({"kept": 0, "became_water": 1, "became_land": 2, "und
 
 
 def superpixel_extent(step: int) -> int:
-    """How far apart two pixels of one superpixel can lie, joined fragments included: less than 9 steps.
+    """How far apart two pixels of one superpixel can lie, joined fragments included: less than 7 steps.
 
-    A main component lies in 3 × 3 cells, and so does a fragment, whose cell is at most 3 from that of what it joins.
+    A component lies in 3 × 3 cells; a fragment is less than a step across, and two may hang on either side of it.
     """
-    return 9 * step
+    return (3 + 2 * PASSES) * step
 
 
 @law("exact", reach=superpixel_extent(STEP))
@@ -63,7 +63,7 @@ def majority(
     Notes
     -----
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (two integer counts per
-    superpixel). Reach: 9·step, the extent of a superpixel. Lazy.
+    superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
 
     The size of a superpixel bounds what fusion can keep: even a true mask loses whatever is much smaller.
 
@@ -106,10 +106,15 @@ def superpixel_statistics(
         `count` (uint32, pixels of the superpixel), `mean` (float32, unit of the values, NaN where none is known),
         `fraction` (float32, 1, share of the pixels that are known). Outside all superpixels 0, NaN, NaN.
 
+    Raises
+    ------
+    InvalidInputError
+        Labels are not int64, or on other pixels than the values.
+
     Notes
     -----
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (float64 sums in raster
-    order over the whole superpixel). Reach: 9·step, the extent of a superpixel. Lazy.
+    order over the whole superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
     """
     values = layers(values, "values")
     dtypes = {"count": np.uint32, "mean": np.float32, "fraction": np.float32}
@@ -142,8 +147,7 @@ def _by_superpixel(
     pair = chunked.alike(pair if step is not None else pair.chunk({Y: -1, X: -1}), dims, reach)
     arrays = [v.data if len(dims) == 3 else v.data[np.newaxis] for v in (pair["values"], pair["labels"])]
     blocks = chunked.windowed(
-        function, arrays, ["tyx", "tyx"], reach, dtype=object, name="lakecube-by-superpixel", names=tuple(dtypes),
-        **options,
+        function, arrays, ["tyx", "tyx"], reach, dtype=object, name="lakecube-by-superpixel", **options,
     )  # fmt: skip
     out = {}
     for name, dtype in dtypes.items():
@@ -153,24 +157,19 @@ def _by_superpixel(
     return xr.Dataset(out, coords={n: coords[n] for n in (*dims, "spatial_ref") if n in coords})
 
 
-def _vote(rows: Any, columns: Any, mask: np.ndarray, labels: np.ndarray, *, share: float, **place: Any) -> Any:
-    return _each(rows, columns, [vote(m, i, share) for m, i in _contiguous(mask, labels)], **place)
+def _vote(first: tuple[int, int], mask: np.ndarray, labels: np.ndarray, *, share: float) -> dict[str, np.ndarray]:
+    return _stacked(("water_mask", "majority_change"), [vote(m, i, share) for m, i in _contiguous(mask, labels)])
 
 
-def _describe(rows: Any, columns: Any, values: np.ndarray, labels: np.ndarray, **place: Any) -> Any:
+def _describe(first: tuple[int, int], values: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     if values.dtype == np.uint8:
         values = np.where(values <= WATER, values, np.float32(np.nan)).astype(np.float32)
-    return _each(rows, columns, [describe(v, i) for v, i in _contiguous(values, labels)], **place)
+    return _stacked(("count", "mean", "fraction"), [describe(v, i) for v, i in _contiguous(values, labels)])
 
 
 def _contiguous(values: np.ndarray, labels: np.ndarray) -> Any:
     return ((np.ascontiguousarray(v), np.ascontiguousarray(i)) for v, i in zip(values, labels, strict=True))
 
 
-def _each(
-    rows: tuple[int, int], columns: tuple[int, int], dates: list[tuple[np.ndarray, ...]], *, shape: tuple[int, int],
-    reach: int, names: tuple[str, ...],
-) -> dict[str, np.ndarray]:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    return {name: np.stack([date[k][inside] for date in dates]) for k, name in enumerate(names)}
+def _stacked(names: tuple[str, ...], dates: list[tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
+    return dict(zip(names, map(np.stack, zip(*dates, strict=True)), strict=True))

@@ -15,13 +15,12 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import window_of
 from lakecube.kernels.fragments import SHIFT
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.slic import ids_of, slic_quanta
 from lakecube.kernels.slic_exchange import Piece, Sums, advance, begin
-from lakecube.kernels.slic_quanta import Scaling, quantise, slic_reach
+from lakecube.kernels.slic_quanta import JOINING, Scaling, quantise, slic_reach
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.refine.given import dataset_of, number, scale_of, taking_part, whole
 
@@ -31,8 +30,6 @@ STEP = 16
 EXCHANGED = 2**26
 #: Rows to a chunk of data that are in memory, so that several threads share the work.
 ROWS = 1024
-#: How far joining fragments looks, in steps; the exchange of sums looks three.
-_JOINING = 5
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,8 @@ def superpixels(
         Boolean, on the same pixels: True where they take part. By default those that can be judged, where `data` has
         an `observation`.
     enforce_connectivity : bool
-        Join fragments to the neighbouring superpixel with the longest common border.
+        Join fragments of fewer than `step` pixels to the neighbour with the longest common border; larger ones become
+        superpixels of their own (`kernels.fragments`).
     exchange : bool, optional
         How chunks work together; the labels are the same. True: all chunks of a date go through the iterations
         together and exchange their sums, so that no pixel is worked on twice, but the quanta of the whole date are
@@ -101,9 +99,10 @@ def superpixels(
     Returns
     -------
     xr.DataArray
-        int64, dims (time, y, x) or (y, x): row and column on the lattice, packed (`kernels.fragments.lattice_index`);
-        −1 where a band is NaN or the mask says no. The ids are beyond 2⁵³: tools that compute in float64
-        (`scipy.ndimage`, scikit-image's `mark_boundaries`) take neighbours for one, so number them first.
+        int64, dims (time, y, x) or (y, x): row and column on the lattice, or of its first pixel, packed
+        (`kernels.fragments.lattice_index`); −1 where a band is NaN or the mask says no. The ids are beyond 2⁵³: tools
+        that compute in float64 (`scipy.ndimage`, scikit-image's `mark_boundaries`) take neighbours for one, so number
+        them first.
 
     Raises
     ------
@@ -155,7 +154,7 @@ def superpixels(
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
     if settings.exchange and not any(isinstance(v.data, da.Array) for v in dataset.data_vars.values()):
         dataset = dataset.chunk({dim: 1 if dim == TIME else ROWS for dim in dims[:-1]})
-    dataset = chunked.alike(dataset, dims, _JOINING * scaling.step if settings.exchange else settings.reach)
+    dataset = chunked.alike(dataset, dims, JOINING * scaling.step if settings.exchange else settings.reach)
     ids = _superpixels([v.data for v in dataset.data_vars.values()], len(names), settings)
     attrs = {
         "long_name": "superpixel", "step": scaling.step, "compactness": float(compactness), "iterations": iterations,
@@ -223,7 +222,7 @@ def _superpixels(arrays: list[da.Array], n_bands: int, settings: _Settings) -> d
         partial(_begin, settings=settings), _share, partial(_advance, scaling=settings.scaling), _codes, packed,
         settings.iterations, dtype=np.dtype(np.uint8), name="lakecube-slic-codes", token=token,
     )  # fmt: skip
-    reach = _JOINING * settings.scaling.step if settings.join else 0
+    reach = JOINING * settings.scaling.step if settings.join else 0
     return chunked.windowed(
         _ids, [codes], ["tyx"], reach, dtype=np.dtype(np.int64), name="lakecube-slic", settings=settings
     )
@@ -249,17 +248,9 @@ def _float32(band: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(band, np.float32)
 
 
-def _cluster(
-    rows: tuple[int, int], columns: tuple[int, int], packed: np.ndarray, *, shape: tuple[int, int],
-    reach: int, settings: _Settings,
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    padded = window.pad(reach).clip(shape)
-    top, left = max(rows[0] - reach, 0), max(columns[0] - reach, 0)
-    anchor = settings.anchor[0] + top, settings.anchor[1] + left
-    inside = window.within(padded)
-    ids = [slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join)[inside] for p in packed]
-    return np.stack(ids)
+def _cluster(first: tuple[int, int], packed: np.ndarray, *, settings: _Settings) -> np.ndarray:
+    anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
+    return np.stack([slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join) for p in packed])
 
 
 def _begin(block: np.ndarray, rows: Sequence[int], columns: Sequence[int], *, settings: _Settings) -> list[Piece]:
@@ -279,12 +270,6 @@ def _codes(dates: list[Piece]) -> np.ndarray:
     return np.stack([piece.image() for piece in dates])
 
 
-def _ids(
-    rows: tuple[int, int], columns: tuple[int, int], codes: np.ndarray, *, shape: tuple[int, int],
-    reach: int, settings: _Settings,
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    anchor = settings.anchor[0] + max(rows[0] - reach, 0), settings.anchor[1] + max(columns[0] - reach, 0)
-    ids = [ids_of(date, settings.scaling.step, anchor, settings.join, 1)[inside] for date in codes]
-    return np.stack(ids)
+def _ids(first: tuple[int, int], codes: np.ndarray, *, settings: _Settings) -> np.ndarray:
+    anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
+    return np.stack([ids_of(date, settings.scaling.step, anchor, settings.join, 1) for date in codes])

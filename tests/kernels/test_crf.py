@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lakecube.kernels import crf, permutohedral
+from lakecube.kernels import crf, crf_groups, permutohedral
 
 #: Mean |ΔQ| between the lattice and the sum over all pairs, which the lattice approaches but does not reach.
 LATTICE_ERROR = 0.01
@@ -199,7 +199,7 @@ def test_groups_hold_their_pixels():
     picture, probability, _ = scene(50, 61, 0)
     guide = (picture / RGB).astype(np.float32)
     valid = np.random.default_rng(0).random(probability.shape) > 0.3
-    groups = crf.group(guide, valid, 80.0, 16, 0.25, (5, 9))
+    groups = crf_groups.group(guide, valid, 80.0, 16, 0.25, (5, 9))
     assert ((groups.ids > 0) == valid).all()
     np.testing.assert_array_equal(np.bincount(groups.ids[valid])[1:], groups.counts)
     y, x = np.indices(valid.shape)
@@ -225,8 +225,8 @@ def test_far_from_the_edge_a_window_agrees_with_its_origin():
     """Cells and lattice count from the origin: the same place gives the same groups."""
     picture, _, _ = scene(64, 64, 8)
     valid = np.ones((64, 64), bool)
-    whole = crf.group((picture / RGB).astype(np.float32), valid, 80.0, 16, 0.25, (0, 0))
-    part = crf.group((picture[:, 16:, 16:] / RGB).astype(np.float32), valid[16:, 16:], 80.0, 16, 0.25, (16, 16))
+    whole = crf_groups.group((picture / RGB).astype(np.float32), valid, 80.0, 16, 0.25, (0, 0))
+    part = crf_groups.group((picture[:, 16:, 16:] / RGB).astype(np.float32), valid[16:, 16:], 80.0, 16, 0.25, (16, 16))
     wanted = np.unique(whole.ids[16:, 16:])
     np.testing.assert_array_equal(whole.features[wanted - 1], part.features)
 

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.kernels.aslic import Settings
+from lakecube.kernels.aslic import aslic as kernel
+from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.refine.aslic import aslic
 from lakecube.refine.majority import majority
@@ -24,6 +27,14 @@ def test_any_chunks_give_the_same_bits(rows, columns, candidates):
     xr.testing.assert_identical(cut.compute(scheduler="threads"), whole.compute())
     assert (whole[:30] >= 0).all()
     assert (whole.values[30:40, 50:53] == -1).all()
+
+
+def test_blue_green_and_nir_take_the_place_of_red_green_and_blue():
+    values = image((40, 45)).values
+    cube = xr.Dataset({n: (("y", "x"), v) for n, v in zip(("nir", "blue", "green"), values, strict=True)})
+    expected = kernel(to_hsi(values[1], values[2], values[0]), Settings(region=8))
+    np.testing.assert_array_equal(aslic(cube, region=8), expected)
+    np.testing.assert_array_equal(aslic(cube.rename(nir="nir08"), region=8), expected)
 
 
 def test_two_requests_agree_beyond_the_reach():

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 
-from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError
 from lakecube.kernels.crf import Potts
 from lakecube.names import UNKNOWN
 from lakecube.refine import crf_tiles
@@ -184,6 +184,15 @@ def test_the_accessor_takes_what_a_dataset_holds(cube):
         cube.water.refine()
 
 
+def test_each_band_is_divided_by_its_own_scale(picture):
+    water, guide = picture
+    scales = {"blue": 6.0, "green": 13.0, "red": 30.0}
+    divided = guide.astype(np.float32) / xr.DataArray(np.float32([*scales.values()]), {"band": [*scales]}, "band")
+    found = refine(water[0], guide[0], scales=scales, **TILED).compute()
+    np.testing.assert_allclose(found, refine(water[0], divided[0], scales=1.0, **TILED), atol=1e-3)
+    assert np.abs(found - refine(water[0], guide[0], **TILED)).max() > 0.05
+
+
 def test_a_guide_without_dates_serves_all(picture):
     water, guide = picture
     single = refine(water, guide.isel(time=0, drop=True), **TILED).compute()
@@ -269,6 +278,12 @@ def test_pydensecrf2_is_the_reference(picture):
     ours = refine(water.fillna(0.5), guide, **TILED).compute()
     assert np.abs(theirs.compute() - ours).mean() < 0.01
     assert (np.isnan(refine(water, guide, engine="pydensecrf2", **TILED)) == water.isnull()).all()
+
+
+def test_the_reference_is_asked_for_before_anything_is_computed(picture, monkeypatch):
+    monkeypatch.setattr(crf_tiles, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        refine(*picture, engine="pydensecrf2", **TILED)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lakecube.kernels.slic_quanta import slic_reach
 from lakecube.names import LAND, UNKNOWN, WATER
 from lakecube.refine.aslic import aslic
 from lakecube.refine.crf import refine
-from lakecube.refine.majority import CHANGES, majority, superpixel_statistics
+from lakecube.refine.majority import CHANGES, majority, superpixel_extent, superpixel_statistics
 from lakecube.refine.superpixels import superpixels
 from tests.strategies import chunks_of
 
@@ -132,6 +132,14 @@ def test_cielab_is_that_of_scikit_image():
     assert np.isnan(rgb_to_lab(*rgb)[:, 5, 5]).all()
 
 
+def test_cielab_features_are_those_of_three_bands_in_their_order():
+    values = np.clip(image().values, 0.0, 1.0)
+    rgb = xr.Dataset({n: (("y", "x"), v) for n, v in zip(("blue", "red", "green"), values, strict=True)})
+    lab = rgb_to_lab(values[1], values[2], values[0], 2.0)
+    expected = slic(lab, 5, compactness=6, offset=(-50.0, 0.0, 0.0))
+    np.testing.assert_array_equal(superpixels(rgb, step=5, compactness=6, colour="cielab", scale=2.0), expected)
+
+
 # --- majority and statistics ---------------------------------------------------------------------------------------
 
 
@@ -168,6 +176,27 @@ def test_majority_against_its_definition(share, chunks):
     assert set(np.unique(expected[1])) == set(CHANGES.values())
     np.testing.assert_array_equal(found.water_mask == UNKNOWN, mask == UNKNOWN)
     xr.testing.assert_identical(mask, before)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_superpixel_extends_beyond_what_majority_looks_for(seed):
+    noise = np.random.default_rng(seed).normal(0, 40, (1, 80, 90)).astype(np.float32)
+    labels = slic(noise, 6, compactness=1 + 20 * seed, iterations=3)
+    for name in np.unique(labels):
+        assert max(np.ptp(v) for v in np.nonzero(labels == name)) < superpixel_extent(6)
+
+
+def test_a_superpixel_as_wide_as_they_come_is_seen_whole_from_every_chunk():
+    labels = xr.DataArray(np.full((1, 39), -1, np.int64), dims=("y", "x"), attrs={"step": 2})
+    mask = xr.zeros_like(labels).astype(np.uint8)
+    first = 13  # the last column of the first chunk; 14 columns of it on the other side
+    labels[0, first : first + superpixel_extent(2)] = 5
+    mask[0, first + 6 : first + superpixel_extent(2)] = 1
+    whole = majority(mask, labels).compute()
+    assert (whole.water_mask[0, first:20] == 1).all()
+    for chunks in ((14, 25), (25, 14)):
+        cut = {"x": chunks}
+        xr.testing.assert_identical(majority(mask.chunk(cut), labels.chunk(cut)).compute(), whole)
 
 
 def test_statistics_against_numpy():
