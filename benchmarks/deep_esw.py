@@ -163,9 +163,7 @@ def trained(samples: Samples, architecture: str, given: argparse.Namespace) -> d
         samples, architecture, given.preset, out=given.out / name, minutes=given.minutes, start=given.start,
         precision=given.precision, name=name, training="even scenes of esw",
     )  # fmt: skip
-    losses = {"bce-dice": "L1", "lovasz": "L12"}
-    kept = {path.stem.removeprefix(f"{name}-"): path for path in found.phases}
-    return {f"{name} ({losses.get(loss, 'L1')})": path for loss, path in kept.items()}
+    return {f"{name} ({phase})": path for phase, path in zip(("L1", "L12"), found.phases, strict=False)}
 
 
 def of_pixels(kind: str, samples: Samples) -> Callable[[Scene], np.ndarray]:

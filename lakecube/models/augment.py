@@ -70,14 +70,18 @@ def draw(seeds: Sequence[int]) -> np.random.Generator:
     return np.random.default_rng(list(seeds))
 
 
-def frame_of(row: int, column: int, tile: int, how: Augment, chance: np.random.Generator) -> Frame:
-    """The window of a tile, moved and zoomed about its middle."""
+def frame_of(
+    corner: tuple[int, int], tile: int, shape: tuple[int, int], how: Augment, chance: np.random.Generator
+) -> Frame:
+    """The window of a tile, moved and zoomed about its middle, inside a scene of this shape as far as it fits."""
+    row, column = corner
     if not (how.zoom or how.shift):
         return Frame(row, column, tile)
     zoom, down, right = chance.uniform(-1, 1, 3)
     side = max(round(tile * float(np.exp(zoom * how.zoom))), 1)
-    move = (tile - side) / 2
-    return Frame(round(row + move + down * how.shift * tile), round(column + move + right * how.shift * tile), side)
+    starts = (round(start + (tile - side) / 2 + by * how.shift * tile) for start, by in ((row, down), (column, right)))
+    row, column = (min(max(start, 0), max(n - side, 0)) for start, n in zip(starts, shape, strict=True))
+    return Frame(row, column, side)
 
 
 def cut(array: np.ndarray, frame: Frame, fill: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from lakecube.errors import InvalidInputError
 
@@ -53,7 +53,8 @@ class Preset:
     power : float
         Of the polynomial decay of the rate.
     augment : str or Augment
-        ``"none"``, ``"turns"``, ``"colour"``, ``"strong"``, or numbers of one's own.
+        ``"none"``, ``"turns"``, ``"colour"``, ``"strong"``, or numbers of one's own
+        (`lakecube.models.augment.Augment`).
     average : float
         Decay of an exponential moving average of the weights, which then validates and is what is kept; 0: none.
     """
@@ -62,7 +63,7 @@ class Preset:
     batch: int = 4
     weight_decay: float = 1e-4
     power: float = 0.9
-    augment: str = "turns"
+    augment: Any = "turns"
     average: float = 0.0
 
     def __post_init__(self) -> None:

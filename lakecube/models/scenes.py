@@ -39,6 +39,11 @@ class Picture(NamedTuple):
         return "display" if self.values.dtype == np.uint8 else "reflectance"
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.labels.shape[0], self.labels.shape[1]
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
         return self.values.nbytes + self.labels.nbytes

@@ -103,8 +103,9 @@ class Tiles:
     def read(self, k: int, how: Augment, seeds: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
         """Tile `k`: values (band, tile, tile) float32, NaN where unknown, and labels (tile, tile) uint8."""
         scene, row, column = (int(v) for v in self.index[k])
-        chance = draw((*seeds, k))
-        values, labels = tile_of(self.picture(scene), frame_of(row, column, self.tile, how, chance))
+        chance, picture = draw((*seeds, k)), self.picture(scene)
+        frame = frame_of((row, column), self.tile, picture.shape, how, chance)
+        values, labels = tile_of(picture, frame)
         return changed(*resized(values, labels, self.tile), how, chance)
 
     def batch(self, members: np.ndarray | Sequence[int], how: Augment, seeds: Sequence[int] = ()) -> Batch:

@@ -193,5 +193,9 @@ def _keep(trainer: Trainer, begin: Beginning, standard: tuple[np.ndarray, np.nda
         return path
 
     weights = write(kept, name)
-    phases = tuple(write(row, f"{name}-{row['loss_name']}") for row in best.values()) if len(best) > 1 else (weights,)
+    phases = (
+        tuple(write(row, f"{name}-{row['phase'] + 1}-{row['loss_name']}") for row in best.values())
+        if len(best) > 1
+        else (weights,)
+    )
     return Trained(weights, phases, {key: kept[key] for key in ("epoch", "iou", "iou_mean", "f1")}, trainer.rows)

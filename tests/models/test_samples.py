@@ -144,6 +144,14 @@ def test_a_tile_is_resized_like_a_linear_ramp_and_its_labels_stay_labels():
     assert set(np.unique(known)) == {LAND, WATER}
 
 
+def test_moved_windows_stay_inside_the_scene(folder):
+    tiles = Tiles(folder_samples(folder).scenes, ("red",), 16)
+    for epoch in range(5):
+        for k in range(len(tiles)):
+            _, labels = tiles.read(k, Augment(shift=0.5, zoom=0.4), (epoch,))
+            assert (labels != UNKNOWN).all()
+
+
 def test_a_window_beyond_the_edge_is_filled():
     array = np.arange(12).reshape(3, 4)
     assert cut(array, Frame(-1, 2, 3), -9).tolist() == [[-9, -9, -9], [2, 3, -9], [6, 7, -9]]

@@ -98,7 +98,7 @@ def test_the_log_has_a_row_per_epoch_and_a_picture(whole):
     assert told["epochs"] == whole.rows
     assert told["settings"]["preset"]["batch"] == 3
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in whole.phases] == ["unet-bgr-bce-dice.safetensors", "unet-bgr-lovasz.safetensors"]
+    assert [path.name for path in whole.phases] == ["unet-bgr-1-bce-dice.safetensors", "unet-bgr-2-lovasz.safetensors"]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_others(whole, samples, tmp_path):
