@@ -11,28 +11,30 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError, ReadError
+from lakecube.models import weights_file
 from lakecube.models.spec import ModelSpec, Radiometry
+from lakecube.models.weights_file import (
+    DATA,
+    INDEX,
+    SPEC,
+    SUFFIX,
+    described,
+    hash_of,
+    header_of,
+    located,
+    read_index,
+)
 
-#: Folder of the packaged weights, and the list of them.
-FOLDER = Path(__file__).with_name("weights")
-INDEX = "index.json"
-SUFFIX = ".safetensors"
-#: Environment variables: where weights that are not packaged are fetched from, and where they are kept.
-URL, CACHE = "LAKECUBE_WEIGHTS_URL", "LAKECUBE_CACHE"
 #: Bands that may stand in for another.
 STAND_INS = {"nir": "nir08"}
-_SPEC, _DATA = "lakecube", "data_sha256"
-_LONGEST_HEADER = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Weights:
 
 def available() -> dict[str, ModelSpec]:
     """The weights of this installation by name, in the order of preference; needs no torch."""
-    return {name: ModelSpec.from_json(json.dumps(e["spec"]), e["sha256"]) for name, e in _index().items()}
+    return {name: ModelSpec.from_json(json.dumps(e["spec"]), e["sha256"]) for name, e in read_index().items()}
 
 
 def find(model: str | os.PathLike[str]) -> Weights:
@@ -81,7 +83,7 @@ def find(model: str | os.PathLike[str]) -> Weights:
     if not path.is_file():
         raise InvalidInputError(f"no weights at {name}: give the path of a {SUFFIX} file that lakecube train wrote")
     stat = path.stat()
-    return Weights(str(path), replace(_described(path), sha256=_hash_of(path, stat.st_mtime_ns, stat.st_size)))
+    return Weights(str(path), replace(described(path), sha256=hash_of(path, stat.st_mtime_ns, stat.st_size)))
 
 
 def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weights:
@@ -95,13 +97,14 @@ def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weig
         No model works on these bands.
     """
     have = {*bands}
-    models = {name: spec for name, spec in available().items() if spec.patch is None}
+    index = read_index()
+    models = {name: s for name, s in available().items() if s.patch is None and index[name].get("packaged", True)}
     fit = [n for n, spec in models.items() if not missing_bands(spec, have)]
     if not fit:
         needs = "; ".join(f"{name} takes {', '.join(spec.bands)}" for name, spec in models.items())
         raise MissingBandError(
-            f"no model works on the bands {', '.join(sorted(have)) or '(none)'}: {needs or 'no weights are installed'}. "
-            "Open the cube with bands=['red', 'green', 'blue'] at least, or give model= a file of your own"
+            f"no model works on the bands {', '.join(sorted(have)) or '(none)'}: {needs or 'none is installed'}. Open "
+            "the cube with bands=['red', 'green', 'blue'] at least, or give model= a file of your own"
         )
     best = min(fit, key=lambda name: models[name].radiometry != radiometry)
     return Weights(best, models[best])
@@ -128,7 +131,7 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
     from safetensors.torch import load as parse
 
     weights = model if isinstance(model, Weights) else find(model)
-    path = _located(weights)
+    path = located(weights.source, weights.spec.sha256)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != weights.spec.sha256:
@@ -136,8 +139,8 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
             f"the weights {weights.source} are not those expected: sha256 {digest[:12]}… instead of "
             f"{weights.spec.sha256[:12]}…; they were changed or damaged, install or train them again"
         )
-    header = _header(content[:_LONGEST_HEADER], path)
-    kept = header["__metadata__"].get(_DATA)
+    header = header_of(content, path.name)
+    kept = header["__metadata__"].get(DATA)
     if kept is not None and hashlib.sha256(content[header["__end__"] :]).hexdigest() != kept:
         raise ReadError(f"the numbers in {path.name} are not those that were saved: the file is damaged")
     try:
@@ -177,15 +180,17 @@ def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any]
         tensor = tensor.detach().cpu().contiguous()
         kept[name] = tensor.to(torch.float16 if half else torch.float32) if tensor.is_floating_point() else tensor
     plain = serialise(kept)
-    data = plain[_header(plain, path)["__end__"] :]
-    content = serialise(kept, {_SPEC: spec.to_json(), _DATA: hashlib.sha256(data).hexdigest()})
+    data = plain[header_of(plain, path.name)["__end__"] :]
+    content = serialise(kept, {SPEC: spec.to_json(), DATA: hashlib.sha256(data).hexdigest()})
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)
     return replace(spec, sha256=hashlib.sha256(content).hexdigest())
 
 
-def add(path: str | os.PathLike[str], *, folder: Path | None = None, first: bool = False) -> ModelSpec:
+def add(
+    path: str | os.PathLike[str], *, folder: Path | None = None, first: bool = False, packaged: bool = True
+) -> ModelSpec:
     """Put a file that `save` wrote among the packaged weights, and its entry in the index.
 
     Parameters
@@ -196,17 +201,24 @@ def add(path: str | os.PathLike[str], *, folder: Path | None = None, first: bool
         Where the index is, if not in the package.
     first : bool
         Before the others in the order of preference, not after them.
+    packaged : bool
+        False: only the entry; the file is to be fetched, and the model is never chosen unless it is named.
+
+    Returns
+    -------
+    ModelSpec
+        With the hash of the file.
     """
-    folder = FOLDER if folder is None else folder
+    folder = weights_file.FOLDER if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
-    spec = _described(Path(path))
+    content = Path(path).read_bytes()
+    spec = replace(described(Path(path)), sha256=hashlib.sha256(content).hexdigest())
     target = folder / f"{spec.name}{SUFFIX}"
-    if Path(path).resolve() != target.resolve():
+    if packaged and Path(path).resolve() != target.resolve():
         shutil.copyfile(path, target)
-    content = target.read_bytes()
-    spec = replace(spec, sha256=hashlib.sha256(content).hexdigest())
-    entry = {spec.name: {"sha256": spec.sha256, "bytes": len(content), "spec": json.loads(spec.to_json())}}
-    others = {name: e for name, e in _index(folder).items() if name != spec.name}
+    about = {"sha256": spec.sha256, "bytes": len(content), "packaged": packaged}
+    entry = {spec.name: {**about, "spec": json.loads(spec.to_json())}}
+    others = {name: e for name, e in read_index(folder).items() if name != spec.name}
     index = {**entry, **others} if first else {**others, **entry}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     return spec
@@ -219,82 +231,3 @@ def need_torch() -> None:
         raise MissingDependencyError(
             f"neural models need {' and '.join(missing)}: pip install -c constraints.txt '.[deep]'"
         )
-
-
-def _index(folder: Path | None = None) -> dict[str, Any]:
-    path = (FOLDER if folder is None else folder) / INDEX
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _located(weights: Weights) -> Path:
-    """The file of a handle on this machine, fetched if need be."""
-    if weights.source.endswith(SUFFIX):
-        path = Path(weights.source)
-        if not path.is_file():
-            raise ReadError(f"no weights at {path} on this machine: every worker must see the file")
-        return path
-    packaged = FOLDER / f"{weights.source}{SUFFIX}"
-    kept = _cache() / f"{weights.spec.sha256}{SUFFIX}"
-    for path in (packaged, kept):
-        if path.is_file():
-            return path
-    base = os.environ.get(URL)
-    if not base:
-        raise ReadError(
-            f"the weights {weights.source} are not part of this installation: set {URL} to the address of the folder "
-            f"that holds {packaged.name}, or give model= a path"
-        )
-    return _fetched(f"{base.rstrip('/')}/{packaged.name}", kept, int(_index()[weights.source]["bytes"]))
-
-
-def _cache() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get(CACHE) or home / "lakecube") / "weights"
-
-
-def _fetched(url: str, target: Path, size: int) -> Path:
-    """A file of known size from an address, in its place only when it is whole; `load` checks its hash."""
-    from urllib.request import urlopen
-
-    if not url.startswith(("https://", "http://")):
-        raise InvalidInputError(f"{URL} must be an http or https address; got {url!r}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with urlopen(url, timeout=60) as answer:
-            content = answer.read(size + 1)
-    except (OSError, ValueError) as error:
-        raise ReadError(f"the weights cannot be fetched from {url.partition('?')[0]}: {error}") from error
-    if len(content) != size or hashlib.sha256(content).hexdigest() != target.stem:
-        raise ReadError(f"what {url.partition('?')[0]} holds is not what the index promises ({size} bytes, by hash)")
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(target)
-    return target
-
-
-@lru_cache(maxsize=64)
-def _hash_of(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _described(path: Path) -> ModelSpec:
-    """The spec in the metadata of a file."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        header = _header(start + file.read(min(length, _LONGEST_HEADER)), path)
-    try:
-        return ModelSpec.from_json(header["__metadata__"][_SPEC])
-    except (KeyError, InvalidInputError) as error:
-        raise ReadError(f"{path.name} holds no model of lakecube: {error}") from error
-
-
-def _header(content: bytes, path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, and in `__end__` where its numbers begin."""
-    try:
-        (length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + length])
-        return {"__metadata__": {}, **header, "__end__": 8 + length}
-    except (struct.error, ValueError, TypeError) as error:
-        raise ReadError(f"{path.name} is no safetensors file") from error
