@@ -101,7 +101,7 @@ def predict(
 
     Notes
     -----
-    Chunks: any; best are multiples of `tile`. Law: tile-defined (on one class of devices). Reach: tile + margin.
+    Chunks: any; best are multiples of `tile`. Law: tile-defined (on one class of devices). Reach: tile + margin + blend.
     Lazy: one task per tile and chunk of dates, computed once whatever the chunks, and one per chunk. Every pass runs
     on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels; the
     difference between tiles and the whole image by margin: ``python -m benchmarks.predict``.
@@ -167,6 +167,8 @@ def _settings(
 ) -> PredictSettings:  # fmt: skip
     if precision not in get_args(Precision):
         raise InvalidInputError(f"precision is 'float32' or 'bfloat16'; got {precision!r}")
+    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
     if radiometry not in get_args(Radiometry):
         raise InvalidInputError(f"radiometry is 'reflectance' or 'display'; got {radiometry!r}")
     tiling = default_tiling(weights.spec, tile, margin, blend)
