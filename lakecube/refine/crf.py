@@ -21,10 +21,11 @@ from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels import crf
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
-from lakecube.refine.crf_tiles import CrfSettings, Engine, anchored_tiles, blend_tiles, refine_tile
+from lakecube.refine.crf_tiles import CrfSettings, Engine, refine_tile
 from lakecube.refine.given import layers, number, refuse_empty, whole
 from lakecube.refine.guide import guide_of
 from lakecube.refine.majority import majority
+from lakecube.tiling import Tiling, blend_tiles
 
 CLASS = "class"
 
@@ -122,12 +123,14 @@ def refine(
     bands, widths = guide_of(guide, scales)
     if margin is None:
         margin = round(3 * max(number("sxy_bilateral", sxy_bilateral), number("sxy_gaussian", sxy_gaussian)))
-    blend = min(whole("margin", margin, 0) // 4, whole("tile", tile, 1) // 2) if blend is None else blend
+    blend = (
+        min(whole("margin", margin, 0) // 4, whole("tile", tile, 1) // 2) if blend is None else whole("blend", blend, 0)
+    )
     potts = crf.Potts(sxy_gaussian, weight_gaussian, sxy_bilateral, weight_bilateral)
     if classes is not None:
         water = _spread(water, classes, confidence)
     settings = CrfSettings(
-        potts, widths, iterations, confidence, engine, tile, margin, blend, water.sizes.get(CLASS, 1)
+        potts, widths, iterations, confidence, engine, Tiling(tile, margin, blend), water.sizes.get(CLASS, 1)
     )
     if output not in ("probability", "labels"):
         raise InvalidInputError(f"output is 'probability' or 'labels'; got {output!r}")
@@ -218,11 +221,11 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
         array = _lazy(band.transpose(TIME, Y, X, missing_dims="ignore"))
         arrays.append(array.rechunk({0: dates}) if array.ndim == 3 else array)
     anchor = chunked.anchor_of(water) if Y in water.coords and X in water.coords else (0, 0)
-    rows, columns = (anchored_tiles(n, start, settings) for n, start in zip(field.shape[1:], anchor, strict=True))
+    rows, columns = (settings.tiling.along(n, start) for n, start in zip(field.shape[1:], anchor, strict=True))
     token = tokenize([a.name for a in arrays], anchor, settings)
     q = chunked.tiles(
         partial(refine_tile, tiles=(rows, columns), anchor=anchor, settings=settings),
-        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, settings=settings),
+        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
         arrays, rows, columns, dtype=np.float32, name="lakecube-crf", token=token,
     )  # fmt: skip
     if several == 1:
