@@ -40,8 +40,9 @@ def lakes(tmp_path_factory):
 
 def test_it_trains_and_says_what_it_kept(lakes, tmp_path, capsys):
     assert main(["train", str(lakes), "--out", str(tmp_path / "run"), "--hold-out", "s4", *SMALL]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "unet, 4 scenes, into" in out
+    assert "unet: epoch 2 of 2, lovasz" in err
     assert "kept: " in out
     assert "unet-bgr.safetensors (epoch" in out
     assert "validation: IoU" in out

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,25 +26,18 @@ def train(given: argparse.Namespace) -> dict[str, Any]:
     talks = not given.json and not given.quiet
     if talks:
         print(f"lakecube train: {given.architecture}, {len(samples.scenes)} scenes, into {given.out}", flush=True)
-    trained = train_network(
-        samples,
-        given.architecture,
-        preset,
-        out=given.out,
-        name=given.name,
-        options=values_set(given),
-        start=given.start,
-        encoder_only=given.encoder_only,
-        minutes=given.minutes,
-        seed=given.seed,
-        device=given.device,
-        precision=given.precision,
-        mode=given.mode,
-        licence=given.licence,
-        progress=not given.quiet,
-    )
+    same = ("out", "name", "start", "encoder_only", "minutes", "seed", "device", "precision", "mode", "licence")
+    with _lines(given):
+        trained = train_network(
+            samples,
+            given.architecture,
+            preset,
+            options=values_set(given),
+            progress=not given.quiet,
+            **{name: getattr(given, name) for name in same},
+        )
     if talks:
-        print(_summary(trained, given.out))
+        print(_summary(trained, given.architecture, given.out))
     return {
         "weights": str(trained.weights), "phases": [str(path) for path in trained.phases],
         "metrics": trained.metrics, "epochs": len(trained.rows),
@@ -107,11 +104,32 @@ def _set_threads(workers: int | None) -> None:
     torch.set_num_threads(workers)
 
 
-def _summary(trained: Trained, out: str) -> str:
+@contextlib.contextmanager
+def _lines(given: argparse.Namespace) -> Iterator[None]:
+    """Where there is no terminal for a bar, each epoch is a line on stderr."""
+    if given.quiet or sys.stderr.isatty():
+        yield
+        return
+    logger, handler = logging.getLogger("lakecube"), logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno == logging.INFO)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _summary(trained: Trained, architecture: str, out: str) -> str:
     kept = trained.metrics
     lines = [f"kept: {trained.weights} (epoch {kept['epoch'] + 1} of {len(trained.rows)})"]
     if kept.get("iou") is not None:
         lines.append(f"validation: IoU {kept['iou']:.3f}, mean over scenes {kept['iou_mean']:.3f}, F1 {kept['f1']:.3f}")
-    return "\n".join(
-        [*lines, f"next: look at {out}/curve.png", f"  or: cube.water.predict(model={str(trained.weights)!r})"]
-    )
+    method = PATCHES if architecture == PATCHES else "linknet50"
+    lines += [
+        f"next: look at {out}/curve.png",
+        f"  or: lakecube extract SOURCE --method {method} --model {trained.weights} --out lakes.zarr",
+    ]
+    return "\n".join(lines)
