@@ -1,0 +1,154 @@
+"""EfficientNet-Lite encoders and the EfficientNet-U-Net (the baseline Qayyum et al. 2020 of Cao et al.).
+
+EfficientNet (Tan and Le 2019, arXiv:1905.11946) in its *Lite* form: without squeeze-and-excitation and with ReLU6, so
+that every layer is local and a tile gives what the whole image gives. Parameters carry the names of the published
+weights (``_conv_stem``, ``_blocks.3._depthwise_conv`` …); their padding is that of TensorFlow (one more at the end).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lakecube.errors import InvalidInputError
+from lakecube.models.padding import SegmentationNet
+from lakecube.models.unet import UpBlock, decode
+
+#: Width and depth of each size, relative to the base network.
+SIZES: dict[str, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+#: Repeats, kernel, stride, expansion, output channels of each stage.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+class SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow pads: at a stride of 2, one pixel more at the end."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, 0 if stride > 1 else kernel // 2, groups=groups, bias=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if self.stride[0] > 1:
+            low = (self.kernel_size[0] - self.stride[0]) // 2
+            high = self.kernel_size[0] - self.stride[0] - low
+            features = functional.pad(features, (low, high, low, high))
+        return super().forward(features)
+
+
+class InvertedBottleneck(nn.Module):
+    """Expand (1×1), depthwise convolution, project (1×1); the way around where the size is kept."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expands = expansion != 1
+        if self.expands:
+            self._expand_conv = SameConv(inputs, wide, 1)
+            self._bn0 = _norm(wide)
+        self._depthwise_conv = SameConv(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = _norm(wide)
+        self._project_conv = SameConv(wide, outputs, 1)
+        self._bn2 = _norm(outputs)
+        self.skips = stride == 1 and inputs == outputs
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        out = features
+        if self.expands:
+            out = functional.relu6(self._bn0(self._expand_conv(out)))
+        out = functional.relu6(self._bn1(self._depthwise_conv(out)))
+        out = self._bn2(self._project_conv(out))
+        return out + features if self.skips else out
+
+
+class EfficientNetLite(nn.Module):
+    """An encoder without its head: features at 1/2, 1/4, 1/8, 1/16 and 1/32.
+
+    Parameters
+    ----------
+    size : {"lite0", "lite1", "lite2"}
+    bands : int
+        Of the input, any number.
+    """
+
+    def __init__(self, size: str, bands: int) -> None:
+        super().__init__()
+        if size not in SIZES:
+            raise InvalidInputError(f"unknown encoder {size!r}; there are {', '.join(map(repr, SIZES))}")
+        width, depth = SIZES[size]
+        self._conv_stem = SameConv(bands, 32, 3, 2)
+        self._bn0 = _norm(32)
+        self._blocks = nn.ModuleList()
+        self.kernels: list[tuple[int, int]] = []  # kernel, and the pixel size it looks at
+        inputs, pixel, outputs = 32, 2, []
+        for k, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
+            channels = _round_channels(channels * width)
+            repeats = repeats if k in (0, len(STAGES) - 1) else math.ceil(repeats * depth)
+            for r in range(repeats):
+                step = stride if r == 0 else 1
+                if step == 2:
+                    outputs.append(len(self._blocks) - 1)
+                self._blocks.append(InvertedBottleneck(inputs, channels, kernel, step, expansion))
+                self.kernels.append((kernel, pixel))
+                inputs, pixel = channels, pixel * step
+        self.outputs = (*outputs, len(self._blocks) - 1)
+        self.channels = tuple(self._blocks[k]._project_conv.out_channels for k in self.outputs)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        below = functional.relu6(self._bn0(self._conv_stem(images)))
+        features = []
+        for k, block in enumerate(self._blocks):
+            below = block(below)
+            if k in self.outputs:
+                features.append(below)
+        return features
+
+
+class EfficientUNet(SegmentationNet):
+    """A U-Net whose encoder is an EfficientNet-Lite.
+
+    Parameters
+    ----------
+    bands : int
+        Of the input, any number.
+    encoder : {"lite0", "lite1", "lite2"}
+    decoder : sequence of 5 int
+        Channels on the way back, at 1/16, 1/8, 1/4, 1/2 and 1.
+    """
+
+    stride = 32
+
+    def __init__(self, bands: int, encoder: str = "lite0", decoder: tuple[int, ...] = (128, 64, 48, 32, 16)) -> None:
+        super().__init__(bands)
+        self.encoder = EfficientNetLite(encoder, bands)
+        links = (*self.encoder.channels[-2::-1], 0)
+        inputs = (self.encoder.channels[-1], *decoder[:-1])
+        self.up = nn.ModuleList(UpBlock(i, link, o) for i, link, o in zip(inputs, links, decoder, strict=True))
+        self.head = nn.Conv2d(decoder[-1], 1, 3, padding=1)
+        down = 2 + sum((kernel // 2) * pixel + pixel for kernel, pixel in self.encoder.kernels)
+        self.radius = down + sum(3 * pixel for pixel in (16, 8, 4, 2, 1)) + 1
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 1, h, w); h and w are multiples of 32."""
+        *links, features = self.encoder(images)
+        out: torch.Tensor = self.head(decode(features, [*reversed(links), None], self.up))
+        return out
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def _round_channels(channels: float) -> int:
+    """To a multiple of 8, never more than a tenth down."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
