@@ -113,11 +113,6 @@ class SAPCNN(nn.Module):
         first.weight[: len(filters)] = filters.to(first.weight)
 
 
-def build(bands: int, **options: object) -> SAPCNN:
-    """`SAPCNN` by the options of a model's spec."""
-    return SAPCNN(bands, **options)  # type: ignore[arg-type]
-
-
 def pca_filters(patches: np.ndarray, most: int) -> np.ndarray:
     """Filters from the principal components of all 5 × 5 pieces of patches, each less its own mean.
 

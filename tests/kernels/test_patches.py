@@ -63,7 +63,7 @@ def test_a_window_with_a_halo_tells_the_same():
     cut = regions_in(labels[10:55], np.ascontiguousarray(bands[:, 10:55]), (slice(10, 25), slice(25, 45)))
     np.testing.assert_array_equal(whole.labels, cut.labels)
     np.testing.assert_array_equal(whole.number, cut.number)
-    np.testing.assert_array_equal(whole.centres, cut.centres + [10, 0])
+    np.testing.assert_array_equal(whole.centres, cut.centres + np.array([10, 0]))
     np.testing.assert_array_equal(whole.means, cut.means)
     np.testing.assert_array_equal(
         gather(bands, whole.centres, whole.means, 8), gather(bands[:, 10:55].copy(), cut.centres, cut.means, 8)

@@ -78,7 +78,7 @@ def test_gradients_are_those_of_the_formula():
 @pytest.mark.parametrize("bands", [1, 3, 12])
 @pytest.mark.parametrize("pooling", sapcnn.POOLINGS)
 def test_architecture_is_that_of_the_paper(bands, pooling):
-    network = sapcnn.build(bands, pooling=pooling, hidden=8)
+    network = sapcnn.SAPCNN(bands, pooling=pooling, hidden=8)
     shapes = []
     for layer in network.features:
         layer.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape[1:])))
@@ -93,14 +93,14 @@ def test_architecture_is_that_of_the_paper(bands, pooling):
 @pytest.mark.parametrize("shape", [(1, 4, 28, 28), (1, 3, 27, 28), (3, 28, 28)])
 def test_other_patches_are_refused(shape):
     with pytest.raises(InvalidInputError, match=r"\(n, 3, 28, 28\)"):
-        sapcnn.build(3, hidden=2)(torch.zeros(shape))
+        sapcnn.SAPCNN(3, hidden=2)(torch.zeros(shape))
 
 
 def test_mistakes_are_named():
     with pytest.raises(InvalidInputError, match="median"):
-        sapcnn.build(3, pooling="median")
+        sapcnn.SAPCNN(3, pooling="median")
     with pytest.raises(InvalidInputError, match="at least 1"):
-        sapcnn.build(0)
+        sapcnn.SAPCNN(0)
 
 
 def test_first_filters_are_principal_components():
@@ -121,7 +121,7 @@ def test_first_filters_are_principal_components():
 
 
 def test_more_filters_than_components_keep_their_chance():
-    network = sapcnn.build(1, hidden=2)
+    network = sapcnn.SAPCNN(1, hidden=2)
     before = network.features[0].weight.detach().clone()
     network.initialise(np.random.default_rng(4).random((3, 1, 28, 28), np.float32))
     weight = network.features[0].weight.detach()
@@ -131,7 +131,7 @@ def test_more_filters_than_components_keep_their_chance():
 
 def test_a_patch_has_the_same_bits_in_every_place_of_a_batch():
     """What makes the class of a superpixel independent of chunks: batches of one size, whatever stands beside."""
-    network = sapcnn.build(3, hidden=32).eval()
+    network = sapcnn.SAPCNN(3, hidden=32).eval()
     patches = torch.rand(32, 3, 28, 28, generator=torch.Generator().manual_seed(5))
     order = torch.randperm(32, generator=torch.Generator().manual_seed(6))
     with torch.inference_mode():
