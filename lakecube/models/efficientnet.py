@@ -38,6 +38,7 @@ class SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, 0 if stride > 1 else kernel // 2, groups=groups, bias=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (n, channels, h / stride, w / stride) of features (n, inputs, h, w)."""
         if self.stride[0] > 1:
             low = (self.kernel_size[0] - self.stride[0]) // 2
             high = self.kernel_size[0] - self.stride[0] - low
@@ -62,6 +63,7 @@ class InvertedBottleneck(nn.Module):
         self.skips = stride == 1 and inputs == outputs
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (n, channels, h / stride, w / stride) of features (n, inputs, h, w)."""
         out = features
         if self.expands:
             out = functional.relu6(self._bn0(self._expand_conv(out)))
@@ -89,7 +91,7 @@ class EfficientNetLite(nn.Module):
         self._bn0 = _norm(32)
         self._blocks = nn.ModuleList()
         self.kernels: list[tuple[int, int]] = []  # kernel, and the pixel size it looks at
-        inputs, pixel, outputs = 32, 2, []
+        inputs, pixel, outputs, widths = 32, 2, list[int](), list[int]()
         for k, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
             channels = _round_channels(channels * width)
             repeats = repeats if k in (0, len(STAGES) - 1) else math.ceil(repeats * depth)
@@ -97,13 +99,15 @@ class EfficientNetLite(nn.Module):
                 step = stride if r == 0 else 1
                 if step == 2:
                     outputs.append(len(self._blocks) - 1)
+                    widths.append(inputs)
                 self._blocks.append(InvertedBottleneck(inputs, channels, kernel, step, expansion))
                 self.kernels.append((kernel, pixel))
                 inputs, pixel = channels, pixel * step
         self.outputs = (*outputs, len(self._blocks) - 1)
-        self.channels = tuple(self._blocks[k]._project_conv.out_channels for k in self.outputs)
+        self.channels = (*widths, inputs)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Five arrays of features, fine to coarse, of images (n, bands, h, w)."""
         below = functional.relu6(self._bn0(self._conv_stem(images)))
         features = []
         for k, block in enumerate(self._blocks):

@@ -24,6 +24,7 @@ class LinkDecoder(nn.Module):
         self.widen = conv_bn_relu(narrow, outputs, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (n, outputs, 2h, 2w) of features (n, inputs, h, w)."""
         raised: torch.Tensor = self.widen(self.raise_(self.reduce(features)))
         return raised
 
@@ -50,7 +51,9 @@ class LinkNet(SegmentationNet):
         super().__init__(bands)
         self.encoder = ResNet(encoder, bands)
         c1, c2, c3, c4, c5 = self.encoder.channels
-        self.decoders = nn.ModuleList([LinkDecoder(c5, c4), LinkDecoder(c4, c3), LinkDecoder(c3, c2), LinkDecoder(c2, c1)])
+        self.decoders = nn.ModuleList(
+            [LinkDecoder(c5, c4), LinkDecoder(c4, c3), LinkDecoder(c3, c2), LinkDecoder(c2, c1)]
+        )
         self.head = nn.Sequential(
             nn.ConvTranspose2d(c1, c1 // 2, 4, 2, 1, bias=False),
             nn.BatchNorm2d(c1 // 2),
@@ -71,7 +74,7 @@ class LinkNet(SegmentationNet):
 
 
 def _radius(blocks: tuple[int, int, int, int], *, bottleneck: bool) -> int:
-    """A bound of the receptive field's radius: the kernels' reaches at the pixel size of each stage, and the way back."""
+    """A bound of the receptive field's radius: each kernel's reach times its pixel size, and the way back."""
     reach = 3 + 2  # conv1 at 1, the pooling at 2 px
     for k, count in enumerate(blocks):
         size = 4 << k

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,7 +10,7 @@ from lakecube.errors import InvalidInputError
 
 
 class SegmentationNet(nn.Module):
-    """A network from (n, bands, h, w) to logits (n, 1, h, w); subclasses give `logits` at sizes that fit their stride."""
+    """A network from (n, bands, h, w) to logits (n, 1, h, w); subclasses give `logits` at multiples of their stride."""
 
     #: The sides of what `logits` gets are multiples of this, px.
     stride: int
@@ -53,4 +51,4 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
 
 def double(images: torch.Tensor) -> torch.Tensor:
     """Twice the height and width, nearest: exact in any number format and local."""
-    return cast(torch.Tensor, functional.interpolate(images, scale_factor=2, mode="nearest"))
+    return functional.interpolate(images, scale_factor=2, mode="nearest")

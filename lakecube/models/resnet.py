@@ -33,6 +33,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (n, channels, h / stride, w / stride) of features (n, inputs, h, w)."""
         out = self.relu(self.bn1(self.conv1(features)))
         out = self.bn2(self.conv2(out))
         return self.relu(out + (features if self.downsample is None else self.downsample(features)))
@@ -55,6 +56,7 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (n, channels, h / stride, w / stride) of features (n, inputs, h, w)."""
         out = self.relu(self.bn1(self.conv1(features)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -90,6 +92,7 @@ class ResNet(nn.Module):
             setattr(self, f"layer{k + 1}", nn.Sequential(first, *rest))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Five arrays of features, fine to coarse, of images (n, bands, h, w)."""
         features = [self.relu(self.bn1(self.conv1(images)))]
         below = self.maxpool(features[0])
         for k in range(1, 5):

@@ -18,6 +18,7 @@ class UpBlock(nn.Module):
         self.convs = nn.Sequential(conv_bn_relu(inputs + link, outputs), conv_bn_relu(outputs, outputs))
 
     def forward(self, features: torch.Tensor, link: torch.Tensor | None) -> torch.Tensor:
+        """Features (n, outputs, 2h, 2w) of features (n, inputs, h, w) and, unless None, a link (n, link, 2h, 2w)."""
         features = double(features)
         out: torch.Tensor = self.convs(features if link is None else torch.cat([features, link], dim=1))
         return out
