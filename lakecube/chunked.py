@@ -300,7 +300,7 @@ class Tile:
 
 
 def tiles(
-    function: Callable[..., np.ndarray], join: Callable[..., np.ndarray], arrays: Sequence[da.Array],
+    function: Callable[..., Any], join: Callable[..., np.ndarray], arrays: Sequence[da.Array],
     rows: Mapping[int, Tile], columns: Mapping[int, Tile], *, dtype: Any, name: str, token: str,
 ) -> da.Array:  # fmt: skip
     """A lazy array that is defined on anchored, overlapping tiles: each tile is computed once, whatever the chunks.
@@ -309,9 +309,9 @@ def tiles(
     ----------
     function : callable
         ``function(pieces, row, column)``: from every array cropped to what a tile reads, and the tile's keys in `rows`
-        and `columns`, to the array (time, y, x) that it gives.
+        and `columns`, to what it gives: an array (time, y, x), or whatever `join` takes.
     join : callable
-        ``join(parts, rows, columns)``: from a list of (row, column, given array) in ascending order, and the
+        ``join(parts, rows, columns)``: from a list of (row, column, what was given) in ascending order, and the
         (start, stop) of a chunk, to the values of the chunk.
     arrays : sequence of dask arrays
         Dims (time, y, x), chunked alike along time, or (y, x). The result has the chunks of the first.

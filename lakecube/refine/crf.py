@@ -21,8 +21,9 @@ from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels import crf
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
-from lakecube.refine.crf_tiles import CrfSettings, Engine, anchored_tiles, blend_tiles, refine_tile
+from lakecube.refine.crf_tiles import CrfSettings, Engine, refine_tile
 from lakecube.refine.majority import majority
+from lakecube.tiling import Tiling, blend_tiles
 
 #: Bands that guide where none are named: those in which water stands out from land.
 GUIDE_BANDS = ("green", "nir", "swir16")
@@ -126,7 +127,7 @@ def refine(
     if classes is not None:
         water = _spread(water, classes, confidence)
     settings = CrfSettings(
-        potts, widths, iterations, confidence, engine, tile, margin, blend, water.sizes.get(CLASS, 1)
+        potts, widths, iterations, confidence, engine, Tiling(tile, margin, blend), water.sizes.get(CLASS, 1)
     )
     if output not in ("probability", "labels"):
         raise InvalidInputError(f"output is 'probability' or 'labels'; got {output!r}")
@@ -240,11 +241,11 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
         array = _lazy(band.transpose(TIME, Y, X, missing_dims="ignore"))
         arrays.append(array.rechunk({0: dates}) if array.ndim == 3 else array)
     anchor = chunked.anchor_of(water) if Y in water.coords and X in water.coords else (0, 0)
-    rows, columns = (anchored_tiles(n, start, settings) for n, start in zip(field.shape[1:], anchor, strict=True))
+    rows, columns = (settings.tiling.along(n, start) for n, start in zip(field.shape[1:], anchor, strict=True))
     token = tokenize([a.name for a in arrays], anchor, settings)
     q = chunked.tiles(
         partial(refine_tile, tiles=(rows, columns), anchor=anchor, settings=settings),
-        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, settings=settings),
+        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
         arrays, rows, columns, dtype=np.float32, name="lakecube-crf", token=token,
     )  # fmt: skip
     if several == 1:

@@ -12,6 +12,7 @@ from lakecube.chunked import Tile
 from lakecube.errors import InvalidInputError
 from lakecube.kernels import crf
 from lakecube.names import LAND, WATER
+from lakecube.tiling import Tiling
 
 Engine = Literal["numba", "pydensecrf2"]
 #: Probabilities are kept this far away from 0 and 1.
@@ -27,9 +28,7 @@ class CrfSettings:
     iterations: int
     confidence: float
     engine: Engine
-    tile: int
-    margin: int
-    blend: int
+    tiling: Tiling
     layers: int = 1
     """1: the probability of water; more: so many classes, which follow each other along time."""
 
@@ -39,29 +38,10 @@ class CrfSettings:
             raise InvalidInputError(f"standard deviations must be positive; got {widths}")
         if not 0.5 < self.confidence < 1:
             raise InvalidInputError(f"confidence is between 0.5 and 1; got {self.confidence}")
-        if self.iterations < 0 or self.tile < 1 or self.margin < 0:
-            raise InvalidInputError("iterations and margin must not be negative, tile must be positive")
-        if not 0 <= 2 * self.blend <= min(2 * self.margin, self.tile):
-            raise InvalidInputError(f"blend={self.blend} must not pass the margin nor half a tile")
+        if self.iterations < 0:
+            raise InvalidInputError(f"iterations must not be negative; got {self.iterations}")
         if self.engine not in ("numba", "pydensecrf2"):
             raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
-
-
-def anchored_tiles(size: int, anchor: int, settings: CrfSettings) -> dict[int, Tile]:
-    """The tiles of one dim of `size` pixels from absolute pixel `anchor`, by their absolute number."""
-    side, last = settings.tile, anchor + size
-
-    def clip(start: int, stop: int) -> tuple[int, int]:
-        return max(start, anchor) - anchor, min(stop, last) - anchor
-
-    numbers = range(anchor // side, (last - 1) // side + 1)
-    return {
-        k: Tile(
-            clip(k * side - settings.margin, (k + 1) * side + settings.margin),
-            clip(k * side - settings.blend, (k + 1) * side + settings.blend),
-        )
-        for k in numbers
-    }
 
 
 def refine_tile(
@@ -75,8 +55,8 @@ def refine_tile(
     water, *bands = pieces
     y, x = tiles[0][row], tiles[1][column]
     origin = (
-        y.read[0] + anchor[0] - (row * settings.tile - settings.margin),
-        x.read[0] + anchor[1] - (column * settings.tile - settings.margin),
+        y.read[0] + anchor[0] - (row * settings.tiling.tile - settings.tiling.margin),
+        x.read[0] + anchor[1] - (column * settings.tiling.tile - settings.tiling.margin),
     )
     inside = tuple(slice(v.gives[0] - v.read[0], v.gives[1] - v.read[0]) for v in (y, x))
     dates = []
@@ -154,37 +134,3 @@ def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settin
     q = np.array(model.inference(settings.iterations), np.float32).reshape(classes, *shape)
     alone = np.exp(-unary)
     return np.where(valid, q, alone / alone.sum(axis=0)).astype(np.float32)
-
-
-def blend_tiles(
-    parts: Sequence[tuple[int, int, np.ndarray]], rows: Sequence[int], columns: Sequence[int], *,
-    tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], settings: CrfSettings,
-) -> np.ndarray:  # fmt: skip
-    """The values of one chunk: the tiles that reach into it, weighed by their ramps."""
-    shape = rows[1] - rows[0], columns[1] - columns[0]
-    out = np.zeros((parts[0][2].shape[0], *shape), np.float32)
-    for i, j, given in parts:
-        y, wy = _ramp(i, tiles[0], rows, anchor[0], settings)
-        x, wx = _ramp(j, tiles[1], columns, anchor[1], settings)
-        top, left = tiles[0][i].gives[0], tiles[1][j].gives[0]
-        piece = given[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
-        here = np.s_[:, y.start - rows[0] : y.stop - rows[0], x.start - columns[0] : x.stop - columns[0]]
-        out[here] += piece * (wy[:, np.newaxis] * wx)
-    return out
-
-
-def _ramp(
-    number: int, tiles: Mapping[int, Tile], span: Sequence[int], anchor: int, settings: CrfSettings
-) -> tuple[slice, np.ndarray]:
-    """Where one tile speaks within a span of pixels, and its weight there; the weights of all tiles sum to 1."""
-    gives = tiles[number].gives
-    start, stop = max(gives[0], span[0]), min(gives[1], span[1])
-    at = np.arange(start, stop) + anchor + 0.5
-    weight = np.ones(stop - start, np.float32)
-    if settings.blend:
-        width = 2 * settings.blend
-        if number - 1 in tiles:
-            weight *= np.clip((at - number * settings.tile) / width + 0.5, 0, 1).astype(np.float32)
-        if number + 1 in tiles:
-            weight *= np.clip(0.5 - (at - (number + 1) * settings.tile) / width, 0, 1).astype(np.float32)
-    return slice(start, stop), weight

@@ -14,6 +14,7 @@ from lakecube.refine import crf_tiles
 from lakecube.refine.crf import refine
 from lakecube.refine.majority import majority
 from lakecube.refine.superpixels import superpixels
+from lakecube.tiling import Tiling
 from tests.kernels.test_crf import scene
 from tests.strategies import chunkings
 
@@ -129,7 +130,7 @@ def test_seams_shrink_with_the_margin():
 
 def test_one_tile_is_the_whole_image(picture):
     water, guide = picture
-    by_hand = crf_tiles.CrfSettings(Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", 4096, 18, 4)
+    by_hand = crf_tiles.CrfSettings(Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", Tiling(4096, 18, 4))
     origin = 7 + 18, 1003 + 18
     expected = crf_tiles.refine_image(water[0].values, guide[0].values / np.float32(13), by_hand, origin)
     found = refine(water[0], guide[0], tile=4096, margin=18, **NARROW)
