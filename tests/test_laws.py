@@ -31,13 +31,13 @@ from lakecube.chunked import LAWS
 from lakecube.detect import composite, indices, judge, observe, threshold
 from lakecube.io import files
 from lakecube.io.lazy import source_of
-from lakecube.methods import fusion, linknet50
+from lakecube.methods import fusion, linknet50, sapcnn
 from lakecube.models import predictor
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import aslic, crf, majority, superpixels
 from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
-from tests.models import made
+from tests.models import made, tiny
 from tests.strategies import chunkings
 
 ROOMS = ("lakecube.detect", "lakecube.refine", "lakecube.series", "lakecube.methods")
@@ -256,6 +256,8 @@ CASES += [
                                slic={"step": 3, "iterations": 1}, crf=SMALL_TILES), how, needs="torch")
         for how in ("slic+crf", "none")
     ),
+    Case("lakecube.methods.sapcnn.extract",
+         lambda c: sapcnn.extract(c, model=tiny.tiny_weights(), region=4, price=1.0), needs="torch"),
 ]  # fmt: skip
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize(
