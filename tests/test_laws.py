@@ -257,7 +257,7 @@ CASES += [
         for how in ("slic+crf", "none")
     ),
     Case("lakecube.methods.sapcnn.extract",
-         lambda c: sapcnn.extract(c, model=tiny.tiny_weights(), region=4, price=1.0), needs="torch"),
+         lambda c: sapcnn.extract(c, model=tiny.tiny_weights(), region=8, price=1.0), needs="torch"),
 ]  # fmt: skip
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lakecube.errors import InvalidInputError
 
 torch = pytest.importorskip("torch", reason='the deep models need torch: pip install ".[deep]"')
 
-from lakecube.models import sapcnn  # noqa: E402
+from lakecube.models import sapcnn
 
 
 def pooled_slowly(values: np.ndarray, kind: str) -> np.ndarray:

@@ -9,8 +9,8 @@ from lakecube.errors import InvalidInputError
 
 torch = pytest.importorskip("torch", reason='the deep models need torch: pip install ".[deep]"')
 
-from lakecube.models import sapcnn_train  # noqa: E402
-from lakecube.models.sapcnn import SAPCNN  # noqa: E402
+from lakecube.models import sapcnn_train
+from lakecube.models.sapcnn import SAPCNN
 
 
 def easy(n=96, seed=0):
