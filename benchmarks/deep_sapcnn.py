@@ -112,8 +112,8 @@ def trained(folder: Path, keep: Path, kind: str, pooling: str, epochs: int) -> P
               {k: round(v, 4) for k, v in row.items()}, flush=True)  # fmt: skip
 
     state, log = fit(
-        patches, labels, validation=validation, pooling=pooling, epochs=epochs, jitter=0.2, dark=OFFSET, bfloat16=True,
-        progress=told,
+        patches, labels, validation=validation, pooling=pooling, epochs=epochs, patience=1, jitter=0.2, dark=OFFSET,
+        bfloat16=True, progress=told,
     )  # fmt: skip
     best = min(log, key=lambda row: row["validation_loss"])
     spec = ModelSpec(

@@ -17,8 +17,8 @@ from lakecube.models.sapcnn import PATCH, SAPCNN
 
 #: Of the paper: samples in a batch, momentum, first learning rate, weight decay.
 BATCH, MOMENTUM, RATE, DECAY = 128, 0.8, 0.01, 1e-4
-#: The rate is divided by ten when the error has not fallen for so many epochs, and training ends after the last rate.
-PATIENCE, RATES = 3, 3
+#: Rates, each a tenth of the one before; training ends after the last.
+RATES = 3
 #: Patches that the principal components are taken from.
 _FOR_FILTERS = 500
 
@@ -62,8 +62,8 @@ def samples(bands: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Samples
 
 def fit(
     patches: np.ndarray, labels: np.ndarray, *, validation: tuple[np.ndarray, np.ndarray] | None = None,
-    pooling: str = "self-adaptive", hidden: int = 256, seed: int = 0, epochs: int = 40, jitter: float = 0.0,
-    dark: float = 0.0, bfloat16: bool = False, device: str = "cpu",
+    pooling: str = "self-adaptive", hidden: int = 256, seed: int = 0, epochs: int = 40, patience: int = 3,
+    jitter: float = 0.0, dark: float = 0.0, bfloat16: bool = False, device: str = "cpu",
     progress: Callable[[dict[str, float]], Any] | None = None,
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:  # fmt: skip
     """Train SAPCNN by the preset of Chen et al. (2018).
@@ -87,6 +87,8 @@ def fit(
         Of the weights, the order, the turns and the dropout. Bits agree on one machine with one number of threads.
     epochs : int
         At most so many.
+    patience : int
+        The rate is lowered when the error has not fallen for so many epochs.
     jitter : float
         Each patch is multiplied by exp(N(0, jitter)), and each of its bands by another half as wide, so that the
         network does not learn the stretch of its pictures.
@@ -128,7 +130,7 @@ def fit(
             since = 0 if loss < best_loss else since + 1
             if loss < best_loss:
                 best, best_loss = copy.deepcopy(network.state_dict()), loss
-            if since >= PATIENCE:
+            if since >= patience:
                 since = 0
                 optimizer.param_groups[0]["lr"] /= 10
                 if optimizer.param_groups[0]["lr"] < RATE / 10**RATES * 3:
