@@ -142,7 +142,7 @@ def weights_for(
     if missing:
         raise MissingBandError(
             f"the model {weights.spec.name} needs {', '.join(missing)}; the cube has {', '.join(have) or 'no band'}. "
-            f"Open it with bands={list(weights.spec.bands)}, or leave model= out to have one chosen"
+            f"Open it with the bands {', '.join(weights.spec.bands)}, or leave the model out to have one chosen"
         )
     return weights
 

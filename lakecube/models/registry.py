@@ -104,7 +104,7 @@ def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weig
         needs = "; ".join(f"{name} takes {', '.join(spec.bands)}" for name, spec in models.items())
         raise MissingBandError(
             f"no model works on the bands {', '.join(sorted(have)) or '(none)'}: {needs or 'none is installed'}. Open "
-            "the cube with bands=['red', 'green', 'blue'] at least, or give model= a file of your own"
+            "the cube with the bands that one takes, or give a file of your own as model="
         )
     best = min(fit, key=lambda name: models[name].radiometry != radiometry)
     return Weights(best, models[best])

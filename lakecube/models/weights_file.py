@@ -46,7 +46,7 @@ def located(source: str, sha256: str) -> Path:
     if not base:
         raise ReadError(
             f"the weights {source} are not part of this installation: set {URL} to the address of the folder "
-            f"that holds {packaged.name}, or give model= a path"
+            f"that holds {packaged.name}, or give the path of a file as model="
         )
     return _fetched(f"{base.rstrip('/')}/{packaged.name}", kept, int(read_index()[source]["bytes"]))
 
