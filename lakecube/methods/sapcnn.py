@@ -94,7 +94,7 @@ def extract(
         What stands for a period in a composite, see `lakecube.detect.composite.composite`.
     model : str, path or Weights
         A patch classifier: its name in `lakecube.models.registry.available()`, or a ``.safetensors`` file that
-        ``lakecube train --preset sapcnn`` wrote.
+        ``lakecube train`` wrote.
     threshold : float
         Water is above it, 0 to 1.
     superpixels : {"aslic", "slic"}

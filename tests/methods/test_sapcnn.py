@@ -126,6 +126,14 @@ def test_what_was_done_is_told(whole):
     assert whole.attrs["method"] == "sapcnn"
 
 
+def test_it_can_be_stored(wide, whole, tmp_path):
+    lazy = wide.chunk({"time": 1, "y": 64, "x": 70}).water.extract(method="sapcnn", model=tiny_weights(), **OPTIONS)
+    store = lazy.water.to_zarr(tmp_path / "s.zarr", progress=False)
+    for name in ("water_mask", "reason", "rules_fired", "water_probability"):
+        np.testing.assert_array_equal(store[name].values, whole[name].values, err_msg=name)
+    assert json.loads(store.attrs["parameters"])["model"] == "tiny"
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [({"superpixels": "felzenszwalb"}, "felzenszwalb"), ({"model": "nowhere.safetensors"}, "nowhere"),
