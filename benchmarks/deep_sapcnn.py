@@ -28,16 +28,25 @@ from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.regions import number_regions
 from lakecube.kernels.slic import slic
-from lakecube.methods import sapcnn
+from lakecube.methods import pixelwise, sapcnn
 
 #: Of the training scenes, those that tell when to lower the rate.
 VALIDATION = ("10", "20", "30")
 #: Samples of water and of land from each scene, in the paper's proportion, about half as many as it has in all.
 FROM_SCENE = (120, 200)
+#: Pixels from each scene for the classifiers of pixels.
+PIXELS = 300
 #: Network input of red, green and blue from 0 to 1.
 SCALE, OFFSET = 4.0, -1.4
 #: A-SLIC's regions and price of a superpixel; the step of a SLIC with about as many superpixels.
 REGION, PRICE, STEP = 16, 0.02, 10
+#: The networks of the tables: their superpixels and their pooling.
+ROWS = {
+    "A-SLIC, self-adaptive pooling": ("aslic", "self-adaptive"),
+    "A-SLIC, maximum pooling": ("aslic", "max"),
+    "A-SLIC, average pooling": ("aslic", "average"),
+    "SLIC, self-adaptive pooling": ("slic", "self-adaptive"),
+}
 
 
 class Scene(NamedTuple):
@@ -125,6 +134,33 @@ def trained(folder: Path, keep: Path, kind: str, pooling: str, epochs: int) -> P
     return path
 
 
+def learnt(folder: Path, keep: Path, kind: Any) -> Path:
+    """The file of a classifier of pixels, from the same scenes."""
+    from lakecube.methods.pixelwise import fit
+
+    path = keep / f"{kind}.npz"
+    if path.exists():
+        return path
+    rng = np.random.default_rng(0)
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for scene in scenes(folder, odd=False):
+        if scene.name not in VALIDATION:
+            some = rng.choice(scene.truth.size, PIXELS, replace=False)
+            parts.append((scene.rgb.reshape(3, -1)[:, some], scene.truth.ravel()[some]))
+    bands, truth = np.concatenate([p[0] for p in parts], axis=1), np.concatenate([p[1] for p in parts])
+    fit(dict(zip(("red", "green", "blue"), bands, strict=True)), truth, kind).save(path)
+    return path
+
+
+def by_pixel(kind: Any, path: Path) -> Callable[[Scene], np.ndarray]:
+    """The method `svm` or `rf`."""
+
+    def mask(scene: Scene) -> np.ndarray:
+        return pixelwise.extract(cube_of(scene), kind=kind, model=path)["water_mask"].values[0] == 1
+
+    return mask
+
+
 def cube_of(scene: Scene) -> xr.Dataset:
     """The picture as a cube of one date."""
     y, x = (np.arange(n, dtype=float) for n in scene.truth.shape)
@@ -206,21 +242,17 @@ def main() -> None:
     parser.add_argument("--train-only", action="store_true")
     arguments = parser.parse_args()
     arguments.keep.mkdir(parents=True, exist_ok=True)
-    rows = {
-        "A-SLIC, self-adaptive pooling": ("aslic", "self-adaptive"),
-        "A-SLIC, maximum pooling": ("aslic", "max"),
-        "A-SLIC, average pooling": ("aslic", "average"),
-        "SLIC, self-adaptive pooling": ("slic", "self-adaptive"),
-    }
     networks = {
         title: (kind, trained(arguments.folder, arguments.keep, kind, pooling, arguments.epochs))
-        for title, (kind, pooling) in rows.items()
+        for title, (kind, pooling) in ROWS.items()
     }
     if arguments.train_only:
         return
     tested = [middle(scene, arguments.side) for scene in scenes(arguments.folder, odd=True)]
     print(f"{len(tested)} scenes, at most their middle {arguments.side}² px")
     ways = {title: by_network(kind, path) for title, (kind, path) in networks.items()}
+    ways |= {name: by_pixel(kind, learnt(arguments.folder, arguments.keep, kind))
+             for name, kind in (("SVM of pixels", "svm"), ("RF of pixels", "rf"))}  # fmt: skip
     ways |= {"truth by A-SLIC (bound)": by_vote(adaptive), "truth by SLIC (bound)": by_vote(plain)}
     found = figures(ways, tested)
     (arguments.keep / "figures.json").write_text(json.dumps(found, indent=1))
