@@ -30,8 +30,11 @@ from lakecube.models.spec import ModelSpec, Radiometry
 from lakecube.names import BANDS, SPATIAL_REF, TIME, VARIABLES, X, Y
 from lakecube.tiling import Tiling, blend_tiles
 
-#: Side of the tiles of a local model, px: as store chunks and the tiles of the CRF.
-TILE = 1024
+#: Side of a tile of a local model, and of a block of windows of one that is not, px: what a task works on. Store chunks
+#: are multiples of both.
+TILE, BLOCK = 512, 1024
+#: A greater margin than this, px, has tiles of a whole block: their work would be several times that of the pixels.
+WIDE = 128
 #: Half the width of the ramp between tiles, px.
 BLEND = 16
 
@@ -49,7 +52,7 @@ class PredictSettings:
     """Tiles along each side of a block, whose windows are one batch; 1 for local models."""
 
 
-@law("tile-defined", reach=TILE + 512)
+@law("tile-defined", reach=BLOCK + 512)
 def predict(
     cube: xr.Dataset,
     model: str | os.PathLike[str] | Weights | None = None,
@@ -72,9 +75,10 @@ def predict(
         A name in `lakecube.models.registry.available()`, a ``.safetensors`` file that `lakecube train` wrote; by
         default the first of those available that takes bands the cube has.
     tile, margin, blend : int, optional
-        Pixels: side of the anchored tiles (default 1024), how much more is read around each (default the model's
-        effective radius and the ramp), half the width of the ramp between tiles. Tile and margin are multiples of
-        the model's stride. A model that is not local has tiles and margins that make up its window.
+        Pixels: side of the anchored tiles (default 512, or 1024 where the margin is over 128), how much more is read
+        around each (default the model's effective radius and the ramp), half the width of the ramp between tiles. Tile
+        and margin are multiples of the model's stride. A model that is not local has tiles and margins that make up
+        its window.
     precision : {"float32", "bfloat16"}
         Of the network; bfloat16 is faster on processors that have it.
     device : str, optional
@@ -101,9 +105,9 @@ def predict(
 
     Notes
     -----
-    Chunks: any; best are multiples of `tile`. Law: tile-defined (on one class of devices). Reach: tile + margin.
-    Lazy: one task per tile and chunk of dates, computed once whatever the chunks, and one per chunk. Every pass runs
-    on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels; the
+    Chunks: any; best are multiples of `tile`. Law: tile-defined (on one class of devices). Reach: tile + margin +
+    blend. Lazy: one task per tile and chunk of dates, computed once whatever the chunks, and one per chunk. Every pass
+    runs on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels; the
     difference between tiles and the whole image by margin: ``python -m benchmarks.predict``.
     """
     need_torch()
@@ -167,10 +171,12 @@ def _settings(
 ) -> PredictSettings:  # fmt: skip
     if precision not in get_args(Precision):
         raise InvalidInputError(f"precision is 'float32' or 'bfloat16'; got {precision!r}")
+    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
     if radiometry not in get_args(Radiometry):
         raise InvalidInputError(f"radiometry is 'reflectance' or 'display'; got {radiometry!r}")
     tiling = default_tiling(weights.spec, tile, margin, blend)
-    block = 1 if weights.spec.window is None else max(TILE // tiling.tile, 1)
+    block = 1 if weights.spec.window is None else max(BLOCK // tiling.tile, 1)
     return PredictSettings(weights, tiling, radiometry, precision, device, block)
 
 
@@ -189,10 +195,10 @@ def default_tiling(
         return int(-(-pixels // spec.stride)) * spec.stride
 
     if spec.window is None:
-        tile = up(TILE) if tile is None else tile
-        ramp = min(BLEND, tile // 2) if blend is None else blend
+        ramp = BLEND if blend is None else blend
         margin = up(spec.radius + ramp) if margin is None else margin
-        ramp = min(ramp, margin) if blend is None else ramp
+        tile = up(TILE if margin <= WIDE else BLOCK) if tile is None else tile
+        ramp = min(ramp, margin, tile // 2) if blend is None else ramp
     else:
         if margin is None:
             margin = up(spec.window / 8) if tile is None else (spec.window - tile) // 2

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 
 from lakecube.chunked import Tile
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
+from lakecube.kernels.crf_groups import LARGEST
 from lakecube.names import LAND, WATER
+from lakecube.refine.given import number, whole
 from lakecube.tiling import Tiling
 
 Engine = Literal["numba", "pydensecrf2"]
 #: Probabilities are kept this far away from 0 and 1.
 CLIP = 1e-5
+#: How far beyond them one may lie by rounding.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,21 @@ class CrfSettings:
     """1: the probability of water; more: so many classes, which follow each other along time."""
 
     def __post_init__(self) -> None:
-        widths = (self.potts.sxy_gaussian, self.potts.sxy_bilateral, *self.scales)
-        if not all(np.isfinite(w) and w > 0 for w in widths):
-            raise InvalidInputError(f"standard deviations must be positive; got {widths}")
-        if not 0.5 < self.confidence < 1:
+        for name, width in self.potts._asdict().items():
+            number(name, width, zero=name.startswith("weight"))
+        for scale in self.scales:
+            number("each of scales", scale)
+        if not 0.5 < number("confidence", self.confidence) < 1:
             raise InvalidInputError(f"confidence is between 0.5 and 1; got {self.confidence}")
-        if self.iterations < 0:
-            raise InvalidInputError(f"iterations must not be negative; got {self.iterations}")
+        whole("iterations", self.iterations, 0)
+        if self.tiling.tile + 2 * self.tiling.margin > LARGEST * self.potts.sxy_bilateral:
+            raise InvalidInputError(
+                f"sxy_bilateral={self.potts.sxy_bilateral} is too narrow for tile={self.tiling.tile}"
+            )
         if self.engine not in ("numba", "pydensecrf2"):
             raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
+        if self.engine == "pydensecrf2" and find_spec("pydensecrf") is None:
+            raise MissingDependencyError('engine="pydensecrf2" needs it: pip install -c constraints.txt ".[crf]"')
 
 
 def refine_tile(
@@ -63,7 +74,8 @@ def refine_tile(
     layers = settings.layers
     for t in range(water.shape[0] // layers):
         guide = np.stack([np.asarray(b if b.ndim == 2 else b[t], np.float32) for b in bands])
-        guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
+        with np.errstate(over="ignore"):
+            guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
         if layers == 1:
             dates.append(refine_image(water[t], guide, settings, origin)[np.newaxis][:, *inside])
         else:
@@ -77,7 +89,7 @@ def refine_image(
     """One image (y, x) as a whole; the guide (bands, y, x) is already divided by its standard deviations."""
     logit = _unary(water, settings.confidence)
     known = np.isfinite(logit)
-    valid = known & np.isfinite(guide).all(axis=0)
+    valid = _voters(known, guide)
     if not valid.any():
         return (1 / (1 + np.exp(-logit))).astype(np.float32)
     if settings.engine == "numba":
@@ -93,11 +105,13 @@ def refine_classes(
     probability: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
 ) -> np.ndarray:
     """As `refine_image` for probabilities (classes, y, x), which need not sum to 1."""
-    known = np.isfinite(probability).all(axis=0)
+    _refuse_beyond_one(probability)
+    total = probability.sum(axis=0)
+    known = total > 0
     with np.errstate(invalid="ignore"):
-        p = np.clip(probability / probability.sum(axis=0), CLIP, 1)
+        p = np.clip(probability / total, CLIP, 1)
     unary = np.where(known, -np.log(np.where(known, p, 1)), 0).astype(np.float32)
-    valid = known & np.isfinite(guide).all(axis=0)
+    valid = _voters(known, guide)
     if not valid.any():
         q = np.exp(-unary) / np.exp(-unary).sum(axis=0)
     elif settings.engine == "numba":
@@ -108,9 +122,31 @@ def refine_classes(
     return q
 
 
+def _voters(known: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    """Pixels that are known and have a guide; of a guide whose scales cannot be meant an error tells."""
+    valid = known & np.isfinite(guide).all(axis=0)
+    far = max(guide.max(where=valid, initial=0), -guide.min(where=valid, initial=0))
+    if far > LARGEST:
+        raise InvalidInputError(
+            f"the guide reaches {far:.3g} standard deviations: give scales= in its own unit (of reflectance times "
+            "10000: 200), and NaN where it holds a fill value"
+        )
+    return valid
+
+
+def _refuse_beyond_one(probability: np.ndarray) -> None:
+    for value in (np.fmin.reduce(probability, axis=None), np.fmax.reduce(probability, axis=None)):
+        if value < -TOLERANCE or value > 1 + TOLERANCE:
+            raise InvalidInputError(
+                f"a probability is from 0 to 1, NaN unknown; found {value:g}: divide percent by 100, .clip(0, 1) what "
+                "resampling overshot, and give a mask as integers"
+            )
+
+
 def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
     """log p - log (1 - p), float32; NaN where unknown."""
     if water.dtype.kind == "f":
+        _refuse_beyond_one(water)
         return crf.logit_of_probability(water)
     sure = np.float32(np.log(confidence / (1 - confidence)))
     return np.where(water == WATER, sure, np.where(water == LAND, -sure, np.float32(np.nan))).astype(np.float32)
@@ -118,10 +154,8 @@ def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
 
 def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settings: CrfSettings) -> np.ndarray:
     """Probabilities float32 (classes, y, x) of −log p; pixels that are not valid vote, undecided."""
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise InvalidInputError("engine='pydensecrf2' needs it installed: pip install 'lakecube[crf]'") from error
+    from pydensecrf import densecrf
+
     potts, (classes, *shape) = settings.potts, unary.shape
     y, x = np.indices(shape, np.float32)
     there = [np.where(valid, band, 0) for band in guide]
