@@ -145,6 +145,8 @@ def extract(
         raise InvalidInputError(f"superpixels={superpixels!r}: use 'aslic' or 'slic'")
     if not isinstance(threshold, int | float) or not 0 < threshold < 1:
         raise InvalidInputError(f"threshold={threshold!r}: a probability between 0 and 1 is needed")
+    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
     source = source_of(cube)
     audited = audit(source) if source is not None else None
     configuration = configuration_of(cube)
