@@ -141,12 +141,7 @@ def extract(
     Chen et al. (2018), 10.3390/w10050585.
     """
     need_torch()
-    if superpixels not in ("aslic", "slic"):
-        raise InvalidInputError(f"superpixels={superpixels!r}: use 'aslic' or 'slic'")
-    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
-        raise InvalidInputError(f"threshold={threshold!r}: a probability between 0 and 1 is needed")
-    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
-        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
+    _check(superpixels, threshold, device)
     source = source_of(cube)
     audited = audit(source) if source is not None else None
     configuration = configuration_of(cube)
@@ -170,6 +165,15 @@ def extract(
         "model": weights.spec.name, "weights_sha256": weights.spec.sha256, "radiometry": radiometry_of(cube),
     }  # fmt: skip
     return out.assign_attrs(attributes(cube, "sapcnn", PAPER, used), configuration=configuration)
+
+
+def _check(superpixels: str, threshold: float, device: str | None) -> None:
+    if superpixels not in ("aslic", "slic"):
+        raise InvalidInputError(f"superpixels={superpixels!r}: use 'aslic' or 'slic'")
+    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
+        raise InvalidInputError(f"threshold={threshold!r}: a probability between 0 and 1 is needed")
+    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
 
 
 def _weights(model: Any, cube: xr.Dataset) -> tuple[Weights, list[str]]:

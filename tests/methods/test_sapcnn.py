@@ -137,7 +137,8 @@ def test_it_can_be_stored(wide, whole, tmp_path):
 @pytest.mark.parametrize(
     ("options", "match"),
     [({"superpixels": "felzenszwalb"}, "felzenszwalb"), ({"model": "nowhere.safetensors"}, "nowhere"),
-     ({"region": 1}, "region"), ({"threshold": 1}, "threshold"), ({"device": "tpu"}, "tpu"), ({"composite": "week"}, "week")],
+     ({"region": 1}, "region"), ({"threshold": 1}, "threshold"), ({"device": "tpu"}, "tpu"),
+     ({"composite": "week"}, "week")],
 )  # fmt: skip
 def test_mistakes_are_named(wide, options, match):
     with pytest.raises(InvalidInputError, match=match):
