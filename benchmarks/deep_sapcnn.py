@@ -9,6 +9,7 @@ edge accuracy, omission and commission within 3 px of the true edge, precision, 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 import warnings
@@ -40,7 +41,7 @@ PIXELS = 300
 SCALE, OFFSET = 4.0, -1.4
 #: A-SLIC's regions and price of a superpixel; the step of a SLIC with about as many superpixels.
 REGION, PRICE, STEP = 16, 0.02, 10
-#: The networks of the tables: their superpixels and their pooling.
+#: The rows of the tables: superpixels that are classified, and pooling of the network, which learnt from A-SLIC's.
 ROWS = {
     "A-SLIC, self-adaptive pooling": ("aslic", "self-adaptive"),
     "A-SLIC, maximum pooling": ("aslic", "max"),
@@ -90,34 +91,35 @@ def plain(scene: Scene) -> np.ndarray:
 # --- networks ------------------------------------------------------------------------------------------------------
 
 
-def gathered(folder: Path, superpixels: Callable[[Scene], np.ndarray], seed: int = 0) -> list[tuple[Any, Any]]:
+@functools.cache
+def gathered(folder: Path, seed: int = 0) -> list[tuple[Any, Any]]:
     """Patches in the network's units and their labels: those to train on, and those of the validation."""
     from lakecube.models.sapcnn_train import samples
 
     rng = np.random.default_rng(seed)
     parts: dict[bool, list[Any]] = {False: [], True: []}
     for scene in scenes(folder, odd=False):
-        found = samples(scene.rgb, superpixels(scene), scene.truth)
+        found = samples(scene.rgb, adaptive(scene), scene.truth)
         wanted = zip((1, 0), FROM_SCENE, strict=True)
         some = np.concatenate([rng.permutation(np.flatnonzero(found.classes == c))[:n] for c, n in wanted])
         parts[scene.name in VALIDATION].append((found.patches[some] * SCALE + OFFSET, found.classes[some]))
     return [tuple(np.concatenate(column) for column in zip(*part, strict=True)) for part in parts.values()]
 
 
-def trained(folder: Path, keep: Path, kind: str, pooling: str, epochs: int) -> Path:
+def trained(folder: Path, keep: Path, pooling: str, epochs: int) -> Path:
     """The file of a network, trained if it is not there."""
     from lakecube.models.registry import save
     from lakecube.models.sapcnn_train import fit
     from lakecube.models.spec import ModelSpec
 
-    path = keep / f"sapcnn-{kind}-{pooling}.safetensors"
+    path = keep / f"sapcnn-{pooling}.safetensors"
     if path.exists():
         return path
     start = time.perf_counter()
-    (patches, labels), validation = gathered(folder, {"aslic": adaptive, "slic": plain}[kind])
+    (patches, labels), validation = gathered(folder)
 
     def told(row: dict[str, float]) -> None:
-        print(f"  {kind} {pooling} {time.perf_counter() - start:5.0f} s",
+        print(f"  {pooling} {time.perf_counter() - start:5.0f} s",
               {k: round(v, 4) for k, v in row.items()}, flush=True)  # fmt: skip
 
     state, log = fit(
@@ -243,7 +245,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.keep.mkdir(parents=True, exist_ok=True)
     networks = {
-        title: (kind, trained(arguments.folder, arguments.keep, kind, pooling, arguments.epochs))
+        title: (kind, trained(arguments.folder, arguments.keep, pooling, arguments.epochs))
         for title, (kind, pooling) in ROWS.items()
     }
     if arguments.train_only:

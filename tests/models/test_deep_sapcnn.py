@@ -45,6 +45,6 @@ def test_tables_are_made(folder, monkeypatch, capsys):
     assert sorted(p.name for p in keep.iterdir()) == [
         "figures.json",
         "rf.npz",
-        "sapcnn-aslic-max.safetensors",
+        "sapcnn-max.safetensors",
         "svm.npz",
     ]
