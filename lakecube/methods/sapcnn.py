@@ -21,7 +21,7 @@ from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import audit, source_of, window_of
+from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.patches import gather, regions_in
 from lakecube.methods.provenance import attributes, carried, configuration_of
@@ -250,9 +250,13 @@ def _classified(
     reach = extent + (weights.spec.patch or 0) // 2
     layers = chunked.alike(layers.assign(superpixel=labels.reset_coords(drop=True)), (TIME, Y, X), reach)
     arrays: list[da.Array] = [layers[name].data for name in ("superpixel", "observation", *names)]
-    blocks = chunked.windowed(
-        _classify, arrays, ["tyx"] * len(arrays), reach, dtype=object, name="lakecube-sapcnn",
-        network=_Network(weights, radiometry_of(cube), float(threshold), device),
+    network = _Network(weights, radiometry_of(cube), float(threshold), device)
+    sizes = arrays[0].chunks[1:]
+    pairs = [v for array in arrays for v in (chunked.with_halo(array, reach), "tyx")]
+    blocks = chunked.blockwise(  # not `chunked.windowed`: superpixels that lie in the halo alone are not classified
+        _classify, "tyx", *chunked.span_pairs(arrays[0]), *pairs, dtype=object, name="lakecube-sapcnn",
+        token=tokenize([array.name for array in arrays], reach, network),
+        adjust_chunks={"y": sizes[0], "x": sizes[1]}, reach=reach, network=network,
     )  # fmt: skip
     specs = [VARIABLES[name] for name in OUTPUTS]
     return xr.Dataset(
@@ -262,15 +266,20 @@ def _classified(
 
 def _classify(
     rows: tuple[int, int], columns: tuple[int, int], labels: np.ndarray, observation: np.ndarray, *bands: np.ndarray,
-    shape: tuple[int, int], reach: int, network: _Network,
+    reach: int, network: _Network,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
+    inside = _own(rows, reach), _own(columns, reach)
     dates = [
         _classify_date(labels[t], observation[t][inside], np.stack([b[t] for b in bands]), inside, network)
         for t in range(labels.shape[0])
     ]
     return {name: np.stack([date[name] for date in dates]) for name in OUTPUTS}
+
+
+def _own(span: tuple[int, int], reach: int) -> slice:
+    """Where the pixels of a block are along one axis once it has its halo, which is clipped at the image's edge."""
+    first = max(span[0] - reach, 0)
+    return slice(span[0] - first, span[1] - first)
 
 
 def _classify_date(
