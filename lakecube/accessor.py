@@ -220,6 +220,12 @@ class WaterAccessor:
 
         return refine(self._dataset, self._dataset if guide is None else guide, **parameters)
 
+    def with_outlines(self, outlines: xr.DataArray, *, by: Any = "crf") -> xr.Dataset:
+        """This result with the outlines of a refined mask: `lakecube.refine.outlines.with_outlines`."""
+        from lakecube.refine.outlines import with_outlines
+
+        return with_outlines(self._dataset, outlines, by=by)
+
     def predict(self, model: Any = None, **options: Any) -> xr.DataArray:
         """Probability of water by a neural network: `lakecube.models.predictor.predict`.
 

@@ -34,7 +34,7 @@ from lakecube.io.lazy import source_of
 from lakecube.methods import fusion, linknet50
 from lakecube.models import predictor
 from lakecube.names import BANDS, OBSERVATION
-from lakecube.refine import aslic, crf, majority, superpixels
+from lakecube.refine import aslic, crf, majority, outlines, superpixels
 from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.models import made
@@ -197,6 +197,10 @@ CASES = [
     Case(
         "lakecube.refine.majority.superpixel_statistics",
         lambda c: majority.superpixel_statistics(c["green"], cells_of(c)),
+    ),
+    Case(
+        "lakecube.refine.outlines.with_outlines",
+        lambda c: outlines.with_outlines(fusion.extract(c, threshold=GIVEN), mask_of(c)),
     ),
     Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
     Case("lakecube.series.products.occurrence", lambda c: products.occurrence(months_of(c))),

@@ -63,3 +63,33 @@ def decide(
     reason = np.where(known, np.where(wet, np.uint8(REASON["water"]), ground), why)
     fired[~known] = 0
     return mask, reason, fired
+
+
+def redraw(
+    mask: np.ndarray, reason: np.ndarray, fired: np.ndarray, drawn: np.ndarray, by: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mask, reason and rules after new outlines were drawn: what changed has a new reason, what is unknown stays.
+
+    Parameters
+    ----------
+    mask, reason : array of uint8
+    fired : array of uint16
+    drawn : array of uint8
+        The new mask; 255 keeps what was there.
+    by : {"superpixel", "crf"}
+        What drew it: the reason of new land, and the rule that fired there.
+
+    Returns
+    -------
+    water_mask, reason : array of uint8
+    rules_fired : array of uint16
+
+    Notes
+    -----
+    Any shape, element by element. Inputs are never written.
+    """
+    told = (mask != UNKNOWN) & (drawn != UNKNOWN)
+    dry, wet = told & (drawn != WATER), told & (drawn == WATER)
+    why = np.where(dry & (mask == WATER), np.uint8(LAND_REASONS[by]), reason)
+    why = np.where(wet & (mask != WATER), np.uint8(REASON["water"]), why)
+    return np.where(told, drawn, mask), why, np.where(dry, fired | np.uint16(1 << RULE_BITS[by]), fired)
