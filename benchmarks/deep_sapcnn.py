@@ -14,7 +14,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,11 +220,18 @@ def _measured(found: list[np.ndarray], tested: list[Scene]) -> dict[str, float]:
     counts = np.array([_counts(mask, scene.truth > 0) for mask, scene in zip(found, tested, strict=True)])
     whole = Confusion(*counts.sum(axis=0)).measures()
     rows = [Confusion(*row).measures() for row in counts]
-    edges = np.nanmean([_at_edge(mask, scene.truth > 0) for mask, scene in zip(found, tested, strict=True)], axis=0)
-    means = {n: float(np.nanmean([row[m] for row in rows]))
+    at_edges = [_at_edge(mask, scene.truth > 0) for mask, scene in zip(found, tested, strict=True)]
+    edges = [_mean(column) for column in zip(*at_edges, strict=True)]
+    means = {n: _mean([row[m] for row in rows])
              for n, m in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"), ("IoU", "iou"))}  # fmt: skip
     together = {"OA": "overall_accuracy", "PA": "producers_accuracy_water", "UA": "users_accuracy_water"}
     return {n: whole[m] for n, m in together.items()} | dict(zip(("EOA", "EOE", "ECE"), edges, strict=True)) | means
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of those that are defined."""
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _counts(mask: np.ndarray, truth: np.ndarray) -> list[int]:
