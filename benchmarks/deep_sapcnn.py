@@ -3,7 +3,8 @@
 FOLDER holds images/ and masks/ of the same order; bands on disk are blue, green, red. Scenes are split by their number:
 trained on the even ones (of which 10, 20 and 30 tell the plateaus), tested on the odd ones. The networks are kept in
 the other folder and not trained again. Per method: overall, producer's and user's accuracy of all pixels together;
-edge accuracy, omission and commission within 3 px of the true edge, precision, recall, F1 and IoU as means over scenes.
+edge accuracy, omission and commission within 3 px of the true edge, precision, recall, F1 and IoU as means over the
+scenes that have them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -219,11 +220,18 @@ def _measured(found: list[np.ndarray], tested: list[Scene]) -> dict[str, float]:
     counts = np.array([_counts(mask, scene.truth > 0) for mask, scene in zip(found, tested, strict=True)])
     whole = Confusion(*counts.sum(axis=0)).measures()
     rows = [Confusion(*row).measures() for row in counts]
-    edges = np.mean([_at_edge(mask, scene.truth > 0) for mask, scene in zip(found, tested, strict=True)], axis=0)
-    means = {n: float(np.mean([np.nan_to_num(row[m]) for row in rows]))
+    at_edges = [_at_edge(mask, scene.truth > 0) for mask, scene in zip(found, tested, strict=True)]
+    edges = [_mean(column) for column in zip(*at_edges, strict=True)]
+    means = {n: _mean([row[m] for row in rows])
              for n, m in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"), ("IoU", "iou"))}  # fmt: skip
     together = {"OA": "overall_accuracy", "PA": "producers_accuracy_water", "UA": "users_accuracy_water"}
     return {n: whole[m] for n, m in together.items()} | dict(zip(("EOA", "EOE", "ECE"), edges, strict=True)) | means
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of those that are defined."""
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _counts(mask: np.ndarray, truth: np.ndarray) -> list[int]:
@@ -232,6 +240,8 @@ def _counts(mask: np.ndarray, truth: np.ndarray) -> list[int]:
 
 def _at_edge(mask: np.ndarray, truth: np.ndarray) -> list[float]:
     zone = within(edge_of(truth), ZONE)
+    if not zone.any():
+        return [float("nan")] * 3
     return [float(part[zone].mean()) for part in (mask == truth, truth & ~mask, mask & ~truth)]
 
 
