@@ -19,6 +19,15 @@ from lakecube.names import TIME, VARIABLES, YEAR_MONTH
 from lakecube.series.occurrence import checked_mask
 
 
+def months_of(water: xr.Dataset) -> xr.DataArray:
+    """The `month_state` of a store, or that of the `water_mask` of an extract."""
+    if "month_state" in water:
+        return water["month_state"]
+    if "water_mask" not in water:
+        raise InvalidInputError("no water_mask here; extract it first: cube.water.extract()")
+    return month_state(water["water_mask"])
+
+
 @law("exact")
 def month_state(water_mask: xr.DataArray) -> xr.DataArray:
     """What was seen in each month of each year: nothing, land, water or both (after Pekel et al., 2016).
