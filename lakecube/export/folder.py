@@ -73,6 +73,8 @@ def export(
     single = path.suffix in by_suffix and not path.is_dir()
     wanted = [by_suffix[path.suffix]] if single else list(formats or ["cog"])
     _check(path, single, wanted, formats, products, stac)
+    if date is not None and "netcdf" not in wanted and not any(PRODUCTS[p].dated for p in products or ()):
+        raise InvalidInputError(f"date={date!r}: none of these is by date; a product such as 'mask' is")
     if not single:
         path.mkdir(parents=True, exist_ok=True)
     made: list[Exported] = []
