@@ -138,6 +138,7 @@ COLOURS = MappingProxyType({
         "cirrus": "cfd8dc", "cloud_shadow": "5a5a5a", "snow_ice": "b3e5fc", "cloud_adjacent": "a6a6a6",
         "index_below_threshold": "efe6cf", "ndvi": "66a61e", "ndbi": "d95f02", "ndrei": "a6761d", "nir": "e6ab02",
         "nir09": "c9a227", "slope": "8c564b", "neighbours": "7570b3", "weak_evidence": "e7298a",
+        "low_probability": "f4cae4", "superpixel": "b3de69", "crf": "80b1d3",
         "no_valid_bands": "999999", "not_processed": "ffffff",
     }),
 })  # fmt: skip

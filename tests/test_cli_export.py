@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import rasterio
 
+from lakecube.arguments import parser
 from lakecube.cli import main
 from lakecube.commands import helping
 from tests.store.made import extract
@@ -30,6 +34,23 @@ def _logger():
     yield
     logger.handlers, logger.propagate = before[:2]
     logger.setLevel(before[2])
+
+
+def documented():
+    """Command lines of README, and of every --help without what is said beside them."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (lakecube .*)$", readme, re.MULTILINE)
+    for command in parser()._subparsers._group_actions[0].choices.values():
+        text = re.sub(r" *\\\n *", " ", command.epilog or "")
+        lines += [line.split("  ")[0] for line in re.findall(r"^  (lakecube .*)$", text, re.MULTILINE)]
+    return sorted(set(lines))
+
+
+@pytest.mark.parametrize("line", documented())
+def test_what_is_documented_is_understood(line):
+    words = shlex.split(line.split(" > ")[0], comments=True)
+    if "--list-parameters" not in words:
+        assert parser().parse_args(words[1:]).command == words[1]
 
 
 def run(capsys, *words):

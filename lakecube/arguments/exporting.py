@@ -9,7 +9,7 @@ from lakecube.arguments.common import add_common, add_engine, new_command
 #: Spelled here too, so that `--help` waits for nothing: those of `lakecube.export`, a test compares them.
 FORMATS = ("cog", "gpkg", "geoparquet", "geojson", "csv", "netcdf")
 PRODUCTS = ("frequency", "occurrence", "recurrence", "seasonality", "transitions", "extent", "count_wet", "count_clear",
-            "lakes", "mask", "filled", "reason", "rules")  # fmt: skip
+            "lakes", "mask", "filled", "probability", "reason", "rules")  # fmt: skip
 
 _EXPORT_EXAMPLES = """examples:
   lakecube export lake.zarr frequency.tif                              water frequency as a Cloud Optimized GeoTIFF

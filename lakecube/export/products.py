@@ -79,6 +79,7 @@ PRODUCTS = {
     "lakes": Product("lake_label", _held("lake_label")),
     "mask": Product("water_mask", _held("water_mask"), dated=True),
     "filled": Product("water_mask", filled, dated=True, title="surface water, seen and inferred"),
+    "probability": Product("water_probability", _held("water_probability"), dated=True),
     "reason": Product("reason", _held("reason"), dated=True),
     "rules": Product("rules_fired", _held("rules_fired"), dated=True),
 }
