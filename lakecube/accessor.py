@@ -22,8 +22,10 @@ class WaterAccessor:
 
         Parameters
         ----------
-        method : {"fusion", "linknet50"}
-            The system; `lakecube.methods.fusion.extract` and `lakecube.methods.linknet50.extract` describe their form.
+        method : {"fusion", "linknet50", "sapcnn", "svm", "rf"}
+            The system; `lakecube.methods.fusion.extract`, `lakecube.methods.linknet50.extract` and
+            `lakecube.methods.sapcnn.extract` describe their form; the last two are baselines for single pixels,
+            `lakecube.methods.pixelwise.extract`.
         composite : {None, "month"}
             Judge every date, or monthly composites.
         threshold : str or mapping, optional

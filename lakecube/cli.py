@@ -95,7 +95,8 @@ def exit_code(error: Exception) -> int:
 
 
 def _how_to_resume(given: argparse.Namespace) -> str:
-    return "; the same command resumes where this one stopped" if given.command == "extract" else ""
+    resumes = given.command == "extract" or (given.command == "train" and given.architecture != "sapcnn")
+    return "; the same command resumes where this one stopped" if resumes else ""
 
 
 def _in_words(text: str) -> str:

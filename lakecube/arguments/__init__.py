@@ -11,6 +11,7 @@ from lakecube.arguments.extracting import add_demo, add_extract, add_plan
 from lakecube.arguments.helping import add_completion, add_doctor
 from lakecube.arguments.lakes import add_lakes, add_revise, add_update
 from lakecube.arguments.stores import add_info
+from lakecube.arguments.training import add_train
 
 #: In the order of the help.
 _COMMANDS = {
@@ -21,6 +22,7 @@ _COMMANDS = {
     "plan": add_plan,
     "lakes": add_lakes,
     "assess": add_assess,
+    "train": add_train,
     "info": add_info,
     "export": add_export,
     "doctor": add_doctor,

@@ -11,6 +11,7 @@ from lakecube.commands.extracting import demo, extract, plan
 from lakecube.commands.helping import completion, doctor
 from lakecube.commands.lakes import lakes, revise, update
 from lakecube.commands.parameters import list_parameters
+from lakecube.commands.training import train
 from lakecube.commands.words import in_flags
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "list_parameters",
     "plan",
     "revise",
+    "train",
     "update",
 ]
