@@ -204,6 +204,7 @@ CASES = [
         lambda c: outlines.with_outlines(fusion.extract(c, threshold=GIVEN), mask_of(c)),
     ),
     Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
+    Case("lakecube.series.months.months_of", lambda c: months.months_of(mask_of(c).to_dataset(name="water_mask"))),
     Case("lakecube.series.products.occurrence", lambda c: products.occurrence(months_of(c))),
     Case("lakecube.series.products.recurrence", lambda c: products.recurrence(months_of(c))),
     Case("lakecube.series.products.seasonality", lambda c: products.seasonality(months_of(c))),

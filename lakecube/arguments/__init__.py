@@ -6,7 +6,9 @@ import argparse
 
 from lakecube.arguments.assessing import add_assess
 from lakecube.arguments.common import Parser
+from lakecube.arguments.exporting import add_export
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
+from lakecube.arguments.helping import add_completion, add_doctor
 from lakecube.arguments.lakes import add_lakes, add_revise, add_update
 from lakecube.arguments.stores import add_info
 from lakecube.arguments.training import add_train
@@ -22,6 +24,9 @@ _COMMANDS = {
     "assess": add_assess,
     "train": add_train,
     "info": add_info,
+    "export": add_export,
+    "doctor": add_doctor,
+    "completion": add_completion,
 }
 
 
@@ -36,4 +41,5 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="{" + ",".join(_COMMANDS) + "}")
     for add in _COMMANDS.values():
         add(commands)
+    commands.choices["completion"].set_defaults(parser=top)
     return top
