@@ -8,7 +8,7 @@ from lakecube.arguments.assessing import add_assess
 from lakecube.arguments.common import Parser
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
 from lakecube.arguments.lakes import add_lakes, add_revise, add_update
-from lakecube.arguments.stores import add_info
+from lakecube.arguments.stores import add_dashboard, add_info
 
 #: In the order of the help.
 _COMMANDS = {
@@ -19,6 +19,7 @@ _COMMANDS = {
     "plan": add_plan,
     "lakes": add_lakes,
     "assess": add_assess,
+    "dashboard": add_dashboard,
     "info": add_info,
 }
 

@@ -9,6 +9,19 @@ from lakecube.commands.describing import info
 from lakecube.commands.extracting import demo, extract, plan
 from lakecube.commands.lakes import lakes, revise, update
 from lakecube.commands.parameters import list_parameters
+from lakecube.commands.showing import dashboard
 from lakecube.commands.words import in_flags
 
-__all__ = ["assess", "demo", "extract", "in_flags", "info", "lakes", "list_parameters", "plan", "revise", "update"]
+__all__ = [
+    "assess",
+    "dashboard",
+    "demo",
+    "extract",
+    "in_flags",
+    "info",
+    "lakes",
+    "list_parameters",
+    "plan",
+    "revise",
+    "update",
+]
