@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
@@ -14,10 +15,7 @@ from lakecube.names import SIZE_CLASS
 
 #: Lakes in the list, the largest first; any other is chosen on the map or by its number.
 LAKES_LISTED = 300
-_STYLE = (
-    ".bk-input{min-height:36px;font-size:15px} label{font-size:14px} .bk-slider-title{white-space:normal;font-size:14px} .bk-btn{min-height:36px;font-size:15px}"
-    " :focus-visible{outline:3px solid #d95f02;outline-offset:1px}"
-)
+_STYLE = (files("lakecube.dashboard") / "controls.css").read_text(encoding="utf-8")
 
 
 class Controls:

@@ -27,7 +27,8 @@ from lakecube.panels import INK, ORANGE
 _NARROW, MOST_MARKS = 14, 2000
 #: Size of the map in pixels of the screen until the browser tells it.
 _GUESS = {"inner_width": 820, "inner_height": 560}
-_NONE, _EDGE, _CHOSEN = 0, 1, 2
+_EDGE, _CHOSEN = 1, 2
+_NO_IMAGE: dict[str, list] = {name: [] for name in ("image", "x", "y", "dw", "dh")}
 
 
 class MapView:
@@ -49,8 +50,8 @@ class MapView:
         )  # fmt: skip
         self._words = ColumnDataSource({"words": [[""] * 256]})
         self._colours = LinearColorMapper(palette=["#ffffff"] * 256, low=-0.5, high=255.5)
-        self._picture = _images()
-        self._edges = _images()
+        self._picture = ColumnDataSource(dict(_NO_IMAGE))
+        self._edges = ColumnDataSource(dict(_NO_IMAGE))
         self._marks = ColumnDataSource({name: [] for name in ("x", "y", "lake", "size", "words")})
         self._ring = ColumnDataSource({"x": [], "y": []})
         self.screen = dict(_GUESS)
@@ -190,7 +191,7 @@ class MapView:
     def _place(self, source: ColumnDataSource, codes: np.ndarray | None, window: Window) -> None:
         """Put an image where its pixels lie; Bokeh's first row is the lowest."""
         if codes is None:
-            source.data = _images().data
+            source.data = dict(_NO_IMAGE)
             return
         grid = self.opened.grid
         left, bottom, right, top = window.box(grid)
@@ -215,7 +216,3 @@ def outlines(labels: np.ndarray, kept: np.ndarray, chosen: int | None) -> np.nda
         inside = labels == chosen
         out[binary_dilation(edge & inside) & (inside | (out == 0))] = _CHOSEN
     return out
-
-
-def _images() -> ColumnDataSource:
-    return ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")})

@@ -148,6 +148,10 @@ class Page:
         except (LakecubeError, OSError) as error:
             self._stale.clear()
             self.say(str(error))
+        except Exception as error:  # a page that stops answering without a word helps nobody
+            self._stale.clear()
+            logger.exception("the dashboard could not bring a page up to date")
+            self.say(f"unexpected {type(error).__name__}: {error}")
         finally:
             self._busy = False
 
