@@ -22,8 +22,8 @@ class WaterAccessor:
 
         Parameters
         ----------
-        method : {"fusion"}
-            The system; `lakecube.methods.fusion.extract` describes its form.
+        method : {"fusion", "linknet50"}
+            The system; `lakecube.methods.fusion.extract` and `lakecube.methods.linknet50.extract` describe their form.
         composite : {None, "month"}
             Judge every date, or monthly composites.
         threshold : str or mapping, optional
@@ -37,12 +37,14 @@ class WaterAccessor:
             Return `water_probability` as well.
         **parameters
             Every number of the method, such as ``ndvi_max=0.3``: `lakecube extract --list-parameters`, or the fields of
-            `lakecube.kernels.histogram.ThresholdParams` and `lakecube.kernels.rules.RuleParams`.
+            `lakecube.kernels.histogram.ThresholdParams` and `lakecube.kernels.rules.RuleParams`. Of ``"linknet50"``:
+            `model`, `refine`, `threshold` and what its docstring lists.
 
         Returns
         -------
         xr.Dataset
-            `water_mask`, `reason`, `rules_fired` (time, y, x); `threshold`, `threshold_source` (time, index); items.
+            `water_mask`, `reason`, `rules_fired` (time, y, x); `threshold`, `threshold_source` (time, index); items;
+            `water_probability` (time, y, x) where the method gives one.
 
         Examples
         --------
@@ -217,6 +219,31 @@ class WaterAccessor:
         from lakecube.refine.crf import refine
 
         return refine(self._dataset, self._dataset if guide is None else guide, **parameters)
+
+    def with_outlines(self, outlines: xr.DataArray, *, by: Any = "crf") -> xr.Dataset:
+        """This result with the outlines of a refined mask: `lakecube.refine.outlines.with_outlines`."""
+        from lakecube.refine.outlines import with_outlines
+
+        return with_outlines(self._dataset, outlines, by=by)
+
+    def predict(self, model: Any = None, **options: Any) -> xr.DataArray:
+        """Probability of water by a neural network: `lakecube.models.predictor.predict`.
+
+        Parameters
+        ----------
+        model : str or path, optional
+            By name, or the file of one that was trained; by default the preferred one for the bands here.
+        tile, margin, precision, device, radiometry : optional
+            Pixels of the tiles; the number format; where to compute; what the bands hold.
+
+        Returns
+        -------
+        xr.DataArray
+            `water_probability` (time, y, x), NaN where unknown.
+        """
+        from lakecube.models.predictor import predict
+
+        return predict(self._dataset, model, **options)
 
     def superpixels(self, method: Literal["slic", "aslic"] = "slic", **parameters: Any) -> xr.DataArray:
         """Superpixels: `lakecube.refine.superpixels.superpixels`, or adaptive ones: `lakecube.refine.aslic.aslic`."""

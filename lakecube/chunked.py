@@ -166,16 +166,28 @@ def windowed(
 ) -> da.Array:  # fmt: skip
     """`function` on each block (t, y, x) with its halo of `reach` pixels.
 
-    It is called with the spans of rows and columns of the block itself, the blocks with their halo (clipped at the
-    edge of the image), ``shape=`` of the image, ``reach=`` and the keywords; it returns the block without halo.
+    It is called with the place of the first pixel (row, column; the halo is clipped at the edge of the image), the
+    blocks with their halo and the keywords; of what it returns, an array or a mapping of arrays, the halo is cropped.
     """
     sizes = arrays[0].chunks[-2:]
     pairs = [v for a, index in zip(arrays, indices, strict=True) for v in (with_halo(a, reach), index)]
     return blockwise(
-        function, "tyx", *span_pairs(arrays[0]), *pairs, dtype=dtype, name=name, concatenate=True,
+        _windowed, "tyx", *span_pairs(arrays[0]), *pairs, dtype=dtype, name=name, concatenate=True,
         token=tokenize([a.name for a in arrays], reach, kwargs), adjust_chunks={"y": sizes[0], "x": sizes[1]},
-        shape=arrays[0].shape[-2:], reach=reach, **kwargs,
+        inner=function, reach=reach, **kwargs,
     )  # fmt: skip
+
+
+def _windowed(
+    rows: tuple[int, int], columns: tuple[int, int], *blocks: np.ndarray, inner: Callable[..., Any], reach: int,
+    **kwargs: Any,
+) -> Any:  # fmt: skip
+    first = max(rows[0] - reach, 0), max(columns[0] - reach, 0)
+    inside = tuple(slice(a - at, b - at) for (a, b), at in zip((rows, columns), first, strict=True))
+    found = inner(first, *blocks, **kwargs)
+    if isinstance(found, Mapping):
+        return {name: np.ascontiguousarray(values[:, *inside]) for name, values in found.items()}
+    return np.ascontiguousarray(found[:, *inside])
 
 
 def _merge_small(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
@@ -300,7 +312,7 @@ class Tile:
 
 
 def tiles(
-    function: Callable[..., np.ndarray], join: Callable[..., np.ndarray], arrays: Sequence[da.Array],
+    function: Callable[..., Any], join: Callable[..., np.ndarray], arrays: Sequence[da.Array],
     rows: Mapping[int, Tile], columns: Mapping[int, Tile], *, dtype: Any, name: str, token: str,
 ) -> da.Array:  # fmt: skip
     """A lazy array that is defined on anchored, overlapping tiles: each tile is computed once, whatever the chunks.
@@ -309,9 +321,9 @@ def tiles(
     ----------
     function : callable
         ``function(pieces, row, column)``: from every array cropped to what a tile reads, and the tile's keys in `rows`
-        and `columns`, to the array (time, y, x) that it gives.
+        and `columns`, to what it gives: an array (time, y, x), or whatever `join` takes.
     join : callable
-        ``join(parts, rows, columns)``: from a list of (row, column, given array) in ascending order, and the
+        ``join(parts, rows, columns)``: from a list of (row, column, what was given) in ascending order, and the
         (start, stop) of a chunk, to the values of the chunk.
     arrays : sequence of dask arrays
         Dims (time, y, x), chunked alike along time, or (y, x). The result has the chunks of the first.

@@ -51,8 +51,9 @@ JUDGED = frozenset({"clear", "clear_cloud_unknown", "terrain_shadow", "unclassif
 LAND, WATER, UNKNOWN = 0, 1, 255
 WATER_MASK = MappingProxyType({"land": LAND, "water": WATER, "unknown": UNKNOWN})
 
-#: `rules_fired`: bit of every removal rule, set wherever the rule held, whatever was decided; of an index below its
-#: threshold; and of neighbours that outvoted a pixel. Bits 8 and 9 are reserved.
+#: `rules_fired`: bit of every removal rule, set wherever the rule held, whatever was decided; of an index or a
+#: network's probability below its threshold; of neighbours, a superpixel or a CRF that say land. Bits 8 and 9 are
+#: reserved.
 RULE_BITS = MappingProxyType({
     "ndvi": 0,
     "ndbi": 1,
@@ -63,6 +64,9 @@ RULE_BITS = MappingProxyType({
     "mndwi_below": 6,
     "awei_sh_below": 7,
     "neighbours": 10,
+    "low_probability": 11,
+    "superpixel": 12,
+    "crf": 13,
 })  # fmt: skip
 
 #: `reason`: 0 for water; 1-19 the observation state that made a pixel unknown; 20-39 why it is land.
@@ -77,6 +81,9 @@ LAND_REASONS = MappingProxyType({
     "slope": 26,
     "neighbours": 29,
     "weak_evidence": 30,
+    "low_probability": 31,
+    "superpixel": 32,
+    "crf": 33,
 })  # fmt: skip
 NO_VALID_BANDS, NOT_PROCESSED = 254, 255
 REASON = MappingProxyType({

@@ -32,8 +32,8 @@ from lakecube.summary import crs_of, row_areas
 
 #: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
-#: Speeds the time estimate assumes: pixels read and judged per second and core, bytes per second from afar.
-PIXELS_PER_CORE, BANDWIDTH = 2.5e6, 25e6
+#: Speeds the time estimate assumes: pixels read and judged per second and core, by method; bytes per second from afar.
+PIXELS_PER_CORE, PIXELS_BY_NETWORK, BANDWIDTH = 2.5e6, 1e5, 25e6
 #: What the passes of `to_zarr` do.
 _PASSES = {"thresholds": "finding thresholds", "observed": "mapping water", "revision": "revising"}
 _PROCESS = 380e6  # Python with everything imported and compiled
@@ -155,7 +155,8 @@ def plan(
     per_date = _dates_per_pixel(water, source, composite)
     blocks = -(-shape[0] // size[0]) * -(-shape[1] // size[1]) * water.sizes[TIME]
     memory = _memory(size, source, len(bands), min(workers, blocks), per_date)
-    seconds = _seconds(pixels * per_date, read or 0, source, workers, bandwidth)
+    speed = PIXELS_PER_CORE if water.attrs.get("method", "fusion") == "fusion" else PIXELS_BY_NETWORK
+    seconds = _seconds(pixels * per_date, read or 0, source, workers * speed, bandwidth)
     days = np.datetime_as_string(np.sort(water[TIME].values), unit="D")
     crs = crs_of(water)
     return Plan(
@@ -164,7 +165,7 @@ def plan(
         area=float(row_areas(water).sum() * shape[1] / 1e6), pixels=pixels, bands=bands, bytes_raw=raw,
         bytes_read=read, bytes_measured=measured, chunks=size,
         blocks=blocks, tasks=tasks, threads=workers,
-        peak_memory=memory, seconds=seconds, assumptions=_assumptions(measured, read, bandwidth, source, workers),
+        peak_memory=memory, seconds=seconds, assumptions=_assumptions(measured, read, bandwidth, speed, workers),
         warnings=tuple(_doubts(water, source, size, memory, read, seconds)),
     )  # fmt: skip
 
@@ -281,9 +282,9 @@ def _memory(size: tuple[int, int], source: BlockSource | None, bands: int, worke
     return round(_PROCESS + workers * pixels * (bands * 4 * max(1.0, per_date) * 1.5 + 40))
 
 
-def _seconds(pixels: float, read: int, source: BlockSource | None, workers: int, bandwidth: float) -> float:
+def _seconds(pixels: float, read: int, source: BlockSource | None, speed: float, bandwidth: float) -> float:
     remote = source is not None and any(is_remote(b.href) for r in source.items for b in r.bands.values())
-    return 3 + max(pixels / (PIXELS_PER_CORE * workers), read / bandwidth if remote else 0.0)
+    return 3 + max(pixels / speed, read / bandwidth if remote else 0.0)
 
 
 def _scenes(source: BlockSource | None, water: xr.Dataset) -> int | None:
@@ -297,15 +298,13 @@ def _resolution(water: xr.Dataset) -> tuple[float, float]:
     return tuple(float(abs(s[0])) if s.size else float("nan") for s in steps)  # type: ignore[return-value]
 
 
-def _assumptions(
-    measured: float, read: int | None, bandwidth: float, source: BlockSource | None, workers: int
-) -> tuple[str, ...]:
+def _assumptions(measured: float, read: int | None, bandwidth: float, speed: float, workers: int) -> tuple[str, ...]:
     out = []
     if read is not None and measured < 0.999:
         out.append(f"bands of {BAND_BYTES} bytes that compress to {BAND_LEFT:.0%}, quality layers to {QA_LEFT:.0%}")
     if read is not None and measured > 0.001:
         out.append("files on this machine by their size, in proportion to the area")
-    out.append(f"{PIXELS_PER_CORE / 1e6:g} million pixels per second and core, {workers} cores")
+    out.append(f"{speed / 1e6:g} million pixels per second and core, {workers} cores")
     if read is not None and measured < 0.999:
         out.append(f"{_bytes(bandwidth)} per second from afar")
     return tuple(out)

@@ -14,6 +14,7 @@ from lakecube.synthetic.cube import sentinel2_cube
 
 def pytest_configure(config):
     # rioxarray 0.19 multiplies by affine's old operator, which affine 3.1 will deprecate
+    config.addinivalue_line("filterwarnings", "ignore::rasterio.errors.NotGeoreferencedWarning")  # as `io.files` does
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
 
 

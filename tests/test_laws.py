@@ -13,6 +13,7 @@ import itertools
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import dask
 import dask.array as da
@@ -30,14 +31,18 @@ from lakecube.chunked import LAWS
 from lakecube.detect import composite, indices, judge, observe, threshold
 from lakecube.io import files
 from lakecube.io.lazy import source_of
-from lakecube.methods import fusion
+from lakecube.methods import fusion, linknet50
+from lakecube.models import predictor
 from lakecube.names import BANDS, OBSERVATION
-from lakecube.refine import aslic, crf, majority, superpixels
+from lakecube.refine import aslic, crf, majority, outlines, superpixels
 from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
+from tests.models import made
 from tests.strategies import chunkings
 
 ROOMS = ("lakecube.detect", "lakecube.refine", "lakecube.series", "lakecube.methods")
+#: Of the room of networks what can be imported without torch.
+ALONE = ("lakecube.models.predictor",)
 SMALL_TILES = {"tile": 16, "margin": 6, "blend": 2, "sxy_gaussian": 1.0, "sxy_bilateral": 2.0}
 GIVEN = {"mndwi": 0.08, "awei_sh": 0.01}
 
@@ -48,26 +53,34 @@ def public_functions():
         package = importlib.import_module(room)
         modules = [importlib.import_module(i.name) for i in pkgutil.iter_modules(package.__path__, f"{room}.")]
         for module in (package, *modules):
-            for name, function in inspect.getmembers(module, inspect.isfunction):
-                if name.startswith("_") or function.__module__ != module.__name__:
-                    continue
-                hints = [str(p.annotation) for p in inspect.signature(function).parameters.values()]
-                returns = str(inspect.signature(function).return_annotation)
-                if any("xr.Data" in h for h in hints) and "xr.Data" in returns:
-                    yield f"{module.__name__}.{name}"
+            yield from public_functions_of(module)
+    for name in ALONE:
+        yield from public_functions_of(importlib.import_module(name))
+
+
+def public_functions_of(module):
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        if name.startswith("_") or function.__module__ != module.__name__:
+            continue
+        hints = [str(p.annotation) for p in inspect.signature(function).parameters.values()]
+        returns = str(inspect.signature(function).return_annotation)
+        if any("xr.Data" in h for h in hints) and "xr.Data" in returns:
+            yield f"{module.__name__}.{name}"
 
 
 @dataclass(frozen=True)
 class Case:
     """One example of a function: what it is called with, from a cube.
 
-    `computes` is for what cannot be built without looking: the length of a dim depends on the pixels.
+    `computes` is for what cannot be built without looking: the length of a dim depends on the pixels. `needs` names a
+    package without which the example is skipped.
     """
 
     name: str
     call: Callable[[xr.Dataset], xr.Dataset | xr.DataArray]
     label: str = ""
     computes: bool = False
+    needs: str = ""
 
 
 def given_threshold(cube):
@@ -140,6 +153,11 @@ def cells_of(cube):
     return superpixels.superpixels(cube, step=2, iterations=1)
 
 
+def network(cube, **options):
+    """The method with a small model."""
+    return linknet50.extract(cube, model=made.shared(), **options)
+
+
 CASES = [
     Case("lakecube.detect.observe.checked", observe.checked),
     Case("lakecube.detect.observe.checked", lambda c: observe.checked(c.where(c["x"] > c["x"][0])), "floats"),
@@ -179,6 +197,10 @@ CASES = [
     Case(
         "lakecube.refine.majority.superpixel_statistics",
         lambda c: majority.superpixel_statistics(c["green"], cells_of(c)),
+    ),
+    Case(
+        "lakecube.refine.outlines.with_outlines",
+        lambda c: outlines.with_outlines(fusion.extract(c, threshold=GIVEN), mask_of(c)),
     ),
     Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
     Case("lakecube.series.products.occurrence", lambda c: products.occurrence(months_of(c))),
@@ -227,8 +249,27 @@ CASES += [
         "two levels",
     ),
 ]
+CASES += [
+    Case("lakecube.models.predictor.predict", lambda c: predictor.predict(c, made.shared(), tile=16, margin=16),
+         "local", needs="torch"),
+    Case("lakecube.models.predictor.predict", lambda c: predictor.predict(c, made.shared(window=32), margin=0, blend=0),
+         "windows", needs="torch"),
+    *(
+        Case("lakecube.methods.linknet50.extract",
+             functools.partial(network, tile=32, margin=16, refine=how, threshold=made.MIDDLE,
+                               slic={"step": 3, "iterations": 1}, crf=SMALL_TILES), how, needs="torch")
+        for how in ("slic+crf", "none")
+    ),
+]  # fmt: skip
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
-every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, marks=pytest.mark.skipif(bool(c.needs) and not find_spec(c.needs), reason=f"needs {c.needs}"))
+        for c in CASES
+    ],
+    ids=IDS,
+)
 
 
 def test_every_public_array_function_has_a_row():
@@ -239,7 +280,7 @@ def test_every_public_array_function_has_a_row():
 
 def test_every_row_has_an_example():
     list(public_functions())
-    assert not {n for n in LAWS if n.startswith(ROOMS)} - {case.name for case in CASES}
+    assert not {n for n in LAWS if n.startswith((*ROOMS, *ALONE))} - {case.name for case in CASES}
 
 
 @pytest.mark.parametrize("name", sorted({case.name for case in CASES}))

@@ -13,6 +13,8 @@ _EXTRACT_EXAMPLES = """examples:
   lakecube extract items.json --collection landsat-c2-l2 --dem dem.tif --out landsat.zarr
   lakecube extract items.json --threshold otsu --rules paper --composite month --out paper.zarr
   lakecube extract items.json --set ndvi_max=0.3 --set slope_max=20 --out tuned.zarr
+  lakecube extract picture.jpg --method linknet50 --out picture.zarr
+  lakecube extract items.json --method linknet50 --model mine.safetensors --set refine=crf --out net.zarr
   lakecube extract --list-parameters     every parameter, its default and its value in the paper
 
 The same command again finishes a run that was stopped; --mode append adds new dates to a finished store."""
@@ -30,10 +32,10 @@ _DEMO_EXAMPLES = """examples:
 class _ListParameters(argparse.Action):
     """Print the parameters of the method and stop, as --help does."""
 
-    def __call__(self, *_: Any) -> None:
+    def __call__(self, _parser: Any, given: argparse.Namespace, *_: Any) -> None:
         from lakecube.commands import list_parameters
 
-        print(list_parameters())
+        print(list_parameters(getattr(given, "method", "fusion")))
         raise SystemExit(0)
 
 
@@ -85,9 +87,11 @@ def add_request(command: argparse.ArgumentParser) -> None:
         metavar="M",
         help="metres around cloud that stay unknown (default: 40)",
     )
-    add("--method", default="fusion", help="published method (default: fusion)")
+    add("--method", default="fusion", help="fusion (default) or linknet50, a neural network")
     add("--composite", choices=["month"], help="judge monthly composites instead of dates")
-    add("--threshold", default=None, metavar="HOW", help="guarded, otsu, fixed, bimodal_tiles, or mndwi=0.1")
+    add("--model", default=None, metavar="NAME", help="of linknet50: a model by name, or a .safetensors file")
+    add("--threshold", default=None, metavar="HOW",
+        help="guarded, otsu, fixed, bimodal_tiles, or mndwi=0.1; of a network its probability, 0 to 1")  # fmt: skip
     add("--rules", default=None, metavar="HOW", help="evidence (default), paper or none")
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="parameters",
         help="any parameter of the method; may be repeated")  # fmt: skip

@@ -111,18 +111,21 @@ def _unit_of(crs: Any) -> str:
 
 
 def _how(store: xr.Dataset, parameters: dict[str, Any]) -> dict[str, Any]:
-    """What was chosen: thresholds, rules, cloud mask, DEM, radiometric offset."""
+    """What was chosen: model, thresholds, rules, cloud mask, DEM, radiometric offset."""
     opened = json.loads(store.attrs.get("configuration", "{}") or "{}")
     opened = opened.get("cube", opened) if isinstance(opened, dict) else {}
     buffer, pixel = opened.get("cloud_buffer_pixels", store.attrs.get("cloud_buffer_pixels")), _pixel(store)
     sources = store["item_offset_source"].values.tolist() if "item_offset_source" in store.variables else []
+    judged_by_slope = "rules" in parameters and "slope" not in store.attrs.get("rules_skipped", "").split()
     return {
+        "model": parameters.get("model"),
+        "refine": parameters.get("refine"),
         "threshold": parameters.get("threshold"),
         "rules": parameters.get("rules"),
         "composite": parameters.get("composite"),
         "cloud_mask": opened.get("cloud_mask"),
         "cloud_buffer": None if buffer is None or pixel is None else buffer * pixel,
-        "dem": opened.get("dem") or ("yes" if "slope" not in store.attrs.get("rules_skipped", "").split() else None),
+        "dem": opened.get("dem") or ("yes" if judged_by_slope else None),
         "offset": opened.get("offset", "metadata"),
         "offset_source": sorted({str(source) for source in sources} - {""}),
     }
@@ -149,7 +152,9 @@ def _method_in_words(found: dict[str, Any]) -> str:
     threshold = how["threshold"]
     if isinstance(threshold, dict):
         threshold = " ".join(f"{name}={value:g}" for name, value in threshold.items())
-    parts = [f"{found['method']}: threshold {threshold}", f"rules {how['rules']}"]
+    named = {"model": how["model"], "refine": how["refine"], "threshold": threshold, "rules": how["rules"]}
+    parts = [f"{name} {value}" for name, value in named.items() if value is not None]
+    parts[:1] = [f"{found['method']}: {part}" for part in parts[:1]]
     parts.append("monthly composites" if how["composite"] else "every date by itself")
     if how["cloud_mask"] is False:
         parts.append("no cloud mask")

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
-def list_parameters() -> str:
-    """Every parameter of `fusion`: name, default, value in the paper, meaning."""
+def list_parameters(method: str = "fusion") -> str:
+    """Every parameter of a method: name, default, value in the paper, meaning."""
+    return _of_linknet50() if method == "linknet50" else _of_fusion()
+
+
+def _of_linknet50() -> str:
+    import inspect
+
+    from lakecube.methods import linknet50
+
+    signature = inspect.signature(linknet50.extract).parameters
+    front = {n: p.default for n, p in signature.items() if p.kind is p.KEYWORD_ONLY}
+    paper = {"refine": "slic+crf", "slic": {"n_segments": 2800, "compactness": 60}}
+    parts = (
+        ("The method (--composite, --threshold, the others by --set NAME=VALUE)", front, linknet50.extract),
+        ("The chain (--set NAME=VALUE)", _fields(linknet50.Chain()), linknet50.Chain),
+    )
+    return _listed(parts, paper)
+
+
+def _of_fusion() -> str:
     from lakecube.kernels.histogram import ThresholdParams
     from lakecube.kernels.rules import RuleParams
     from lakecube.methods import fusion
@@ -25,6 +44,11 @@ def list_parameters() -> str:
         ("Thresholds (--set NAME=VALUE); pairs are [MNDWI, AWEIsh]", _fields(ThresholdParams()), ThresholdParams),
         ("Rules (--set NAME=VALUE)", {n: v for n, v in _fields(RuleParams()).items() if n != "rules"}, RuleParams),
     )
+    return _listed(parts, paper)
+
+
+def _listed(parts: Sequence[tuple[str, Mapping[str, Any], Any]], paper: Mapping[str, Any]) -> str:
+    """Titles and the parameters below each, by the docstring of what takes them."""
     lines = []
     for title, defaults, told in parts:
         lines += [title, ""]
@@ -43,7 +67,7 @@ def _fields(instance: Any) -> dict[str, Any]:
     return {field.name: getattr(instance, field.name) for field in fields(instance)}
 
 
-def _documented(text: str, defaults: dict[str, Any]) -> Iterator[tuple[list[str], list[str]]]:
+def _documented(text: str, defaults: Mapping[str, Any]) -> Iterator[tuple[list[str], list[str]]]:
     """Names and meaning of each entry of the Parameters section of a docstring, as far as they have a default."""
     import inspect
 
@@ -56,4 +80,4 @@ def _documented(text: str, defaults: dict[str, Any]) -> Iterator[tuple[list[str]
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, tuple | bool) or value is None else str(value)
+    return json.dumps(value) if isinstance(value, tuple | bool | dict) or value is None else str(value)

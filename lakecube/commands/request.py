@@ -69,11 +69,13 @@ def _bands(words: list[str] | None) -> Any:
 
 
 def parameters_of(given: argparse.Namespace) -> dict[str, Any]:
-    """Parameters of the method: --threshold, --rules and every --set."""
+    """Parameters of the method: --model, --threshold, --rules and every --set."""
     out = values_set(given)
+    if given.model is not None:
+        out["model"] = given.model
     if given.threshold is not None:
         pairs = [pair(part, "--threshold") for part in given.threshold.split(",")] if "=" in given.threshold else None
-        out["threshold"] = {n: _value(v) for n, v in pairs} if pairs else given.threshold
+        out["threshold"] = {n: _value(v) for n, v in pairs} if pairs else _value(given.threshold)
     if given.rules is not None:
         out["rules"] = given.rules
     return out

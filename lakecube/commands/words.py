@@ -13,7 +13,7 @@ _FLAGS = {"collections": "--collection", "cloud_buffer": "--cloud-buffer", "size
 _SAME = ("bbox", "datetime", "query", "sensor", "bands", "crs", "resolution", "chunks", "dem", "offset", "method",
          "composite", "threshold", "rules", "mode", "codes", "share", "confidence", "within", "by", "strata", "n",
          "margin", "expected", "allocation", "least", "buffer", "source", "until", "registry", "lake", "port",
-         "address")  # fmt: skip
+         "model", "address")  # fmt: skip
 _ARGUMENT = re.compile(
     rf"""(?<![\w-])({"|".join((*_FLAGS, *_SAME))})=(?:'([^']*)'|"([^"]*)"|(-?[\w+/]+(?:\.\w+)*)|(?![\w=]))"""
 )

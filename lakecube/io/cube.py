@@ -18,7 +18,7 @@ from pyproj.exceptions import CRSError
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
 from lakecube.io.files import with_header
-from lakecube.io.grids import choose_grid, chunk_sizes, share_covered
+from lakecube.io.grids import PICTURE, choose_grid, chunk_sizes, share_covered
 from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.reader import ReadSettings
@@ -61,7 +61,8 @@ def open(
     ----------
     source
         A STAC API URL; a path or URL of an Item, ItemCollection, static Catalog or Collection, or stac-geoparquet
-        file; pystac objects; GeoTIFF path(s); a Zarr or NetCDF path; an `xr.Dataset`.
+        file; pystac objects; path(s) of GeoTIFFs, JPEGs or PNGs; a Zarr or NetCDF path; an `xr.Dataset`. A picture of
+        bytes may lack CRS and date: its pixels are then the unit, and it has no place.
     collections, bbox, intersects, datetime, query
         The search. `bbox` is west, south, east, north in degrees, also where the result is cut; `datetime` is a date,
         an interval ``"2017/2021"`` or ``"../2020-06"``; `query` maps item properties to ``{"lt": 20}`` and the like.
@@ -95,7 +96,8 @@ def open(
     Returns
     -------
     xr.Dataset
-        Dims (time, y, x). One float32 variable per band (reflectance, 1; NaN where not observed), `observation`
+        Dims (time, y, x). One float32 variable per band (reflectance, 1; NaN where not observed; of an 8-bit picture
+        its numbers / 255, noted by the attribute ``radiometry="display"``), `observation`
         (uint8 flags), with a DEM `elevation` (m) and `slope` (degree); CRS in `spatial_ref`; the items in coordinates
         along `item`.
 
@@ -132,6 +134,7 @@ def open(
     offered = {band for record in records for band in record.bands} - set(wanted)
     for record in records:
         _check_hrefs(record)
+    _check_place(records, bbox=bbox, intersects=intersects, crs=crs, dem=dem)
     records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
     box = _box(bbox, intersects)
     grid, others = _grid(records, box, crs, resolution) if like is None else (like, [])
@@ -201,6 +204,15 @@ def _check_hrefs(record: ItemRecord) -> None:
     """Raise UnsafeHrefError before anything is read if an item points to what it may not."""
     for source in (*record.bands.values(), *record.qa.values()):
         check_href(source.href, local=record.local, item=record.id)
+
+
+def _check_place(records: list[ItemRecord], **asked: Any) -> None:
+    """Raise InvalidInputError where a picture that tells no place is asked for by place, or lies beside others."""
+    placed = {s.grid is None or s.grid.crs != PICTURE for r in records for s in r.bands.values()}
+    given = [name for name, value in asked.items() if value is not None]
+    if False in placed and (given or True in placed):
+        what = f"{', '.join(given)} cannot be honoured" if given else "it cannot be opened together with files that do"
+        raise InvalidInputError(f"a picture without a CRS tells no place, so {what}: write its CRS and transform first")
 
 
 def _records(

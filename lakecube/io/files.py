@@ -7,13 +7,14 @@ import logging
 import random
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError, UnsafeHrefError
@@ -39,6 +40,9 @@ class _WithoutQueries(logging.Filter):
             record.msg, record.args = _QUERY.sub("", message), ()
         return True
 
+
+# A picture without a place is no mistake: `rasters` says what becomes of it. Raised in rasterio's worker threads too.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 for _name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io"):
     logging.getLogger(_name).addFilter(_WithoutQueries())

@@ -22,6 +22,11 @@ EDGE_TOLERANCE = 1e-3
 #: Cubes of more pixels per date are a slip of the units: their graph alone would fill the memory.
 MOST_PIXELS, MOST_ALONG_A_SIDE = 2**31, 2**20
 
+#: Of a picture that tells no CRS: a plane whose unit is its pixel. A cube on it has no CRS.
+PICTURE = (
+    'ENGCRS["pixels of a picture",EDATUM["picture"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],UNIT["pixel",1]]'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from odc.geo.xr import xr_coords
 
 from lakecube import chunked
 from lakecube.io.audit import applied_offset, audit_item
-from lakecube.io.grids import Window, geobox
+from lakecube.io.grids import PICTURE, Window, geobox
 from lakecube.io.reader import ReadSettings, read_block
 from lakecube.io.records import ItemRecord, Period, SourceGrid
 from lakecube.names import BANDS, ITEM, SPATIAL_REF, TIME, VARIABLES, X, Y
@@ -46,6 +46,11 @@ class BlockSource:
         """All items, in the order of their dates."""
         dates = [d for date in self.dates for d in (date.dates if isinstance(date, Period) else (date,))]
         return [record for date in dates for record in date]
+
+    def radiometry(self, band: str) -> str:
+        """What a band holds: "reflectance", "display" (pictures as they are shown), or "mixed"."""
+        kinds = {record.bands[band].display for record in self.items if band in record.bands}
+        return "mixed" if len(kinds) > 1 else "display" if kinds == {True} else "reflectance"
 
     @cached_property
     def chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -100,7 +105,7 @@ def build_cube(source: BlockSource, times: list[np.datetime64]) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for band in source.settings.bands:
         array = _band(blocks, band, np.float32)
-        variables[band] = ((TIME, Y, X), array, band_attrs(band))
+        variables[band] = ((TIME, Y, X), array, band_attrs(band, source.radiometry(band)))
     spec = VARIABLES["observation"]
     variables["observation"] = (spec.dims, _band(blocks, "observation", np.uint8), spec.attrs)
     cube = xr.Dataset(variables, coords={TIME: np.array(times, "datetime64[ns]"), **grid_coords(source.settings.grid)})
@@ -129,13 +134,21 @@ def source_of(cube: xr.Dataset) -> BlockSource | None:
 
 
 def grid_coords(grid: SourceGrid) -> dict[str, Any]:
-    """Coordinates y, x (pixel centres) and `spatial_ref` of a grid, by CF."""
-    coords = xr_coords(geobox(grid), crs_coord_name=SPATIAL_REF, dims=(Y, X))
-    return {name: coords[name] for name in (Y, X, SPATIAL_REF)}
+    """Coordinates y, x (pixel centres) and `spatial_ref` of a grid, by CF; without a CRS for a picture."""
+    if grid.crs != PICTURE:
+        coords = xr_coords(geobox(grid), crs_coord_name=SPATIAL_REF, dims=(Y, X))
+        return {name: coords[name] for name in (Y, X, SPATIAL_REF)}
+    coords = xr_coords(geobox(replace(grid, crs=None)), dims=(Y, X))  # type: ignore[arg-type]
+    a, b, c, d, e, f = grid.transform
+    about = {"GeoTransform": " ".join(f"{v:.17g}" for v in (c, a, b, f, d, e))}
+    return {Y: coords[Y], X: coords[X], SPATIAL_REF: ((), np.int32(0), about)}
 
 
-def band_attrs(band: str) -> dict[str, str]:
-    """CF attributes of a reflectance band."""
+def band_attrs(band: str, radiometry: str = "reflectance") -> dict[str, str]:
+    """CF attributes of a band; `radiometry` says what its values are where they are not reflectance."""
+    if radiometry != "reflectance":
+        said = {"long_name": f"brightness as shown, {band}", "units": "1", "radiometry": radiometry}
+        return {**said, "grid_mapping": SPATIAL_REF}
     return {
         "long_name": f"surface reflectance, {band}",
         "standard_name": "surface_bidirectional_reflectance",

@@ -16,13 +16,17 @@ import rasterio
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.grids import PICTURE
 from lakecube.io.hrefs import strip_signature
 from lakecube.io.offsets import user_offset
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
 from lakecube.io.sensor_tables import SENSORS, sensor_name
 from lakecube.names import BANDS
 
-SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".vrt")
+SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".vrt", ".jpg", ".jpeg", ".png")
+
+#: Date of a picture that tells none.
+NO_DATE = np.datetime64("1970-01-01")
 
 #: Names of bands in files, besides the STAC common names: Sentinel-2's and everyday ones.
 ALIASES = {
@@ -80,12 +84,14 @@ def describe_rasters(
         matched to known names, red, green and blue by their colour interpretation, a single band by the file's name.
         Known quality layers are taken whether they are mapped or not.
     datetime
-        Date of the files, or one per file, where neither their tags nor their names tell.
+        Date of the files, or one per file, where neither their tags nor their names tell. Pictures of bytes may do
+        without (1970-01-01, with a warning).
     sensor
         Name in `SENSORS`: whose band ``B3`` is meant; its scale, offset and nodata apply to integers where the file
         has none. Floats without a scale are reflectance already.
     scale
-        ``reflectance = number * scale + offset``; by default the file's own, then the sensor's.
+        ``reflectance = number * scale + offset``; by default the file's own, then the sensor's. Bytes without one are
+        a picture as it is shown: number / 255, which is no reflectance (band attribute ``radiometry="display"``).
     offset
         As in `open`; a number, or one per file name, replaces that of the file or sensor.
 
@@ -152,10 +158,16 @@ def _describe_file(
     if sensor == "landsat-c2-l2":
         sensor = "landsat-tm-c2-l2" if _TM_FILE.match(_name(path)) else "landsat-oli-c2-l2"
     with rasterio.Env(**GDAL_OPTIONS), open_source(path, local=True) as file:
-        if file.crs is None:
-            raise ReadError(f"{_name(path)} has no CRS: write one, for example with rioxarray's write_crs")
-        time = date if date is not None else _date_of(path, file.tags())
         layers = _layers(path, file, mapping, sensor, scale, offset)
+        is_picture = all(layer.source.display for layer in layers if layer.name in BANDS)
+        if file.crs is None and not is_picture:
+            raise ReadError(f"{_name(path)} has no CRS: write one, for example with rioxarray's write_crs")
+        if file.crs is None:
+            warnings.warn(
+                f"{_name(path)} tells no CRS: it has no place, and its pixels count as squares of one metre",
+                stacklevel=5,
+            )
+        time = date if date is not None else _date_of(path, file.tags(), is_picture)
         held = [f"{i} ({name})" if name else str(i) for i, name in enumerate(file.descriptions, 1)]
     named = {layer.name: layer.source for layer in layers}
     kinds = get_args(QAKind)
@@ -175,7 +187,7 @@ def _describe_file(
     return record, held
 
 
-def _date_of(path: str, tags: Mapping[str, str]) -> np.datetime64:
+def _date_of(path: str, tags: Mapping[str, str], is_picture: bool) -> np.datetime64:
     for key in ("DATETIME_UTC", "DATE", "ACQUISITION_DATE", "TIFFTAG_DATETIME", "ASSIGNED_DATE"):
         found = _DATE.search(tags.get(key, "").replace(":", "-"))
         if found:
@@ -183,6 +195,12 @@ def _date_of(path: str, tags: Mapping[str, str]) -> np.datetime64:
     found = _DATE.search(_name(path))
     if found:
         return np.datetime64("-".join(found.groups()))
+    if is_picture:
+        warnings.warn(
+            f"{_name(path)} tells no date: it is kept under {NO_DATE}; pass datetime='2020-08-04' if that matters",
+            stacklevel=6,
+        )
+        return NO_DATE
     raise InvalidInputError(
         f"cannot tell the date of {_name(path)} from its tags or its name: "
         "pass datetime='2020-08-04', or a date per file"
@@ -193,24 +211,32 @@ def _layers(
     path: str, file: Any, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
     offset: float | None,
 ) -> list[_Layer]:  # fmt: skip
-    grid = SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
+    grid = _grid_of(file)
     layers = []
     for i, (names, dtype) in enumerate(zip(_names(path, file), file.dtypes, strict=True), 1):
         name = _match(names, mapping, sensor)
         if name is None:
             continue
-        factor, shift, nodata = 1.0, 0.0, file.nodata
+        factor, shift, nodata, display = 1.0, 0.0, file.nodata, False
         if name in BANDS:
-            factor, shift = _decoding(file, i, dtype, sensor, scale, offset)
+            factor, shift, display = _decoding(file, i, dtype, sensor, scale, offset)
             if nodata is None and sensor is not None and np.dtype(dtype).kind in "ui":
                 nodata = SENSORS[sensor].nodata
-        layers.append(_Layer(name, BandSource(path, i, factor, shift, nodata, grid)))
+        layers.append(_Layer(name, BandSource(path, i, factor, shift, nodata, grid, display=display)))
     if not layers:
         raise InvalidInputError(
             f"{_name(path)}: none of its bands {[n[0] for n in _names(path, file)]} is known; pass "
             f"bands={{'name or position in the file': 'green', …}} with STAC common names: {', '.join(BANDS)}"
         )
     return layers
+
+
+def _grid_of(file: Any) -> SourceGrid:
+    """Where the pixels lie; of a file without a CRS, counted from its upper left corner, one unit to a pixel."""
+    a, b, c, d, e, f = tuple(file.transform)[:6]
+    if file.crs is not None:
+        return SourceGrid(file.crs.to_string(), (a, b, c, d, e, f), file.shape)
+    return SourceGrid(PICTURE, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), file.shape)
 
 
 def _names(path: str, file: Any) -> list[list[str]]:
@@ -253,9 +279,12 @@ def known_names(sensor: str | None) -> tuple[dict[str, str], dict[str, str]]:
 
 def _decoding(
     file: Any, i: int, dtype: str, sensor: str | None, scale: float | None, offset: float | None
-) -> tuple[float, float]:
-    """(scale, offset): given, of the file, of the sensor, or by the field's habit for the dtype (with a warning)."""
-    factor, shift = 1.0, 0.0
+) -> tuple[float, float, bool]:
+    """(scale, offset, display): given, of the file, of the sensor, or by the field's habit for the dtype.
+
+    Bytes without a scale are a picture as it is shown, from 0 to 1; wider integers are warned about.
+    """
+    factor, shift, display = 1.0, 0.0, False
     if scale is not None:
         factor = scale
     elif (file.scales[i - 1], file.offsets[i - 1]) != (1.0, 0.0):
@@ -265,7 +294,7 @@ def _decoding(
     elif sensor is not None and SENSORS[sensor].offset_rule != "metadata":
         factor, shift = SENSORS[sensor].scale, SENSORS[sensor].offset
     elif dtype == "uint8":
-        factor = 1.0 / 255.0
+        factor, display = 1.0 / 255.0, True
     else:
         warnings.warn(
             f"{_name(file.name)} holds {dtype} without a scale: taken as reflectance × 10000; "
@@ -273,7 +302,7 @@ def _decoding(
             stacklevel=8,
         )
         factor = 1e-4
-    return factor, shift if offset is None else offset
+    return factor, shift if offset is None else offset, display
 
 
 def _merge(a: ItemRecord, b: ItemRecord) -> ItemRecord:

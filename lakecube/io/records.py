@@ -26,6 +26,7 @@ class BandSource:
 
     ``value = number * scale + offset`` wherever ``number != nodata``; `band` counts from 1.
     `grid` is None where the metadata do not say; the file's header is then asked at `open`.
+    `display`: the numbers are those of an 8-bit picture as it is shown, and the values, from 0 to 1, no reflectance.
     """
 
     href: str
@@ -35,6 +36,7 @@ class BandSource:
     nodata: float | None = None
     grid: SourceGrid | None = None
     resolution: float | None = None
+    display: bool = False
 
 
 @dataclass(frozen=True, slots=True)

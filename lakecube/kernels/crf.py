@@ -25,14 +25,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lakecube.kernels import permutohedral
+from lakecube.kernels.crf_groups import group
+from lakecube.kernels.crf_spatial import blur_row, gaussian_taps, spatial_norm
 from lakecube.kernels.jit import jit
 
 #: Side of a group's cell, in sigmas of the bilateral kernel in space.
 GROUP_XY = 0.2
 #: Width of a group's bin, in sigmas of the bilateral kernel in each band of the guide.
 GROUP_GUIDE = 0.2
-#: Reach of the separable Gaussian, in sigmas.
-CUT = 3.0
 
 
 class Potts(NamedTuple):
@@ -44,20 +44,9 @@ class Potts(NamedTuple):
     weight_bilateral: float = 10.0
 
 
-class Groups(NamedTuple):
-    """Which group each pixel votes in."""
-
-    ids: np.ndarray
-    """int32 (y, x): from 1; 0 where the pixel has no vote."""
-    features: np.ndarray
-    """float32 (groups, 2 + bands): mean column and row in sigmas, mean guide values. Group 1 comes first."""
-    counts: np.ndarray
-    """float32 (groups,): pixels."""
-
-
 def mean_field(
     logit: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    group_xy: float = GROUP_XY, group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
+    group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:  # fmt: skip
     """Probability of the second of two classes after the mean field, float32 (y, x).
 
@@ -71,6 +60,8 @@ def mean_field(
         Pixels that take part. The others neither vote nor change: their own probability is returned.
     iterations : int
         Updates; 0 returns the unary's probability.
+    group_guide : float
+        Width of a group's bin, in sigmas; 0: every pixel is a group by itself.
     origin : (row, column)
         Of the first pixel, from where cells and lattice are counted.
 
@@ -83,9 +74,9 @@ def mean_field(
     shape = logit.shape
     valid = np.ascontiguousarray(valid)
     bare = np.ascontiguousarray(np.where(valid, logit, 0), np.float32)
-    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, group_xy, group_guide, origin)
+    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, origin, group_guide)
     taps = gaussian_taps(potts.sxy_gaussian)
-    scale = _norm(valid, taps)
+    scale = spatial_norm(valid, taps)
     q, votes, spare = np.empty((3, *shape), np.float32)
     sums = np.zeros(bilateral.norm.size, np.float32)
     _first(bare, scale, bilateral.ids, q, votes, sums)
@@ -101,15 +92,15 @@ def mean_field(
 
 def mean_field_classes(
     unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    group_xy: float = GROUP_XY, group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
+    origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:  # fmt: skip
     """As `mean_field` for any number of classes: unary -log p, float32 (classes, y, x); returns their probabilities."""
     potts = potts or Potts()
     valid = np.ascontiguousarray(valid)
     bare = np.ascontiguousarray(np.where(valid, unary, 0), np.float32)
-    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, group_xy, group_guide, origin)
+    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, origin)
     taps = gaussian_taps(potts.sxy_gaussian)
-    scale = _norm(valid, taps)
+    scale = spatial_norm(valid, taps)
     q, votes, spare = np.empty((3, *unary.shape), np.float32)
     messages = np.zeros((unary.shape[0], bilateral.norm.size), np.float32)
     sums = np.zeros_like(messages)
@@ -140,17 +131,11 @@ def unary_of_labels(labels: np.ndarray, classes: int, confidence: float) -> np.n
     return -np.log(p).astype(np.float32)
 
 
-def gaussian_taps(sigma: float) -> np.ndarray:
-    """float32: exp(-k² / 2 sigma²) for k = 0 … CUT · sigma."""
-    k = np.arange(int(np.ceil(CUT * sigma)) + 1)
-    return np.exp(-0.5 * (k / sigma) ** 2).astype(np.float32)
-
-
 class _Bilateral:
     """The normalised bilateral kernel over groups of pixels."""
 
-    def __init__(self, guide, valid, sxy, group_xy, group_guide, origin):
-        cell = max(1, round(group_xy * sxy))
+    def __init__(self, guide, valid, sxy, origin, group_guide=GROUP_GUIDE):
+        cell = max(1, round(GROUP_XY * sxy))
         groups = group(np.ascontiguousarray(guide, np.float32), valid, sxy, cell, group_guide, origin)
         self.ids = groups.ids
         self._lattice = permutohedral.build(groups.features)
@@ -164,161 +149,6 @@ class _Bilateral:
         out[1:] = self._lattice.filter(sums[1:], self.norm[1:])
         out *= np.float32(weight)
         return out
-
-
-def group(
-    guide: np.ndarray, valid: np.ndarray, sxy: float, cell: int, width: float, origin: tuple[int, int] = (0, 0)
-) -> Groups:
-    """Pixels of one square cell whose guide values fall into the same bins; `width` 0: every pixel alone. O(pixels)."""
-    return Groups(*_group(guide, valid, cell, np.float32(width), origin[0], origin[1], np.float32(1 / sxy)))
-
-
-@jit
-def _bins(guide, inverse, out):
-    """One code per pixel of its bins in all bands."""
-    bands, rows, columns = guide.shape
-    for y in range(rows):
-        line = out[y]
-        for x in range(columns):
-            line[x] = 0
-        for b in range(bands):
-            band = guide[b, y]
-            for x in range(columns):
-                value = np.int64(np.int32(np.floor(band[x] * inverse)))
-                line[x] = (line[x] << np.int64(20)) + (line[x] << np.int64(7)) + line[x] + value
-
-
-@jit
-def _group(guide, valid, cell, width, top, left, per_pixel):
-    bands, rows, columns = guide.shape
-    ids = np.zeros((rows, columns), np.int32)
-    sums = np.empty((rows * columns, bands + 2), np.float32)
-    counts = np.empty(rows * columns, np.float32)
-    size = 1
-    while size < 2 * cell * cell:
-        size *= 2
-    mask = size - 1
-    codes = np.zeros(size, np.int64)
-    slots = np.zeros(size, np.int32)
-    binned = np.zeros((cell, columns), np.int64)
-    inverse = np.float32(1.0) / width if width > 0 else np.float32(0.0)
-    count = 0
-    y0 = 0
-    while y0 < rows:
-        y1 = min(rows, y0 + cell - (top + y0) % cell)
-        _bins(guide[:, y0:y1], inverse, binned)
-        x0 = 0
-        while x0 < columns:
-            x1 = min(columns, x0 + cell - (left + x0) % cell)
-            first = count
-            slots[:] = 0
-            for y in range(y0, y1):
-                for x in range(x0, x1):
-                    if not valid[y, x]:
-                        continue
-                    slot = np.int64(0)
-                    if width > 0:
-                        code = binned[y - y0, x]
-                        slot = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) & mask
-                        while slots[slot] > first and codes[slot] != code:
-                            slot = (slot + 1) & mask
-                    if width > 0 and slots[slot] > first:
-                        mine = slots[slot]
-                    else:
-                        count += 1
-                        mine = count
-                        if width > 0:
-                            slots[slot] = mine
-                            codes[slot] = code
-                        counts[mine - 1] = 0
-                        sums[mine - 1] = 0
-                    ids[y, x] = mine
-                    counts[mine - 1] += 1
-                    sums[mine - 1, 0] += np.float32(left + x)
-                    sums[mine - 1, 1] += np.float32(top + y)
-                    for b in range(bands):
-                        sums[mine - 1, b + 2] += guide[b, y, x]
-            x0 = x1
-        y0 = y1
-    features = np.empty((count, bands + 2), np.float32)
-    for i in range(count):
-        share = np.float32(1.0) / counts[i]
-        features[i, 0] = sums[i, 0] * share * per_pixel
-        features[i, 1] = sums[i, 1] * share * per_pixel
-        for b in range(2, bands + 2):
-            features[i, b] = sums[i, b] * share
-    return ids, features, counts[:count].copy()
-
-
-@jit
-def _blur_row(image, y, taps, padded, row):
-    """Row y of the separable Gaussian of `image`; `padded` has len(taps) - 1 zeros on both sides."""
-    rows, columns = image.shape
-    reach = taps.size - 1
-    middle = padded[reach : reach + columns]
-    here = image[y]
-    for x in range(columns):
-        middle[x] = here[x]
-    k = 1
-    while k < taps.size:
-        if y - k - 2 >= 0 and y + k + 2 < rows and k + 2 < taps.size:
-            _add_three(middle, image[y - k], image[y + k], image[y - k - 1], image[y + k + 1], image[y - k - 2],
-                       image[y + k + 2], taps[k], taps[k + 1], taps[k + 2])  # fmt: skip
-            k += 3
-            continue
-        for other in (y - k, y + k):
-            if 0 <= other < rows:
-                there = image[other]
-                for x in range(columns):
-                    middle[x] += taps[k] * there[x]
-        k += 1
-    for x in range(columns):
-        row[x] = middle[x]
-    k = 1
-    while k < taps.size:
-        before = padded[reach - k : reach - k + columns]
-        behind = padded[reach + k : reach + k + columns]
-        if k + 2 < taps.size:
-            _add_three(row, before, behind, padded[reach - k - 1 : reach - k - 1 + columns],
-                       padded[reach + k + 1 : reach + k + 1 + columns], padded[reach - k - 2 : reach - k - 2 + columns],
-                       padded[reach + k + 2 : reach + k + 2 + columns], taps[k], taps[k + 1], taps[k + 2])  # fmt: skip
-            k += 3
-            continue
-        for x in range(columns):
-            row[x] += taps[k] * (before[x] + behind[x])
-        k += 1
-
-
-@jit
-def _add_three(out, a, b, c, d, e, f, first, second, third):
-    """out += first (a + b) + second (c + d) + third (e + f), rows of one length, in one pass."""
-    for x in range(out.size):
-        out[x] += first * (a[x] + b[x]) + second * (c[x] + d[x]) + third * (e[x] + f[x])
-
-
-def _norm(valid: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """The spatial kernel's symmetric norm, float32 (y, x); 0 where there is no vote."""
-    if valid.all():
-        both = np.concatenate([taps[:0:-1], taps]).astype(float)
-        down, across = (np.convolve(np.ones(n), both)[taps.size - 1 :][:n] ** -0.5 for n in valid.shape)
-        return (down[:, np.newaxis] * across).astype(np.float32)
-    scale = np.empty(valid.shape, np.float32)
-    _norm_with_holes(valid, taps, scale)
-    return scale
-
-
-@jit
-def _norm_with_holes(valid, taps, scale):
-    rows, columns = valid.shape
-    padded = np.zeros(columns + 2 * taps.size - 2, np.float32)
-    ones = np.empty((rows, columns), np.float32)
-    for y in range(rows):
-        for x in range(columns):
-            ones[y, x] = np.float32(1.0) if valid[y, x] else np.float32(0.0)
-    for y in range(rows):
-        _blur_row(ones, y, taps, padded, scale[y])
-        for x in range(columns):
-            scale[y, x] = ones[y, x] / np.sqrt(scale[y, x] + np.float32(1e-20))
 
 
 @jit
@@ -373,7 +203,7 @@ def _update(logit, scale, ids, votes, taps, weight, messages, q, new_votes, sums
     whole = np.empty(columns, np.int32)
     power = whole.view(np.float32)
     for y in range(rows):
-        _blur_row(votes, y, taps, padded, row)
+        blur_row(votes, y, taps, padded, row)
         for x in range(columns):
             row[x] = -(logit[y, x] + weight * scale[y, x] * row[x] + messages[ids[y, x]])
         _vote_row(row, whole, power, scale[y], ids[y], q[y], new_votes[y], sums)
@@ -390,7 +220,7 @@ def _update_classes(unary, scale, ids, votes, taps, weight, messages, q, new_vot
     for y in range(rows):
         for k in range(classes):
             if weight != 0:
-                _blur_row(votes[k], y, taps, padded, line[k])
+                blur_row(votes[k], y, taps, padded, line[k])
             else:
                 line[k] = 0
             for x in range(columns):

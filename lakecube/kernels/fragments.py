@@ -1,9 +1,17 @@
-"""Superpixel ids from the codes of `kernels.slic`, with stray fragments joined to their neighbours: runs, not pixels.
+"""Superpixel ids from the codes of `kernels.slic`, with small fragments joined to their neighbours: runs, not pixels.
 
-A superpixel's main component (4-connected) is its largest, the first in the image among equals. Any other component
-is a fragment and joins the neighbouring main component with which it shares the longest border (the first in lattice
-order among equals); one without such a neighbour is an orphan and keeps an id of its own. One pass: what a
-fragment joins was a main component before anything was joined, so there are no chains, and the reach is bounded.
+The pixels of one code fall into components (4-connected). One of at least `step` pixels stays what it is. A smaller one
+is a fragment and joins the neighbour with which it shares the longest border (the first in the image among equals), in
+`PASSES` passes: in the first a component that stays, in the next also what has joined one by then. All fragments of a
+pass join at once, so the order does not matter; one that has found nobody after the last pass stays, too. Since a
+fragment is less than a step across, the reach is bounded.
+
+The largest component of a superpixel (the first in the image among equals) has the superpixel's id, any other that
+stays one of its own.
+
+Measured on the middles (512²) of 32 real pictures at a step of 16 (``python -m benchmarks.refine_esw``): boundary
+recall 0.917 and under-segmentation error 0.0200 with 1,385 superpixels; scikit-image 0.890 and 0.0261 with 1,455. With
+fragments left as they are both have 0.947 and 0.0200.
 """
 
 from __future__ import annotations
@@ -11,13 +19,16 @@ from __future__ import annotations
 import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
+from lakecube.kernels.sets import root, unite
 
 #: The id of pixels that belong to no superpixel.
 NO_SUPERPIXEL = -1
 #: Added to rows and columns before they are packed into an id, so that both are positive.
 SHIFT = 2**30
-#: The bit of an orphan's id; its row and column are those of its first pixel, not of a lattice cell.
-ORPHAN = 2**62
+#: The bit of the id of a component that is not its superpixel's largest; row and column are those of its first pixel.
+APART = 2**62
+#: How often fragments join. A third pass finds next to none.
+PASSES = 2
 _NONE = 15
 
 
@@ -27,8 +38,8 @@ def _pack(row, column):
 
 
 def lattice_index(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lattice row and column of superpixel ids, int64; of an orphan those of its first pixel."""
-    ids = np.asarray(ids, np.int64) & (ORPHAN - 1)
+    """Lattice row and column of superpixel ids, int64; with the bit `APART` those of the first pixel."""
+    ids = np.asarray(ids, np.int64) & (APART - 1)
     return (ids >> 31) - SHIFT, (ids & (2**31 - 1)) - SHIFT
 
 
@@ -45,14 +56,6 @@ def label_ids(codes, step, origin_y, origin_x, lattice_y, lattice_x, first, out)
                 until += step
             code = codes[i + first, j]
             out[i, j] = -1 if code == _NONE else _pack(r + code // 3, c + code % 3)
-
-
-@jit_inline
-def _root(parent, k):
-    while parent[k] != k:
-        parent[k] = parent[parent[k]]
-        k = parent[k]
-    return k
 
 
 @jit
@@ -98,111 +101,154 @@ def _join_runs(rows_at, start, label, parent, size):
         a_stop, b_stop = rows_at[i] - 1, rows_at[i + 1] - 1
         while a < a_stop and b < b_stop:
             if label[a] == label[b] and label[a] >= 0:
-                p, q = _root(parent, a), _root(parent, b)
-                if p < q:
-                    parent[q] = p
-                else:
-                    parent[p] = q
+                unite(parent, a, b)
             a_end, b_end = start[a + 1], start[b + 1]
             a, b = a + (a_end <= b_end), b + (b_end <= a_end)
     for i in range(rows_at.size - 1):
         for k in range(rows_at[i], rows_at[i + 1] - 1):
-            parent[k] = _root(parent, k)
+            parent[k] = root(parent, k)
             size[parent[k]] += start[k + 1] - start[k]
 
 
 @jit
-def _find_mains(n, label, parent, size, main, slot):
-    """Of each run the slot of its id: its label if of a main component, number of labels + fragment, −1 if of none.
-
-    Puts the main run of each label into `main`; returns how many fragments there are.
-    """
-    for k in range(n):
-        if label[k] >= 0 and parent[k] == k and (main[label[k]] < 0 or size[k] > size[main[label[k]]]):
-            main[label[k]] = k
-    fragments = 0
+def _find_largest(n, label, parent, size, largest):
+    """The root of each label's largest component, the first among equals, into `largest`, which is −1 at first."""
     for k in range(n):
         here = label[k]
-        if here < 0:
-            slot[k] = -1
-        elif main[here] == parent[k]:
-            slot[k] = here
-        elif parent[k] == k:
-            slot[k] = main.size + fragments
-            fragments += 1
-        else:
-            slot[k] = slot[parent[k]]  # the root comes first
-    return fragments
-
-
-@jit_inline
-def _book(here, other, length, label, slot, labels, shift, borders, best):
-    """Book the border of a run with another, if the one is of a fragment and the other of a main component.
-
-    `best` holds the longest border of each fragment so far and, six bits lower, where it is: the first in lattice
-    order is the largest.
-    """
-    if slot[here] >= labels and 0 <= slot[other] < labels:
-        # rows and columns from 0 to 6, the columns in the low bits
-        away = label[other] - label[here] + np.int32(3) * (np.int32(1) << np.int32(shift)) + np.int32(3)
-        where = np.intp(away >> shift) * 7 + np.intp(away & ((1 << shift) - 1))
-        fragment = slot[here] - labels
-        borders[fragment, where] += length
-        best[fragment] = max(best[fragment], (np.int64(borders[fragment, where]) << 6) + 48 - where)
+        if here >= 0 and parent[k] == k and (largest[here] < 0 or size[k] > size[largest[here]]):
+            largest[here] = k
 
 
 @jit
-def _measure_borders(rows_at, start, label, slot, labels, shift, borders, best):
-    """Pixel edges that each fragment shares with main components, by their offset in the lattice (7 × 7).
+def _find_fragments(n, label, parent, size, step, owner, fragments):
+    """Of each run the root of its component or, if that is fragment f, −1 − f into `owner`; how many fragments.
 
-    `best`: the longest, as `_book` packs it; 0: none.
+    Puts the root of each fragment into `fragments`.
     """
+    count = 0
+    for k in range(n):
+        root = parent[k]
+        owner[k] = root
+        if size[root] < step and label[k] >= 0:
+            if root == k:
+                fragments[count] = k
+                count += 1
+                owner[k] = -count
+            else:
+                owner[k] = owner[root]
+    return count
+
+
+@jit_inline
+def _note(here, other, length, count, last, notes):
+    """Note what a fragment has beside it: (owner or fragment, pixel edges, the fragment's note before)."""
+    f = np.intp(-1 - here)
+    notes[count, 0] = other
+    notes[count, 1] = length
+    notes[count, 2] = last[f]
+    last[f] = count
+
+
+@jit
+def _find_borders(rows_at, start, label, owner, last, notes):
+    """Notes of the borders of all fragments; `last` is the latest of each."""
+    count = 0
     for i in range(rows_at.size - 1):
         for k in range(rows_at[i], rows_at[i + 1] - 1):
-            _book(k, k + 1, 1, label, slot, labels, shift, borders, best)
-            _book(k + 1, k, 1, label, slot, labels, shift, borders, best)
+            p, q = owner[k], owner[k + 1]
+            if min(p, q) < 0 and min(label[k], label[k + 1]) >= 0:
+                if p < 0:
+                    _note(p, q, 1, count, last, notes)
+                    count += 1
+                if q < 0:
+                    _note(q, p, 1, count, last, notes)
+                    count += 1
         if i == 0:
             continue
         a, b = rows_at[i - 1], rows_at[i]
         a_stop, b_stop = rows_at[i] - 1, rows_at[i + 1] - 1
         while a < a_stop and b < b_stop:
             a_end, b_end = start[a + 1], start[b + 1]
-            if max(slot[a], slot[b]) >= labels:
+            p, q = owner[a], owner[b]
+            if min(p, q) < 0 and p != q and min(label[a], label[b]) >= 0:
                 length = min(a_end, b_end) - max(start[a], start[b])
-                _book(a, b, length, label, slot, labels, shift, borders, best)
-                _book(b, a, length, label, slot, labels, shift, borders, best)
+                if p < 0:
+                    _note(p, q, length, count, last, notes)
+                    count += 1
+                if q < 0:
+                    _note(q, p, length, count, last, notes)
+                    count += 1
             a, b = a + (a_end <= b_end), b + (b_end <= a_end)
 
 
 @jit
-def _ids_of_slots(rows_at, start, label, parent, slot, best, labels, cells, lattice_y, lattice_x, pixel_y, pixel_x):
-    """The id of each slot: of the labels, of the fragments, and last that of no superpixel."""
-    ids = np.empty(labels + best.size + 1, np.int64)
-    ids[-1] = -1
-    for k in range(labels):
-        ids[k] = _pack(k // cells + lattice_y - 1, k % cells + lattice_x - 1)
-    for i in range(rows_at.size - 1):
-        for k in range(rows_at[i], rows_at[i + 1]):
-            f = slot[k] - labels
-            if f < 0 or parent[k] != k:
-                continue
-            if best[f] == 0:
-                ids[slot[k]] = (np.int64(1) << 62) | _pack(i + pixel_y, start[k] + pixel_x)
-                continue
-            where = 48 - (best[f] & 63)
-            r, c = label[k] // cells + lattice_y - 1, label[k] % cells + lattice_x - 1
-            ids[slot[k]] = _pack(r + where // 7 - 3, c + where % 7 - 3)
-    return ids
+def _join_fragments(fragments, step, passes, last, notes, owner):
+    """Give each fragment, and with it all of its runs, the component that it joins, or itself."""
+    beside = np.empty((2, 2 * step), np.int32)  # a fragment has at most 2 · step edges
+    joined, joins = np.full(fragments.size, -1, np.int32), np.empty(fragments.size, np.int32)
+    alone, n = np.arange(fragments.size), fragments.size
+    for _ in range(passes):
+        for k in range(n):
+            joins[k] = _closest(last[alone[k]], notes, joined, beside)
+        still, n = n, 0
+        for k in range(still):
+            if joins[k] >= 0:
+                joined[alone[k]] = joins[k]
+            else:
+                alone[n] = alone[k]
+                n += 1
+    for k in range(n):
+        joined[alone[k]] = fragments[alone[k]]
+    for k in range(owner.size):
+        if owner[k] < 0:
+            owner[k] = joined[-1 - owner[k]]
 
 
 @jit
-def _paint(rows_at, start, slot, ids, first, out):
+def _closest(note, notes, joined, beside):
+    """The component with the longest common border, the first among equals; −1 if there is none yet."""
+    n, best = 0, 0
+    while note >= 0:
+        here = notes[note, 0]
+        if here < 0:
+            here = joined[-1 - here]
+        if here >= 0:
+            k = 0
+            while k < n and beside[0, k] != here:
+                k += 1
+            if k == n:
+                beside[0, k], beside[1, k] = here, 0
+                n += 1
+            beside[1, k] += notes[note, 1]
+            more = beside[1, k] - beside[1, best]
+            if more > 0 or (more == 0 and here < beside[0, best]):
+                best = k
+        note = notes[note, 2]
+    return beside[0, best] if n else np.int32(-1)
+
+
+@jit
+def _name(rows_at, start, label, largest, owner, cells, lattice_y, lattice_x, pixel_y, pixel_x, ids):
+    """The id of each component, at its root."""
+    for i in range(rows_at.size - 1):
+        for k in range(rows_at[i], rows_at[i + 1]):
+            here = label[k]
+            if here < 0:
+                ids[k] = -1
+            elif largest[here] == k:
+                ids[k] = _pack(here // cells + lattice_y - 1, here % cells + lattice_x - 1)
+            elif owner[k] == k:
+                ids[k] = (np.int64(1) << 62) | _pack(i + pixel_y, start[k] + pixel_x)
+
+
+@jit
+def _paint(rows_at, start, owner, ids, first, out):
     """Ids of the runs of the rows from `first`. A run is written eight pixels at a time; the next one corrects it."""
     columns = out.shape[1]
     line = np.empty(columns + 8, np.int64)
     for i in range(out.shape[0]):
         for k in range(rows_at[i + first], rows_at[i + first + 1] - 1):
-            value = ids[slot[k]]
+            value = ids[owner[k]]
             j, end = start[k], start[k + 1]
             while j < end:
                 for t in range(8):
@@ -216,26 +262,26 @@ def _paint(rows_at, start, slot, ids, first, out):
 def joined_ids(
     codes: np.ndarray, step: int, origin: tuple[int, int], lattice: tuple[int, int], pixel: tuple[int, int],
     first: int, out: np.ndarray,
-) -> int:  # fmt: skip
-    """Ids of the codes (y, x) with fragments joined, of the rows from `first`, into `out` (rows, x) int64; how many.
+) -> None:  # fmt: skip
+    """Ids of the codes (y, x) with fragments joined, of the rows from `first`, into `out` (rows, x) int64.
 
     `origin`: of the first pixel in its cell; `lattice`: of the first cell; `pixel`: of the first pixel. O(pixels).
     Memory is NumPy's and not Numba's: NumPy asks for large pages, and small ones took a quarter of the time.
     """
     rows, columns = codes.shape
     across, down = ((n + o + step - 1) // step + 2 for n, o in ((columns, origin[1]), (rows, origin[0])))
-    shift = max(int(across - 1).bit_length(), 3)  # at least 7 cells to a row: offsets have one meaning; split by bits
-    cells, labels = 1 << shift, down << shift
     rows_at = np.empty(rows + 1, np.int64)
     start, label = np.empty((2, codes.size + rows), np.int32)  # only the pages that are written to become real
-    n = _find_runs(codes, step, *origin, cells, rows_at, start, label)
-    parent, size, slot = np.empty((3, n), np.int32)
+    n = _find_runs(codes, step, *origin, across, rows_at, start, label)
+    parent, size, owner = np.empty((3, n), np.int32)
     _join_runs(rows_at, start, label, parent, size)
-    fragments = _find_mains(n, label, parent, size, np.full(labels, -1, np.int32), slot)
-    best = np.zeros(fragments, np.int64)
-    if fragments:
-        borders = np.zeros((fragments, 49), np.int32)
-        _measure_borders(rows_at, start, label, slot, labels, shift, borders, best)
-    ids = _ids_of_slots(rows_at, start, label, parent, slot, best, labels, cells, *lattice, *pixel)
-    _paint(rows_at, start, slot, ids, first, out)
-    return int(fragments)
+    largest = np.full(across * down, -1, np.int32)
+    _find_largest(n, label, parent, size, largest)
+    fragments = np.empty(n, np.int32)
+    fragments = fragments[: _find_fragments(n, label, parent, size, step, owner, fragments)]
+    last, notes = np.full(fragments.size, -1, np.int32), np.empty((6 * n, 3), np.int32)
+    _find_borders(rows_at, start, label, owner, last, notes)
+    _join_fragments(fragments, step, PASSES, last, notes, owner)
+    ids = np.empty(n, np.int64)
+    _name(rows_at, start, label, largest, owner, across, *lattice, *pixel, ids)
+    _paint(rows_at, start, owner, ids, first, out)

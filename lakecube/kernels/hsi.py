@@ -26,7 +26,7 @@ def _convert(red, green, blue, scale, angles, out):
     for i in range(red.shape[0]):
         for j in range(red.shape[1]):
             r, g, b = red[i, j] * scale, green[i, j] * scale, blue[i, j] * scale
-            if not (r == r and g == g and b == b):
+            if not (np.isfinite(r) and np.isfinite(g) and np.isfinite(b)):
                 out[0, i, j], out[1, i, j], out[2, i, j] = -1, 0, 0
                 continue
             square = (r - g) * (r - g) + (r - b) * (g - b)
@@ -46,9 +46,9 @@ def _convert(red, green, blue, scale, angles, out):
 def to_hsi(red: np.ndarray, green: np.ndarray, blue: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """Hue (0 to 4095, a turn), saturation and intensity (0 to 4096 each), int16 (3, y, x), of ``scale · band``.
 
-    Hue is −1 where a band is NaN, and 0 for grey. Within half a step of the formulas of Chen et al. (2018), but for
-    hues near 0 and 180 degrees, where the table is as coarse as 0.32 degrees (4 steps). Saturation is cut to 0 to 1,
-    as negative reflectance would exceed it. O(pixels).
+    Hue is −1 where a band is NaN or infinite, and 0 for grey. Within half a step of the formulas of Chen et al. (2018),
+    but for hues near 0 and 180 degrees, where the table is as coarse as 0.32 degrees (4 steps). Saturation is cut to 0
+    to 1, as negative reflectance would exceed it. O(pixels).
     """
     out = np.empty((3, *red.shape), np.int16)
     bands = (np.ascontiguousarray(band, np.float32).astype(np.float64) for band in (red, green, blue))

@@ -18,7 +18,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lakecube.kernels.jit import jit, jit_inline
+from lakecube.kernels.jit import jit
+from lakecube.kernels.sets import root, unite
 
 #: Classes of `label_block`.
 NONE, REFERENCE, PROVISIONAL, UNSEEN = 0, 1, 2, 255
@@ -48,8 +49,8 @@ def label_block(
     classes = np.ascontiguousarray(classes)
     rows_at, start, stop = find_runs(classes)
     labels = np.zeros(classes.shape, np.int64)  # pages without water are never touched
-    root = _join_runs(classes, rows_at, start, stop, connectivity)
-    _paint(labels, rows_at, start, stop, root, first_row, first_column, width)
+    first = _join_runs(classes, rows_at, start, stop, connectivity)
+    _paint(labels, rows_at, start, stop, first, first_row, first_column, width)
     return labels
 
 
@@ -129,14 +130,6 @@ def _find_runs(classes, rows_at, start, stop):
     return n
 
 
-@jit_inline
-def _root(parent, k):
-    while parent[k] != k:
-        parent[k] = parent[parent[k]]
-        k = parent[k]
-    return k
-
-
 @jit
 def _join_runs(classes, rows_at, start, stop, connectivity):
     """The first run of each run's component, in raster order, hence the one with the smallest flat index."""
@@ -150,11 +143,7 @@ def _join_runs(classes, rows_at, start, stop, connectivity):
             k = a
             while k < above and start[k] < stop[b] + reach:
                 if classes[i - 1, start[k]] == classes[i, start[b]]:
-                    p, q = _root(parent, k), _root(parent, b)
-                    if p < q:
-                        parent[q] = p
-                    else:
-                        parent[p] = q
+                    unite(parent, k, b)
                 k += 1
     for k in range(parent.size):
         parent[k] = parent[parent[k]]  # the root comes first
@@ -177,13 +166,9 @@ def _paint(labels, rows_at, start, stop, root, first_row, first_column, width):
 def _union(pairs, n):
     parent = np.arange(n)
     for k in range(pairs.shape[0]):
-        p, q = _root(parent, pairs[k, 0]), _root(parent, pairs[k, 1])
-        if p < q:
-            parent[q] = p
-        else:
-            parent[p] = q
+        unite(parent, pairs[k, 0], pairs[k, 1])
     for k in range(n):
-        parent[k] = _root(parent, k)
+        parent[k] = root(parent, k)
     return parent
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
 from lakecube.kernels.label import find_runs
+from lakecube.kernels.numbering import new_table, number_key
 
 #: Quanta per square metre, and per metre.
 AREA_QUANTA, LENGTH_QUANTA = 2**13, 2**20
@@ -225,33 +226,13 @@ def _number_runs(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @jit
 def _hash_runs(label):
-    capacity = 1024
-    keys, values = np.full(capacity, -1, np.int64), np.empty(capacity, np.int32)
+    keys, values = new_table()
     number, ids = np.empty(label.size, np.int32), np.empty(label.size, np.int64)
     n = 0
     for k in range(label.size):
-        at = _place(keys, label[k])
-        if keys[at] < 0:
-            if 2 * n >= capacity:
-                capacity *= 4
-                keys, values = np.full(capacity, -1, np.int64), np.empty(capacity, np.int32)
-                for m in range(n):
-                    at = _place(keys, ids[m])
-                    keys[at], values[at] = ids[m], m
-                at = _place(keys, label[k])
-            keys[at], values[at], ids[n] = label[k], n, label[k]
-            n += 1
-        number[k] = values[at]
+        keys, values, n, number[k] = number_key(keys, values, n, label[k])
+        ids[number[k]] = label[k]
     return number, ids[:n]
-
-
-@jit_inline
-def _place(keys, key):
-    mask = keys.size - 1
-    at = ((key ^ (key >> 27)) * 0x9E3779B97F4A7C1 >> 17) & mask
-    while keys[at] >= 0 and keys[at] != key:
-        at = (at + 1) & mask
-    return at
 
 
 @jit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lakecube.kernels.jit import jit
+from lakecube.kernels.numbering import new_table, number_key
 
 
 @jit
@@ -15,8 +16,7 @@ def number_regions(labels):
     """
     rows, columns = labels.shape
     out = np.empty((rows, columns), np.int32)
-    capacity = 1024
-    keys, values = np.full(capacity, -1, np.int64), np.empty(capacity, np.int32)
+    keys, values = new_table()
     n = 0
     for i in range(rows):
         last, number = np.int64(-1), np.int32(-1)
@@ -25,36 +25,9 @@ def number_regions(labels):
             if here != last:
                 last, number = here, np.int32(-1)
                 if here >= 0:
-                    at = _place(keys, here)
-                    if keys[at] < 0:
-                        if 2 * n >= capacity:
-                            capacity *= 4
-                            keys, values = _larger(keys, values, capacity)
-                            at = _place(keys, here)
-                        keys[at], values[at] = here, n
-                        n += 1
-                    number = values[at]
+                    keys, values, n, number = number_key(keys, values, n, here)
             out[i, j] = number
     return out, n
-
-
-@jit
-def _place(keys, key):
-    mask = keys.size - 1
-    at = ((key ^ (key >> 27)) * 0x9E3779B97F4A7C1 >> 17) & mask
-    while keys[at] >= 0 and keys[at] != key:
-        at = (at + 1) & mask
-    return at
-
-
-@jit
-def _larger(keys, values, capacity):
-    more, numbers = np.full(capacity, -1, np.int64), np.empty(capacity, np.int32)
-    for k in range(keys.size):
-        if keys[k] >= 0:
-            at = _place(more, keys[k])
-            more[at], numbers[at] = keys[k], values[k]
-    return more, numbers
 
 
 @jit

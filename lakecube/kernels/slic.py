@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lakecube.kernels.fragments import NO_SUPERPIXEL, joined_ids, label_ids
-from lakecube.kernels.slic_quanta import Scaling, quantise
+from lakecube.kernels.slic_quanta import JOINING, Scaling, quantise
 from lakecube.kernels.slic_sweep import Cells, cluster, empty_cells, lay_out, shares, to_cells
 
 #: Pixels that are quantised together.
@@ -48,14 +48,14 @@ def slic(
     anchor : tuple of int
         Absolute row and column of the first pixel; the lattice's corner is (0, 0).
     enforce_connectivity : bool
-        Join fragments, see `lakecube.kernels.fragments`.
+        Join fragments of fewer than `step` pixels to a neighbour, see `lakecube.kernels.fragments`.
     threads : int
         Threads that share the rows of cells and exchange their integer sums each iteration; the same bits for any.
 
     Returns
     -------
     numpy.ndarray
-        int64 (y, x): the packed lattice row and column of the superpixel, see `lattice_index`; −1 for none.
+        int64 (y, x): the packed lattice row and column of the superpixel, see `fragments.lattice_index`; −1 for none.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def slic_quanta(
 def ids_of(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, threads: int) -> np.ndarray:
     """Ids of the codes; each thread takes a band of rows and looks as far beyond it as joining reaches."""
     rows = codes.shape[0]
-    halo = 5 * step if join else 0
+    halo = JOINING * step if join else 0
     out = np.empty(codes.shape, np.int64)
     edges = np.linspace(0, rows, min(threads, max(rows // (2 * halo + 1), 1)) + 1).astype(int).tolist()
 

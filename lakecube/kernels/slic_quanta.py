@@ -13,6 +13,8 @@ from lakecube.kernels.jit import jit
 INVALID = np.int32(-(2**31))
 #: Features are clipped to ± this many units (one unit is one step of CIELAB lightness, by default).
 LARGEST = 127.9
+#: How far joining fragments looks, in steps: one for each pass of `fragments`, and three.
+JOINING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ class Scaling:
 def slic_reach(step: int, iterations: int, enforce_connectivity: bool = True) -> int:
     """How far away, in pixels, a pixel can still change an id: (2·iterations + 5)·step, or 2·iterations·step.
 
-    An iteration looks one cell away for centres, and a centre one cell away for its pixels. Joining fragments
-    looks five cells further: from a pixel to its superpixel's cell (1), to a pixel beside a fragment of it (2), to that
-    pixel's superpixel (1), and to the whole of that (1).
+    An iteration looks one cell away for centres, and a centre one cell away for its pixels. Joining fragments looks
+    `JOINING` steps further: to a pixel beside the fragment (1), to one beside a fragment there (1), and to the whole of
+    that pixel's superpixel, which lies in the 3 × 3 cells around one beside its own (3).
     """
-    return (2 * iterations + (5 if enforce_connectivity else 0)) * step
+    return (2 * iterations + (JOINING if enforce_connectivity else 0)) * step
 
 
 @jit

@@ -11,10 +11,10 @@ import xarray as xr
 from lakecube.chunked import law
 from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
-from lakecube.methods import fusion
+from lakecube.methods import fusion, linknet50
 
 #: Method name to its function.
-METHODS: dict[str, Callable[..., xr.Dataset]] = {"fusion": fusion.extract}
+METHODS: dict[str, Callable[..., xr.Dataset]] = {"fusion": fusion.extract, "linknet50": linknet50.extract}
 
 
 @law("exact", reach=1)
@@ -25,8 +25,8 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
     ----------
     cube : xr.Dataset
         From `lakecube.open`, or any Dataset in its form.
-    method : {"fusion"}
-        See `lakecube.methods.fusion.extract`.
+    method : {"fusion", "linknet50"}
+        See `lakecube.methods.fusion.extract` and `lakecube.methods.linknet50.extract`.
     composite : {None, "month", "year"}
         Judge every date, or composites of a period.
     **parameters
@@ -35,7 +35,8 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
     Returns
     -------
     xr.Dataset
-        Dims (time, y, x): `water_mask`, `reason`, `rules_fired`; (time, index): `threshold`, `threshold_source`.
+        Dims (time, y, x): `water_mask`, `reason`, `rules_fired`, and where the method gives one
+        `water_probability`; (time, index): `threshold`, `threshold_source`.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
 
     Notes
     -----
-    Chunks: any. Law: exact. Reach: 1 px, the greatest of the methods'. Lazy.
+    Chunks: any. Law: that of the method, as its reach: exact and 1 px for ``"fusion"``. Lazy.
     """
     if method not in METHODS:
         raise InvalidInputError(f"unknown method {method!r}; this version has {', '.join(map(repr, METHODS))}")

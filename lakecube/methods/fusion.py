@@ -7,25 +7,20 @@ composite="month"``; the defaults are guarded forms of the same chain that hold 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, fields
-from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
 import xarray as xr
-from dask.base import tokenize
 
 from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.detect.judge import judge, rule_params
 from lakecube.detect.threshold import SAMPLE_TILES
 from lakecube.detect.threshold import threshold as find_threshold
-from lakecube.errors import InvalidInputError
-from lakecube.io.lazy import BlockSource, audit, source_of
+from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import REACH, RuleParams
-from lakecube.names import ITEM, TIME
+from lakecube.methods.provenance import attributes, carried, check_parameters, configuration_of
 
 PAPER = "Xue et al. (2025), Multi-Feature Fusion and Cloud Restoration-Based Approach, 10.3390/app152111490"
 
@@ -92,14 +87,14 @@ def extract(
     _check(parameters)
     source = source_of(cube)
     audited = audit(source) if source is not None else None
-    configuration = _configuration(cube, source)
+    configuration = configuration_of(cube)
     for_threshold = {k: v for k, v in parameters.items() if k in _THRESHOLD_FIELDS}
     for_rules = {k: v for k, v in parameters.items() if k in _RULE_FIELDS}
     if composite is not None:
         cube = make_composite(cube, composite, choice=choice)
     limits = find_threshold(cube, threshold, sample=sample, **for_threshold)
     judged = judge(cube, limits["threshold"], rules=rules, probability=probability, **for_rules)
-    out = judged.assign(limits.data_vars).assign_coords(_carried(cube))
+    out = judged.assign(limits.data_vars).assign_coords(carried(cube))
     if audited is not None:
         out = out.assign(audited.data_vars)
     if "elevation" in cube:  # a store keeps it, for the elevation band of its lakes
@@ -112,62 +107,10 @@ def extract(
         **asdict(ThresholdParams(**for_threshold)),
         **asdict(rule_params(rules, for_rules)),
     }
-    return out.assign_attrs(_attributes(cube, judged, used), configuration=configuration)
-
-
-def _configuration(cube: xr.Dataset, source: BlockSource | None) -> str:
-    """How the cube came to be, without its dates: two results of one configuration may share a store.
-
-    A cube that was changed after `open` is known by the token of its arrays, since its items no longer tell.
-    """
-    how = json.loads(cube.attrs.get("configuration", "{}"))
-    if source is None and "item_date" in cube.coords:
-        how["changed"] = tokenize([cube[name].data for name in sorted(map(str, cube.data_vars))])
-    return json.dumps(how, sort_keys=True)
+    about = attributes(cube, "fusion", PAPER, used)
+    return out.assign_attrs(about, rules_skipped=judged.attrs.get("rules_skipped", ""), configuration=configuration)
 
 
 def _check(parameters: dict[str, Any]) -> None:
     own = ("composite", "choice", "threshold", "rules", "sample", "probability")
-    known = (*own, *_THRESHOLD_FIELDS, *_RULE_FIELDS)
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        close = get_close_matches(unknown[0], known, n=1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
-        raise InvalidInputError(f"fusion has no parameter {', '.join(unknown)}{meant}; it takes {', '.join(known)}")
-
-
-def _carried(cube: xr.Dataset) -> dict[str, Any]:
-    """Coordinates that stay with the result: bounds of composites and the items of the dates it has."""
-    carried: dict[str, Any] = {n: cube[n].variable for n in ("time_bounds",) if n in cube.coords}
-    if "item_date" not in cube.coords:
-        return carried
-    where = _row_of_items(cube)
-    kept = np.flatnonzero(where >= 0)
-    table = {}
-    for name, coord in cube.coords.items():
-        if str(name).startswith(("item_", "source_band")):
-            table[str(name)] = coord.variable.isel({ITEM: kept}) if ITEM in coord.dims else coord.variable
-    return carried | table | {"item_time_index": (ITEM, where[kept].astype(np.int32), {"long_name": "row of `time`"})}
-
-
-def _row_of_items(cube: xr.Dataset) -> np.ndarray:
-    """Row of `time` that each item belongs to, -1 where none."""
-    dates, times = cube["item_date"].values, cube[TIME].values
-    if "time_bounds" in cube.coords:
-        bounds = cube["time_bounds"].values
-        inside = (dates[:, None] >= bounds[None, :, 0]) & (dates[:, None] < bounds[None, :, 1])
-    else:
-        inside = dates[:, None] == times[None, :]
-    return np.where(inside.any(1), inside.argmax(1), -1)
-
-
-def _attributes(cube: xr.Dataset, judged: xr.Dataset, used: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in cube.attrs.items() if isinstance(v, str | int | float)}
-    return {
-        **kept,
-        "title": "Surface water by lakecube",
-        "method": "fusion",
-        "references": PAPER,
-        "parameters": json.dumps(used, sort_keys=True, default=str),
-        "rules_skipped": judged.attrs.get("rules_skipped", ""),
-    }
+    check_parameters("fusion", parameters, (*own, *_THRESHOLD_FIELDS, *_RULE_FIELDS))

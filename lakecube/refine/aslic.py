@@ -13,16 +13,18 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import window_of
-from lakecube.kernels.aslic import LARGEST_REGION, Settings
+from lakecube.kernels.aslic import LARGEST_REGION, REGION_SHIFT, Settings
 from lakecube.kernels.aslic import aslic as kernel
 from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.names import TIME, X, Y
-from lakecube.refine.superpixels import anchor_or_zero, coords_of, dataset_of, taking_part
+from lakecube.refine.given import dataset_of, number, scale_of, taking_part, whole
+from lakecube.refine.superpixels import anchor_or_zero, coords_of
 
 #: B1, B2 and B4 of the paper's sensors, in the place of red, green and blue.
 BANDS_OF_PAPER = ("blue", "green", "nir")
+#: Candidates along each side of a region, unless told otherwise.
+CANDIDATES = 5
 
 
 @law("exact", reach=2 * 16)
@@ -32,13 +34,13 @@ def aslic(
     region: int = 16,
     alpha: float = 0.2,
     price: float = 0.05,
-    candidates: int | Literal["pixels"] = 5,
+    candidates: int | Literal["pixels"] | None = None,
     components: Literal["hs", "hsi"] = "hs",
     damping: float = 0.7,
     sweeps: int = 200,
-    scale: float = 1.0,
+    scale: float | None = None,
     bands: Sequence[str] | None = None,
-    mask: xr.DataArray | None = None,
+    mask: xr.DataArray | np.ndarray | None = None,
 ) -> xr.DataArray:
     """Adaptive superpixels (A-SLIC, Chen et al. 2018): affinity propagation finds how many there are, and where.
 
@@ -56,8 +58,9 @@ def aslic(
     price : float
         What one more centre costs, as a distance of every point of its region; less gives more superpixels. The
         preference of affinity propagation is −price · points.
-    candidates : int or "pixels"
-        Points along each side of a region that affinity propagation looks at, 2 to `region`: the fast form.
+    candidates : int or "pixels", optional
+        Points along each side of a region that affinity propagation looks at, 2 to `region`: the fast form. By default
+        5, or `region` if that is less.
         ``"pixels"``: all of them, the paper's form, hundreds of times slower.
     components : {"hs", "hsi"}
         Colour is hue and saturation, or intensity too.
@@ -65,12 +68,13 @@ def aslic(
         Share of a message that is kept from the sweep before, at least 0.5 and below 1.
     sweeps : int
         At most so many.
-    scale : float
-        Turns a band into 0 to 1; matters to intensity only.
+    scale : float, optional
+        Turns a band into 0 to 1; matters to intensity only. By default 1, of uint8 1 / 255.
     bands : sequence of str, optional
         The three bands in the place of red, green and blue; of a Dataset blue, green and nir by default.
-    mask : xr.DataArray, optional
-        True where pixels take part. By default those that can be judged, where `data` has an `observation`.
+    mask : xr.DataArray or numpy.ndarray, optional
+        Boolean, on the same pixels: True where they take part. By default those that can be judged, where `data` has
+        an `observation`.
 
     Returns
     -------
@@ -111,15 +115,17 @@ def aslic(
     Chen et al. (2018), 10.3390/w10050585; Frey and Dueck (2007), 10.1126/science.1136800.
     """
     settings = _settings(region, alpha, price, candidates, components, damping, sweeps)
-    dataset = dataset_of(data, bands, "reflectance")
+    dataset = dataset_of(data)
     names = _bands_of(dataset, bands)
+    factor = scale_of(dataset[names], scale, (1.0, 1 / 255)) if settings.intensity else 1.0
     dataset = dataset[names].assign(taking_part(dataset, mask))
+    anchor = anchor_or_zero(dataset, (REGION_SHIFT - 1) * settings.region)
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
     dataset = chunked.alike(dataset, dims, 2 * region)
-    labels = _labels([v.data for v in dataset.data_vars.values()], float(scale), settings, anchor_or_zero(dataset))
+    labels = _labels([v.data for v in dataset.data_vars.values()], factor, settings, anchor)
     attrs = {
         "long_name": "adaptive superpixel", "step": region, "alpha": float(alpha), "price": float(price),
-        "candidates": candidates, "components": components, "bands": " ".join(names),
+        "candidates": settings.grid or "pixels", "components": components, "bands": " ".join(names),
     }  # fmt: skip
     return xr.DataArray(
         labels if len(dims) == 3 else labels[0], dims=dims, coords=coords_of(dataset, dims), name="superpixel",
@@ -128,27 +134,26 @@ def aslic(
 
 
 def _settings(
-    region: int, alpha: float, price: float, candidates: int | str, components: str, damping: float, sweeps: int
+    region: int, alpha: float, price: float, candidates: int | str | None, components: str, damping: float, sweeps: int
 ) -> Settings:
-    if region != int(region) or not 2 <= region <= LARGEST_REGION:
-        raise InvalidInputError(f"region is a whole number of pixels from 2 to {LARGEST_REGION}; got {region!r}")
-    if candidates != "pixels" and not (isinstance(candidates, int) and 2 <= candidates <= region):
-        raise InvalidInputError(f"candidates is 'pixels' or from 2 to the region's {region}; got {candidates!r}")
+    region = whole("region", region, 2, LARGEST_REGION)
+    if candidates is None:
+        candidates = min(CANDIDATES, region)
+    grid = 0 if candidates == "pixels" else whole("candidates, if not 'pixels',", candidates, 2, region)
     if components not in ("hs", "hsi"):
         raise InvalidInputError(f"components is 'hs' or 'hsi'; got {components!r}")
-    if not (alpha > 0 and price > 0 and 0.5 <= damping < 1 and sweeps >= 1):
-        raise InvalidInputError(
-            f"alpha, price and sweeps must be positive and damping from 0.5 to below 1; "
-            f"got {alpha}, {price}, {sweeps} and {damping}"
-        )
-    grid = 0 if isinstance(candidates, str) else candidates
-    return Settings(int(region), float(alpha), float(price), grid, float(damping), int(sweeps), components == "hsi")
+    if not 0.5 <= number("damping", damping) < 1:
+        raise InvalidInputError(f"damping is from 0.5 to below 1; got {damping}")
+    return Settings(
+        region, number("alpha", alpha), number("price", price), grid, float(damping), whole("sweeps", sweeps, 1),
+        components == "hsi",
+    )  # fmt: skip
 
 
 def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None) -> list[str]:
     have = [str(name) for name in dataset.data_vars]
     if bands is not None:
-        names = [str(name) for name in bands]
+        names = [bands] if isinstance(bands, str) else [str(name) for name in bands]
     else:
         names = have if "every" in dataset.attrs else list(BANDS_OF_PAPER)
         if "nir" not in have and "nir08" in have:
@@ -186,11 +191,6 @@ def _hsi(*blocks: np.ndarray, scale: float) -> np.ndarray:
     return np.stack(out)
 
 
-def _cluster(
-    rows: tuple[int, int], columns: tuple[int, int], hsi: np.ndarray, *, shape: tuple[int, int], reach: int,
-    settings: Settings, anchor: tuple[int, int],
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    first = anchor[0] + max(rows[0] - reach, 0), anchor[1] + max(columns[0] - reach, 0)
-    return np.stack([kernel(np.ascontiguousarray(date), settings, first)[inside] for date in hsi])
+def _cluster(first: tuple[int, int], hsi: np.ndarray, *, settings: Settings, anchor: tuple[int, int]) -> np.ndarray:
+    anchor = anchor[0] + first[0], anchor[1] + first[1]
+    return np.stack([kernel(np.ascontiguousarray(date), settings, anchor) for date in hsi])

@@ -18,26 +18,22 @@ from dask.base import tokenize
 
 from lakecube import chunked
 from lakecube.chunked import law
-from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.errors import InvalidInputError
 from lakecube.kernels import crf
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
-from lakecube.refine.crf_tiles import CrfSettings, Engine, anchored_tiles, blend_tiles, refine_tile
+from lakecube.refine.crf_tiles import CrfSettings, Engine, refine_tile
+from lakecube.refine.given import layers, number, refuse_empty, whole
+from lakecube.refine.guide import guide_of
 from lakecube.refine.majority import majority
+from lakecube.tiling import Tiling, blend_tiles
 
-#: Bands that guide where none are named: those in which water stands out from land.
-GUIDE_BANDS = ("green", "nir", "swir16")
-#: Standard deviation of a guide in reflectance: 13 of 255 grey levels of a picture stretched from 0 to 0.4.
-REFLECTANCE_SCALE = 0.02
-#: Standard deviation of a guide in grey levels.
-GREY_SCALE = 13.0
-BAND = "band"
 CLASS = "class"
 
 
 @law("tile-defined", reach=1024 + 240 + 60)
 def refine(
-    water: xr.DataArray | xr.Dataset,
-    guide: xr.Dataset | xr.DataArray,
+    water: xr.DataArray | xr.Dataset | np.ndarray,
+    guide: xr.Dataset | xr.DataArray | np.ndarray,
     *,
     scales: Mapping[str, float] | float | None = None,
     output: Literal["probability", "labels"] = "probability",
@@ -50,7 +46,7 @@ def refine(
     sxy_bilateral: float = 80.0,
     weight_bilateral: float = 10.0,
     confidence: float = 0.7,
-    superpixels: xr.DataArray | None = None,
+    superpixels: xr.DataArray | np.ndarray | None = None,
     classes: int | None = None,
     engine: Engine = "numba",
 ) -> xr.DataArray:
@@ -58,20 +54,22 @@ def refine(
 
     Parameters
     ----------
-    water : xr.DataArray, ([time,] y, x), or xr.Dataset
+    water : xr.DataArray or numpy.ndarray, ([time,] y, x), or xr.Dataset
         Probability of water (float, NaN unknown), or a mask (integer or bool: 0 land, 1 water, else unknown). Of a
         Dataset its `water_probability`, else its `water_mask`. Of several classes: with a dim `class`, or `classes`.
-    guide : xr.Dataset or xr.DataArray
-        The image whose edges are followed: a variable per band, or a dim `band`; with or without `time`.
+    guide : xr.Dataset, xr.DataArray or numpy.ndarray
+        The image whose edges are followed: a variable per band, or a dim `band`; with or without `time`. A NumPy array
+        has dims (band, y, x).
     scales : mapping or float, optional
         Standard deviation in the unit of the guide: of each band that shall guide, or one for all. By default 0.02 for
-        reflectance in green, nir and swir16 (those there are, else all bands), 13 for integer bands.
+        reflectance in green, nir (or nir08) and swir16 (those there are, else all bands), 13 for grey levels (uint8);
+        other integers have no default.
     output : {"probability", "labels"}
         What to return.
     iterations : int
         Of the mean field.
     tile, margin, blend : int
-        Pixels: side of the anchored tiles; how much more is read around each (default 3 · sxy_bilateral); half the
+        Pixels: side of the anchored tiles; how much more is read around each (default 3 · the wider sxy); half the
         width of the ramp between tiles (default a quarter of the margin, at most half a tile).
     sxy_gaussian, sxy_bilateral : float
         Standard deviations in space of the two kernels, pixels.
@@ -97,9 +95,12 @@ def refine(
     Raises
     ------
     InvalidInputError
-        A parameter out of range, or other dims or coordinates than these.
+        A parameter out of range, or other dims or coordinates than these. When computed: a probability beyond 0 to 1,
+        or a guide beyond 2¹⁵ standard deviations, which a scale in another unit or a fill value gives.
     MissingBandError
         A band named in `scales` is not in the guide.
+    MissingDependencyError
+        ``engine="pydensecrf2"`` is not installed.
 
     Notes
     -----
@@ -110,8 +111,8 @@ def refine(
     0.18 % with 80, 0.07 % with 240 (mean |ΔQ| 0.0007); ``python -m benchmarks.crf`` prints the table.
 
     From masks of 32 real pictures that were coarsened 8-fold (``python -m benchmarks.refine_esw``; parameters chosen on
-    one half, figures of the other): IoU 0.748 as given, 0.765 after fusion in superpixels, 0.771 after the CRF, 0.774
-    after both; pixels within 3 px of the true edge that are right 70.3 %, 73.7 %, 75.6 % and 75.8 %. The best widths
+    one half, figures of the other): IoU 0.748 as given, 0.770 after fusion in superpixels, 0.771 after the CRF, 0.777
+    after both; pixels within 3 px of the true edge that are right 70.3 %, 74.3 %, 75.6 % and 76.1 %. The best widths
     were narrower than the defaults, those of the paper's tool (8 grey levels and 40 px); wide ones drown small lakes.
 
     References
@@ -119,14 +120,17 @@ def refine(
     Krähenbühl and Koltun (2011), 10.48550/arXiv.1210.5644; Cao et al., section 3.2.2 (after SLIC fusion).
     """
     water = _water_of(water)
-    bands, widths = _guide_of(guide, scales)
-    margin = round(3 * sxy_bilateral) if margin is None else margin
-    blend = min(margin // 4, tile // 2) if blend is None else blend
+    bands, widths = guide_of(guide, scales)
+    if margin is None:
+        margin = round(3 * max(number("sxy_bilateral", sxy_bilateral), number("sxy_gaussian", sxy_gaussian)))
+    blend = (
+        min(whole("margin", margin, 0) // 4, whole("tile", tile, 1) // 2) if blend is None else whole("blend", blend, 0)
+    )
     potts = crf.Potts(sxy_gaussian, weight_gaussian, sxy_bilateral, weight_bilateral)
     if classes is not None:
         water = _spread(water, classes, confidence)
     settings = CrfSettings(
-        potts, widths, iterations, confidence, engine, tile, margin, blend, water.sizes.get(CLASS, 1)
+        potts, widths, iterations, confidence, engine, Tiling(tile, margin, blend), water.sizes.get(CLASS, 1)
     )
     if output not in ("probability", "labels"):
         raise InvalidInputError(f"output is 'probability' or 'labels'; got {output!r}")
@@ -154,7 +158,7 @@ def _labelled(
     return xr.DataArray(values if TIME in dims else values[..., 0, :, :], coords, dims, name, attrs)
 
 
-def _fused(water: xr.DataArray, superpixels: xr.DataArray) -> xr.DataArray:
+def _fused(water: xr.DataArray, superpixels: xr.DataArray | np.ndarray) -> xr.DataArray:
     if CLASS in water.dims:
         raise InvalidInputError("superpixels fuse a mask of water, not of several classes; use majority by class")
     mask = water
@@ -167,20 +171,22 @@ def _spread(labels: xr.DataArray, classes: int, confidence: float) -> xr.DataArr
     """Probability of each class, float32 with a dim `class`, of labels that are right with this confidence."""
     if labels.dtype.kind not in "iub" or CLASS in labels.dims:
         raise InvalidInputError(f"classes= belongs to integer labels; got {labels.dtype} with dims {labels.dims}")
-    if classes < 2:
-        raise InvalidInputError(f"at least two classes are needed; got {classes}")
+    classes = whole("classes", classes, 2, 255)
     number = xr.DataArray(np.arange(classes, dtype=np.int64), dims=CLASS)
     known = (labels >= 0) & (labels < classes)
     rest = np.float32((1 - confidence) / (classes - 1))
     return xr.where(labels == number, np.float32(confidence), rest).where(known).astype(np.float32)
 
 
-def _water_of(water: xr.DataArray | xr.Dataset) -> xr.DataArray:
+def _water_of(water: xr.DataArray | xr.Dataset | np.ndarray) -> xr.DataArray:
     if isinstance(water, xr.Dataset):
         found = [name for name in ("water_probability", "water_mask") if name in water]
         if not found:
-            raise InvalidInputError("neither water_probability nor water_mask here; extract first: .water.extract()")
+            raise InvalidInputError(
+                "neither water_probability nor water_mask here; extract first: cube.water.extract().water.refine(cube)"
+            )
         water = water[found[0]]
+    water = layers(water, "water")
     if set(water.dims) - {TIME, CLASS} != {Y, X}:
         raise InvalidInputError(f"water has dims {water.dims}; ([class,] [time,] y, x) are needed")
     if CLASS in water.dims and (water.dtype.kind != "f" or water.sizes[CLASS] < 2):
@@ -190,38 +196,13 @@ def _water_of(water: xr.DataArray | xr.Dataset) -> xr.DataArray:
     return water
 
 
-def _guide_of(
-    guide: xr.Dataset | xr.DataArray, scales: Mapping[str, float] | float | None
-) -> tuple[list[xr.DataArray], tuple[float, ...]]:
-    """The bands that guide and their standard deviations."""
-    if isinstance(guide, xr.DataArray):
-        by_name = {str(v): guide.isel({BAND: i}, drop=True) for i, v in enumerate(guide[BAND].values)} \
-            if BAND in guide.dims else {str(guide.name): guide}  # fmt: skip
-        chosen = list(by_name)
-    else:
-        by_name = {str(name): v for name, v in guide.data_vars.items()}
-        chosen = [n for n in GUIDE_BANDS if n in by_name] or [n for n, v in by_name.items() if v.dtype.kind == "f"]
-    if isinstance(scales, Mapping):
-        chosen = [str(name) for name in scales]
-    missing = [name for name in chosen if name not in by_name]
-    if missing or not chosen:
-        raise MissingBandError(f"no band {', '.join(missing) or 'at all'} to guide; there are {', '.join(by_name)}")
-    bands = [by_name[name] for name in chosen]
-    for name, band in zip(chosen, bands, strict=True):
-        if set(band.dims) - {TIME} != {Y, X}:
-            raise InvalidInputError(f"guide {name} has dims {band.dims}; (time, y, x) or (y, x) are needed")
-    if isinstance(scales, Mapping):
-        return bands, tuple(float(s) for s in scales.values())
-    defaults = (REFLECTANCE_SCALE if band.dtype.kind == "f" else GREY_SCALE for band in bands)
-    return bands, tuple(d if scales is None else float(scales) for d in defaults)
-
-
 def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSettings) -> da.Array:
     """Lazy probability (time, y, x), or (class, time, y, x)."""
     try:
         water, *aligned = xr.align(water, *bands, join="exact", copy=False)
     except ValueError as error:
         raise InvalidInputError("water and guide must share time, y and x; select or reproject one first") from error
+    refuse_empty(water)
     if TIME not in water.dims:
         if any(TIME in band.dims for band in aligned):
             raise InvalidInputError("the guide has dates but water has none; choose one: guide.isel(time=0)")
@@ -240,11 +221,11 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
         array = _lazy(band.transpose(TIME, Y, X, missing_dims="ignore"))
         arrays.append(array.rechunk({0: dates}) if array.ndim == 3 else array)
     anchor = chunked.anchor_of(water) if Y in water.coords and X in water.coords else (0, 0)
-    rows, columns = (anchored_tiles(n, start, settings) for n, start in zip(field.shape[1:], anchor, strict=True))
+    rows, columns = (settings.tiling.along(n, start) for n, start in zip(field.shape[1:], anchor, strict=True))
     token = tokenize([a.name for a in arrays], anchor, settings)
     q = chunked.tiles(
         partial(refine_tile, tiles=(rows, columns), anchor=anchor, settings=settings),
-        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, settings=settings),
+        partial(blend_tiles, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
         arrays, rows, columns, dtype=np.float32, name="lakecube-crf", token=token,
     )  # fmt: skip
     if several == 1:

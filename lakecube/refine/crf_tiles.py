@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 
 from lakecube.chunked import Tile
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
+from lakecube.kernels.crf_groups import LARGEST
 from lakecube.names import LAND, WATER
+from lakecube.refine.given import number, whole
+from lakecube.tiling import Tiling
 
 Engine = Literal["numba", "pydensecrf2"]
 #: Probabilities are kept this far away from 0 and 1.
 CLIP = 1e-5
+#: How far beyond them one may lie by rounding.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +33,26 @@ class CrfSettings:
     iterations: int
     confidence: float
     engine: Engine
-    tile: int
-    margin: int
-    blend: int
+    tiling: Tiling
     layers: int = 1
     """1: the probability of water; more: so many classes, which follow each other along time."""
 
     def __post_init__(self) -> None:
-        widths = (self.potts.sxy_gaussian, self.potts.sxy_bilateral, *self.scales)
-        if not all(np.isfinite(w) and w > 0 for w in widths):
-            raise InvalidInputError(f"standard deviations must be positive; got {widths}")
-        if not 0.5 < self.confidence < 1:
+        for name, width in self.potts._asdict().items():
+            number(name, width, zero=name.startswith("weight"))
+        for scale in self.scales:
+            number("each of scales", scale)
+        if not 0.5 < number("confidence", self.confidence) < 1:
             raise InvalidInputError(f"confidence is between 0.5 and 1; got {self.confidence}")
-        if self.iterations < 0 or self.tile < 1 or self.margin < 0:
-            raise InvalidInputError("iterations and margin must not be negative, tile must be positive")
-        if not 0 <= 2 * self.blend <= min(2 * self.margin, self.tile):
-            raise InvalidInputError(f"blend={self.blend} must not pass the margin nor half a tile")
+        whole("iterations", self.iterations, 0)
+        if self.tiling.tile + 2 * self.tiling.margin > LARGEST * self.potts.sxy_bilateral:
+            raise InvalidInputError(
+                f"sxy_bilateral={self.potts.sxy_bilateral} is too narrow for tile={self.tiling.tile}"
+            )
         if self.engine not in ("numba", "pydensecrf2"):
             raise InvalidInputError(f"engine is 'numba' or 'pydensecrf2'; got {self.engine!r}")
-
-
-def anchored_tiles(size: int, anchor: int, settings: CrfSettings) -> dict[int, Tile]:
-    """The tiles of one dim of `size` pixels from absolute pixel `anchor`, by their absolute number."""
-    side, last = settings.tile, anchor + size
-
-    def clip(start: int, stop: int) -> tuple[int, int]:
-        return max(start, anchor) - anchor, min(stop, last) - anchor
-
-    numbers = range(anchor // side, (last - 1) // side + 1)
-    return {
-        k: Tile(
-            clip(k * side - settings.margin, (k + 1) * side + settings.margin),
-            clip(k * side - settings.blend, (k + 1) * side + settings.blend),
-        )
-        for k in numbers
-    }
+        if self.engine == "pydensecrf2" and find_spec("pydensecrf") is None:
+            raise MissingDependencyError('engine="pydensecrf2" needs it: pip install -c constraints.txt ".[crf]"')
 
 
 def refine_tile(
@@ -75,15 +66,16 @@ def refine_tile(
     water, *bands = pieces
     y, x = tiles[0][row], tiles[1][column]
     origin = (
-        y.read[0] + anchor[0] - (row * settings.tile - settings.margin),
-        x.read[0] + anchor[1] - (column * settings.tile - settings.margin),
+        y.read[0] + anchor[0] - (row * settings.tiling.tile - settings.tiling.margin),
+        x.read[0] + anchor[1] - (column * settings.tiling.tile - settings.tiling.margin),
     )
     inside = tuple(slice(v.gives[0] - v.read[0], v.gives[1] - v.read[0]) for v in (y, x))
     dates = []
     layers = settings.layers
     for t in range(water.shape[0] // layers):
         guide = np.stack([np.asarray(b if b.ndim == 2 else b[t], np.float32) for b in bands])
-        guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
+        with np.errstate(over="ignore"):
+            guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
         if layers == 1:
             dates.append(refine_image(water[t], guide, settings, origin)[np.newaxis][:, *inside])
         else:
@@ -97,7 +89,7 @@ def refine_image(
     """One image (y, x) as a whole; the guide (bands, y, x) is already divided by its standard deviations."""
     logit = _unary(water, settings.confidence)
     known = np.isfinite(logit)
-    valid = known & np.isfinite(guide).all(axis=0)
+    valid = _voters(known, guide)
     if not valid.any():
         return (1 / (1 + np.exp(-logit))).astype(np.float32)
     if settings.engine == "numba":
@@ -113,11 +105,13 @@ def refine_classes(
     probability: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
 ) -> np.ndarray:
     """As `refine_image` for probabilities (classes, y, x), which need not sum to 1."""
-    known = np.isfinite(probability).all(axis=0)
+    _refuse_beyond_one(probability)
+    total = probability.sum(axis=0)
+    known = total > 0
     with np.errstate(invalid="ignore"):
-        p = np.clip(probability / probability.sum(axis=0), CLIP, 1)
+        p = np.clip(probability / total, CLIP, 1)
     unary = np.where(known, -np.log(np.where(known, p, 1)), 0).astype(np.float32)
-    valid = known & np.isfinite(guide).all(axis=0)
+    valid = _voters(known, guide)
     if not valid.any():
         q = np.exp(-unary) / np.exp(-unary).sum(axis=0)
     elif settings.engine == "numba":
@@ -128,9 +122,31 @@ def refine_classes(
     return q
 
 
+def _voters(known: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    """Pixels that are known and have a guide; of a guide whose scales cannot be meant an error tells."""
+    valid = known & np.isfinite(guide).all(axis=0)
+    far = max(guide.max(where=valid, initial=0), -guide.min(where=valid, initial=0))
+    if far > LARGEST:
+        raise InvalidInputError(
+            f"the guide reaches {far:.3g} standard deviations: give scales= in its own unit (of reflectance times "
+            "10000: 200), and NaN where it holds a fill value"
+        )
+    return valid
+
+
+def _refuse_beyond_one(probability: np.ndarray) -> None:
+    for value in (np.fmin.reduce(probability, axis=None), np.fmax.reduce(probability, axis=None)):
+        if value < -TOLERANCE or value > 1 + TOLERANCE:
+            raise InvalidInputError(
+                f"a probability is from 0 to 1, NaN unknown; found {value:g}: divide percent by 100, .clip(0, 1) what "
+                "resampling overshot, and give a mask as integers"
+            )
+
+
 def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
     """log p - log (1 - p), float32; NaN where unknown."""
     if water.dtype.kind == "f":
+        _refuse_beyond_one(water)
         return crf.logit_of_probability(water)
     sure = np.float32(np.log(confidence / (1 - confidence)))
     return np.where(water == WATER, sure, np.where(water == LAND, -sure, np.float32(np.nan))).astype(np.float32)
@@ -138,10 +154,8 @@ def _unary(water: np.ndarray, confidence: float) -> np.ndarray:
 
 def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settings: CrfSettings) -> np.ndarray:
     """Probabilities float32 (classes, y, x) of −log p; pixels that are not valid vote, undecided."""
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise InvalidInputError("engine='pydensecrf2' needs it installed: pip install 'lakecube[crf]'") from error
+    from pydensecrf import densecrf
+
     potts, (classes, *shape) = settings.potts, unary.shape
     y, x = np.indices(shape, np.float32)
     there = [np.where(valid, band, 0) for band in guide]
@@ -154,37 +168,3 @@ def _pydensecrf2(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, settin
     q = np.array(model.inference(settings.iterations), np.float32).reshape(classes, *shape)
     alone = np.exp(-unary)
     return np.where(valid, q, alone / alone.sum(axis=0)).astype(np.float32)
-
-
-def blend_tiles(
-    parts: Sequence[tuple[int, int, np.ndarray]], rows: Sequence[int], columns: Sequence[int], *,
-    tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], settings: CrfSettings,
-) -> np.ndarray:  # fmt: skip
-    """The values of one chunk: the tiles that reach into it, weighed by their ramps."""
-    shape = rows[1] - rows[0], columns[1] - columns[0]
-    out = np.zeros((parts[0][2].shape[0], *shape), np.float32)
-    for i, j, given in parts:
-        y, wy = _ramp(i, tiles[0], rows, anchor[0], settings)
-        x, wx = _ramp(j, tiles[1], columns, anchor[1], settings)
-        top, left = tiles[0][i].gives[0], tiles[1][j].gives[0]
-        piece = given[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
-        here = np.s_[:, y.start - rows[0] : y.stop - rows[0], x.start - columns[0] : x.stop - columns[0]]
-        out[here] += piece * (wy[:, np.newaxis] * wx)
-    return out
-
-
-def _ramp(
-    number: int, tiles: Mapping[int, Tile], span: Sequence[int], anchor: int, settings: CrfSettings
-) -> tuple[slice, np.ndarray]:
-    """Where one tile speaks within a span of pixels, and its weight there; the weights of all tiles sum to 1."""
-    gives = tiles[number].gives
-    start, stop = max(gives[0], span[0]), min(gives[1], span[1])
-    at = np.arange(start, stop) + anchor + 0.5
-    weight = np.ones(stop - start, np.float32)
-    if settings.blend:
-        width = 2 * settings.blend
-        if number - 1 in tiles:
-            weight *= np.clip((at - number * settings.tile) / width + 0.5, 0, 1).astype(np.float32)
-        if number + 1 in tiles:
-            weight *= np.clip(0.5 - (at - (number + 1) * settings.tile) / width, 0, 1).astype(np.float32)
-    return slice(start, stop), weight

@@ -12,9 +12,10 @@ import xarray as xr
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
-from lakecube.io.lazy import window_of
+from lakecube.kernels.fragments import PASSES
 from lakecube.kernels.regions import describe, vote
 from lakecube.names import LAND, TIME, UNKNOWN, VARIABLES, WATER, X, Y
+from lakecube.refine.given import layers, number, refuse_empty, whole
 from lakecube.refine.superpixels import STEP
 
 #: What `majority` did to a pixel.
@@ -22,22 +23,24 @@ CHANGES = MappingProxyType({"kept": 0, "became_water": 1, "became_land": 2, "und
 
 
 def superpixel_extent(step: int) -> int:
-    """How far apart two pixels of one superpixel can lie, joined fragments included: less than 9 steps.
+    """How far apart two pixels of one superpixel can lie, joined fragments included: less than 7 steps.
 
-    A main component lies in 3 × 3 cells, and so does a fragment, whose cell is at most 3 from that of what it joins.
+    A component lies in 3 × 3 cells; a fragment is less than a step across, and two may hang on either side of it.
     """
-    return 9 * step
+    return (3 + 2 * PASSES) * step
 
 
 @law("exact", reach=superpixel_extent(STEP))
-def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, step: int | None = None) -> xr.Dataset:
+def majority(
+    mask: xr.DataArray | np.ndarray, labels: xr.DataArray | np.ndarray, *, share: float = 0.5, step: int | None = None
+) -> xr.Dataset:
     """Majority fusion of Cao et al.: every pixel takes the label that most pixels of its superpixel have.
 
     Parameters
     ----------
-    mask : xr.DataArray
+    mask : xr.DataArray or numpy.ndarray
         uint8: 0 land, 1 water, others unknown; dims (time, y, x) or (y, x).
-    labels : xr.DataArray
+    labels : xr.DataArray or numpy.ndarray
         Superpixels, int64, on the same pixels; without `time` they hold for all dates. Negative: no superpixel.
     share : float
         The majority must have more than this share of the superpixel's known pixels, 0.5 to 1.
@@ -60,7 +63,7 @@ def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, st
     Notes
     -----
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (two integer counts per
-    superpixel). Reach: 9·step, the extent of a superpixel. Lazy.
+    superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
 
     The size of a superpixel bounds what fusion can keep: even a true mask loses whatever is much smaller.
 
@@ -69,8 +72,9 @@ def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, st
     Cao et al., "Refined glacial lake extraction in a high Asia region by Deep Neural Network and Superpixel-based
     Conditional Random Field", section 3.2.1.
     """
-    if not 0.5 <= share <= 1:
+    if not 0.5 <= number("share", share) <= 1:
         raise InvalidInputError(f"share={share!r}: the majority's share is a number from 0.5 to 1")
+    mask = layers(mask, "mask")
     if mask.dtype != np.uint8:
         codes = f"{LAND} land, {WATER} water, {UNKNOWN} unknown"
         raise InvalidInputError(f"a water mask is uint8 ({codes}), not {mask.dtype}")
@@ -83,14 +87,16 @@ def majority(mask: xr.DataArray, labels: xr.DataArray, *, share: float = 0.5, st
 
 
 @law("exact", reach=superpixel_extent(STEP))
-def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: int | None = None) -> xr.Dataset:
+def superpixel_statistics(
+    values: xr.DataArray | np.ndarray, labels: xr.DataArray | np.ndarray, *, step: int | None = None
+) -> xr.Dataset:
     """Pixels, mean and valid fraction of each superpixel, given at each of its pixels.
 
     Parameters
     ----------
-    values : xr.DataArray
-        A band or index (NaN: unknown), or a water mask (uint8, 255 unknown: the mean is then the share of water);
-        dims (time, y, x) or (y, x).
+    values : xr.DataArray or numpy.ndarray
+        A band or index (NaN: unknown), or a water mask (uint8, 255 unknown: the mean is then the share of water; so
+        give a band of grey levels as ``band.astype("float32")``); dims (time, y, x) or (y, x).
     labels, step
         As for `majority`.
 
@@ -100,11 +106,17 @@ def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: i
         `count` (uint32, pixels of the superpixel), `mean` (float32, unit of the values, NaN where none is known),
         `fraction` (float32, 1, share of the pixels that are known). Outside all superpixels 0, NaN, NaN.
 
+    Raises
+    ------
+    InvalidInputError
+        Labels are not int64, or on other pixels than the values.
+
     Notes
     -----
     Chunks: any; those smaller than the reach are merged with their neighbours. Law: exact (float64 sums in raster
-    order over the whole superpixel). Reach: 9·step, the extent of a superpixel. Lazy.
+    order over the whole superpixel). Reach: 7·step, the extent of a superpixel. Lazy.
     """
+    values = layers(values, "values")
     dtypes = {"count": np.uint32, "mean": np.float32, "fraction": np.float32}
     attrs: dict[str, dict[str, Any]] = {
         "count": {"long_name": "pixels of the superpixel", "units": "1"},
@@ -115,25 +127,27 @@ def superpixel_statistics(values: xr.DataArray, labels: xr.DataArray, *, step: i
 
 
 def _by_superpixel(
-    values: xr.DataArray, labels: xr.DataArray, step: int | None, function: Any, dtypes: dict[str, Any],
+    values: xr.DataArray, labels: xr.DataArray | np.ndarray, step: int | None, function: Any, dtypes: dict[str, Any],
     attrs: dict[str, dict[str, Any]], **options: Any,
 ) -> xr.Dataset:  # fmt: skip
     """Lazy variables that depend on all pixels of a superpixel, from tasks that return mappings of blocks."""
+    labels = layers(labels, "labels")
     if labels.dtype != np.int64:
         raise InvalidInputError(f"labels are int64, not {labels.dtype}; use labels.astype('int64')")
     if any(values.sizes.get(dim) != labels.sizes.get(dim) for dim in (Y, X)):
         raise InvalidInputError(f"values {dict(values.sizes)} and labels {dict(labels.sizes)} are on different pixels")
+    refuse_empty(values)
+    refuse_empty(labels)
     dims = (TIME, Y, X) if TIME in values.dims or TIME in labels.dims else (Y, X)
     pair = xr.Dataset({"values": values.reset_coords(drop=True), "labels": labels.reset_coords(drop=True)})
     if any(pair.sizes[dim] != values.sizes.get(dim, pair.sizes[dim]) for dim in dims):
         raise InvalidInputError("values and labels have different coordinates")
     step = labels.attrs.get("step") if step is None else step
-    reach = 0 if step is None else superpixel_extent(int(step))
+    reach = 0 if step is None else superpixel_extent(whole("step", step, 1))
     pair = chunked.alike(pair if step is not None else pair.chunk({Y: -1, X: -1}), dims, reach)
     arrays = [v.data if len(dims) == 3 else v.data[np.newaxis] for v in (pair["values"], pair["labels"])]
     blocks = chunked.windowed(
-        function, arrays, ["tyx", "tyx"], reach, dtype=object, name="lakecube-by-superpixel", names=tuple(dtypes),
-        **options,
+        function, arrays, ["tyx", "tyx"], reach, dtype=object, name="lakecube-by-superpixel", **options,
     )  # fmt: skip
     out = {}
     for name, dtype in dtypes.items():
@@ -143,24 +157,19 @@ def _by_superpixel(
     return xr.Dataset(out, coords={n: coords[n] for n in (*dims, "spatial_ref") if n in coords})
 
 
-def _vote(rows: Any, columns: Any, mask: np.ndarray, labels: np.ndarray, *, share: float, **place: Any) -> Any:
-    return _each(rows, columns, [vote(m, i, share) for m, i in _contiguous(mask, labels)], **place)
+def _vote(first: tuple[int, int], mask: np.ndarray, labels: np.ndarray, *, share: float) -> dict[str, np.ndarray]:
+    return _stacked(("water_mask", "majority_change"), [vote(m, i, share) for m, i in _contiguous(mask, labels)])
 
 
-def _describe(rows: Any, columns: Any, values: np.ndarray, labels: np.ndarray, **place: Any) -> Any:
+def _describe(first: tuple[int, int], values: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     if values.dtype == np.uint8:
         values = np.where(values <= WATER, values, np.float32(np.nan)).astype(np.float32)
-    return _each(rows, columns, [describe(v, i) for v, i in _contiguous(values, labels)], **place)
+    return _stacked(("count", "mean", "fraction"), [describe(v, i) for v, i in _contiguous(values, labels)])
 
 
 def _contiguous(values: np.ndarray, labels: np.ndarray) -> Any:
     return ((np.ascontiguousarray(v), np.ascontiguousarray(i)) for v, i in zip(values, labels, strict=True))
 
 
-def _each(
-    rows: tuple[int, int], columns: tuple[int, int], dates: list[tuple[np.ndarray, ...]], *, shape: tuple[int, int],
-    reach: int, names: tuple[str, ...],
-) -> dict[str, np.ndarray]:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    return {name: np.stack([date[k][inside] for date in dates]) for k, name in enumerate(names)}
+def _stacked(names: tuple[str, ...], dates: list[tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
+    return dict(zip(names, map(np.stack, zip(*dates, strict=True)), strict=True))

@@ -15,23 +15,21 @@ from dask.base import tokenize
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import window_of
+from lakecube.kernels.fragments import SHIFT
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.slic import ids_of, slic_quanta
 from lakecube.kernels.slic_exchange import Piece, Sums, advance, begin
-from lakecube.kernels.slic_quanta import Scaling, quantise, slic_reach
+from lakecube.kernels.slic_quanta import JOINING, Scaling, quantise, slic_reach
 from lakecube.names import BANDS, TIME, X, Y
+from lakecube.refine.given import dataset_of, number, scale_of, taking_part, whole
 
-BAND = "band"
 #: Pixels between seeds, unless told otherwise.
 STEP = 16
 #: Dates of at most so many pixels are worked on as a whole, in chunks that exchange sums: about 18 bytes a pixel.
 EXCHANGED = 2**26
 #: Rows to a chunk of data that are in memory, so that several threads share the work.
 ROWS = 1024
-#: How far joining fragments looks, in steps; the exchange of sums looks three.
-_JOINING = 5
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def superpixels(
     scale: float | None = None,
     bands: Sequence[str] | None = None,
     colour: Literal["reflectance", "cielab"] = "reflectance",
-    mask: xr.DataArray | None = None,
+    mask: xr.DataArray | np.ndarray | None = None,
     enforce_connectivity: bool = True,
     exchange: bool | None = None,
 ) -> xr.DataArray:
@@ -70,8 +68,8 @@ def superpixels(
         A cube with reflectance bands; an array with dims `band`, `y`, `x` (and `time`), or one band without `band`;
         a NumPy array (band, y, x). Its lattice then starts at the first pixel.
     step, n_segments : int, optional
-        Pixels between seeds (by default 16), or about how many superpixels the request shall have. Two requests
-        agree only for an equal `step`.
+        Pixels between seeds (by default 16), or about how many superpixels the request shall have; fragments that
+        no superpixel can take (orphans) come on top. Two requests agree only for an equal `step`.
     compactness : float
         Units of feature that weigh as much as `step` pixels; greater is squarer.
     iterations : int
@@ -79,16 +77,19 @@ def superpixels(
     scale : float, optional
         Declared, never taken from the data. Units of feature per unit of reflectance, by default 200: a difference
         of 0.05 then weighs as much as a compactness of 10; −0.39 to 0.88 are told apart. For ``"cielab"`` what turns
-        a band into sRGB from 0 to 1, by default 1.
+        a band into sRGB from 0 to 1, by default 1. Of grey levels (uint8) the defaults are 100 / 255 and 1 / 255;
+        other integers have none.
     bands : sequence of str, optional
         Of a Dataset; by default green, nir (or nir08) and swir16 if it has them, else all its reflectance bands;
         for ``"cielab"`` red, green, blue.
     colour : {"reflectance", "cielab"}
         The features: the bands themselves, or three bands as red, green and blue turned into CIELAB as in the paper.
-    mask : xr.DataArray, optional
-        True where pixels take part. By default those that can be judged, where `data` has an `observation`.
+    mask : xr.DataArray or numpy.ndarray, optional
+        Boolean, on the same pixels: True where they take part. By default those that can be judged, where `data` has
+        an `observation`.
     enforce_connectivity : bool
-        Join fragments to the neighbouring superpixel with the longest common border.
+        Join fragments of fewer than `step` pixels to the neighbour with the longest common border; larger ones become
+        superpixels of their own (`kernels.fragments`).
     exchange : bool, optional
         How chunks work together; the labels are the same. True: all chunks of a date go through the iterations
         together and exchange their sums, so that no pixel is worked on twice, but the quanta of the whole date are
@@ -98,8 +99,10 @@ def superpixels(
     Returns
     -------
     xr.DataArray
-        int64, dims (time, y, x) or (y, x): row and column on the lattice, packed (`kernels.fragments.lattice_index`);
-        −1 where a band is NaN or the mask says no.
+        int64, dims (time, y, x) or (y, x): row and column on the lattice, or of its first pixel, packed
+        (`kernels.fragments.lattice_index`); −1 where a band is NaN or the mask says no. The ids are beyond 2⁵³: tools
+        that compute in float64 (`scipy.ndimage`, scikit-image's `mark_boundaries`) take neighbours for one, so number
+        them first.
 
     Raises
     ------
@@ -114,39 +117,44 @@ def superpixels(
     Law: exact. Reach: (2·iterations + 5)·step, or 2·iterations·step without joining. Lazy. Two tasks per chunk and
     iteration with `exchange`; without it (1 + 2·reach/chunk)² times the work, one task per chunk.
 
+    Examples
+    --------
+    >>> left_dark = np.full((3, 32, 32), 0.3, np.float32)
+    >>> left_dark[:, :, :13] = 0.05
+    >>> labels = superpixels(left_dark, step=16)
+    >>> numbers = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)  # 0, 1, 2, … to draw them
+    >>> numbers[0, [0, 12, 13, 31]].tolist()
+    [0, 0, 1, 1]
+
     References
     ----------
     Achanta et al. (2012), 10.1109/TPAMI.2012.120; Cao et al., "Refined glacial lake extraction in a high Asia region by
     Deep Neural Network and Superpixel-based Conditional Random Field", section 3.2.1.
     """
-    dataset = dataset_of(data, bands, colour)
+    dataset = dataset_of(data, colour)
     names = _bands_of(dataset, bands, colour)
     size = dataset.sizes[Y] * dataset.sizes[X]
     if step is not None and n_segments is not None:
         raise InvalidInputError("give step or n_segments, not both")
     if n_segments is not None:
-        if n_segments < 1:
-            raise InvalidInputError(f"n_segments must be at least 1, got {n_segments}")
-        step = max(round((size / n_segments) ** 0.5), 2)
-    step = STEP if step is None else step
-    if iterations != int(iterations) or iterations < 1:
-        raise InvalidInputError(f"iterations must be a whole number from 1, got {iterations!r}")
+        step = max(round((size / whole("n_segments", n_segments, 1)) ** 0.5), 2)
+    step = whole("step", STEP if step is None else step, 2, 4096)
+    iterations = whole("iterations", iterations, 1)
     try:
-        scaling = Scaling.of(step, compactness, len(names))
+        scaling = Scaling.of(step, number("compactness", compactness), len(names))
     except ValueError as error:
         raise InvalidInputError(str(error)) from error
-    lab = colour == "cielab"
-    factor = (1.0 if lab else 200.0) if scale is None else float(scale)
+    factor = scale_of(dataset[names], scale, (1.0, 1 / 255) if colour == "cielab" else (200.0, 100 / 255))
     settings = _Settings(
-        scaling, factor, -50.0, colour, int(iterations), enforce_connectivity, anchor_or_zero(dataset),
-        slic_reach(scaling.step, int(iterations), enforce_connectivity),
+        scaling, factor, -50.0, colour, iterations, enforce_connectivity, anchor_or_zero(dataset),
+        slic_reach(scaling.step, iterations, enforce_connectivity),
         size <= EXCHANGED if exchange is None else exchange,
     )  # fmt: skip
     dataset = dataset[names].assign(taking_part(dataset, mask))
     dims = (TIME, Y, X) if any(TIME in v.dims for v in dataset.data_vars.values()) else (Y, X)
     if settings.exchange and not any(isinstance(v.data, da.Array) for v in dataset.data_vars.values()):
         dataset = dataset.chunk({dim: 1 if dim == TIME else ROWS for dim in dims[:-1]})
-    dataset = chunked.alike(dataset, dims, _JOINING * scaling.step if settings.exchange else settings.reach)
+    dataset = chunked.alike(dataset, dims, JOINING * scaling.step if settings.exchange else settings.reach)
     ids = _superpixels([v.data for v in dataset.data_vars.values()], len(names), settings)
     attrs = {
         "long_name": "superpixel", "step": scaling.step, "compactness": float(compactness), "iterations": iterations,
@@ -157,34 +165,13 @@ def superpixels(
     )
 
 
-def dataset_of(data: Any, bands: Sequence[str] | None, colour: str) -> xr.Dataset:
-    """Whatever `superpixels` takes as a Dataset; the attribute `every` says that all its variables are bands."""
-    if colour not in ("reflectance", "cielab"):
-        raise InvalidInputError(f"colour={colour!r}: use 'reflectance' or 'cielab'")
-    if isinstance(data, np.ndarray):
-        dims = (Y, X) if data.ndim == 2 else (BAND, Y, X)
-        if data.ndim not in (2, 3):
-            raise InvalidInputError(f"a NumPy array has dims (band, y, x); this one has {data.ndim}")
-        data = xr.DataArray(data, dims=dims)
-    if isinstance(data, xr.DataArray):
-        if BAND in data.dims:
-            names = [str(v) for v in data[BAND].values] if BAND in data.coords else map(str, range(data.sizes[BAND]))
-            data = xr.Dataset({n: data.isel({BAND: k}, drop=True) for k, n in enumerate(names)})
-        else:
-            data = data.to_dataset(name=data.name or "0")
-        data = data.assign_attrs({"every": 1})
-    if not {Y, X} <= set(data.dims):
-        raise InvalidInputError(f"superpixels need dims y and x; there are {', '.join(map(str, data.dims))}")
-    return data
-
-
 def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None, colour: str) -> list[str]:
     have = [str(n) for n in dataset.data_vars if n in BANDS]
     if "every" in dataset.attrs:
         have = [str(n) for n in dataset.data_vars]
     nir = "nir" if "nir" in have else "nir08"
     if bands is not None:
-        names = list(bands)
+        names = [bands] if isinstance(bands, str) else [str(name) for name in bands]
     elif colour == "cielab":
         names = have if len(have) == 3 and "every" in dataset.attrs else ["red", "green", "blue"]
     else:
@@ -192,22 +179,25 @@ def _bands_of(dataset: xr.Dataset, bands: Sequence[str] | None, colour: str) -> 
     missing = [n for n in names if n not in dataset]
     if missing or not names:
         needed = ", ".join(missing) or "a band"
-        raise MissingBandError(f"superpixels need {needed}; the data have {', '.join(have) or 'none'}; use bands=")
+        there = ", ".join(have) or "none: take the cube, or use bands="
+        raise MissingBandError(f"superpixels need {needed}; of bands the data have {there}")
     if colour == "cielab" and len(names) != 3:
         raise InvalidInputError(f"CIELAB takes three bands as red, green, blue; got {', '.join(names)}")
     return names
 
 
-def taking_part(dataset: xr.Dataset, mask: xr.DataArray | None) -> dict[str, Any]:
-    """What takes part: the mask, or the state of the observation (uint8, judged by its table in the task)."""
-    if mask is not None:
-        return {"__part": mask.astype(bool)}
-    return {"__part": dataset["observation"]} if "observation" in dataset and "every" not in dataset.attrs else {}
-
-
-def anchor_or_zero(data: xr.Dataset) -> tuple[int, int]:
-    """Absolute row and column of the first pixel; 0, 0 without coordinates."""
-    return chunked.anchor_of(data) if Y in data.coords and X in data.coords else (0, 0)
+def anchor_or_zero(data: xr.Dataset, most: int = SHIFT) -> tuple[int, int]:
+    """Absolute row and column of the first pixel; 0, 0 without coordinates. Ids hold less than `most` of them."""
+    if Y not in data.coords or X not in data.coords:
+        return 0, 0
+    anchor = chunked.anchor_of(data)
+    far = max(max(abs(first), abs(first + data.sizes[dim])) for first, dim in zip(anchor, (Y, X), strict=True))
+    if far >= most:
+        raise InvalidInputError(
+            f"the coordinates lie {far:,} pixels from their origin, and ids hold {most:,}: are y and x in the unit of "
+            "the CRS? .assign_coords gives others"
+        )
+    return anchor
 
 
 def coords_of(dataset: xr.Dataset, dims: tuple[str, ...]) -> Mapping[Any, Any]:
@@ -232,7 +222,7 @@ def _superpixels(arrays: list[da.Array], n_bands: int, settings: _Settings) -> d
         partial(_begin, settings=settings), _share, partial(_advance, scaling=settings.scaling), _codes, packed,
         settings.iterations, dtype=np.dtype(np.uint8), name="lakecube-slic-codes", token=token,
     )  # fmt: skip
-    reach = _JOINING * settings.scaling.step if settings.join else 0
+    reach = JOINING * settings.scaling.step if settings.join else 0
     return chunked.windowed(
         _ids, [codes], ["tyx"], reach, dtype=np.dtype(np.int64), name="lakecube-slic", settings=settings
     )
@@ -254,20 +244,13 @@ def _quantise(*blocks: np.ndarray, n_bands: int, settings: _Settings) -> np.ndar
 
 
 def _float32(band: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(band, np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is clipped afterwards
+        return np.ascontiguousarray(band, np.float32)
 
 
-def _cluster(
-    rows: tuple[int, int], columns: tuple[int, int], packed: np.ndarray, *, shape: tuple[int, int],
-    reach: int, settings: _Settings,
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    padded = window.pad(reach).clip(shape)
-    top, left = max(rows[0] - reach, 0), max(columns[0] - reach, 0)
-    anchor = settings.anchor[0] + top, settings.anchor[1] + left
-    inside = window.within(padded)
-    ids = [slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join)[inside] for p in packed]
-    return np.stack(ids)
+def _cluster(first: tuple[int, int], packed: np.ndarray, *, settings: _Settings) -> np.ndarray:
+    anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
+    return np.stack([slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join) for p in packed])
 
 
 def _begin(block: np.ndarray, rows: Sequence[int], columns: Sequence[int], *, settings: _Settings) -> list[Piece]:
@@ -287,12 +270,6 @@ def _codes(dates: list[Piece]) -> np.ndarray:
     return np.stack([piece.image() for piece in dates])
 
 
-def _ids(
-    rows: tuple[int, int], columns: tuple[int, int], codes: np.ndarray, *, shape: tuple[int, int],
-    reach: int, settings: _Settings,
-) -> np.ndarray:  # fmt: skip
-    window = window_of(rows, columns)
-    inside = window.within(window.pad(reach).clip(shape))
-    anchor = settings.anchor[0] + max(rows[0] - reach, 0), settings.anchor[1] + max(columns[0] - reach, 0)
-    ids = [ids_of(date, settings.scaling.step, anchor, settings.join, 1)[inside] for date in codes]
-    return np.stack(ids)
+def _ids(first: tuple[int, int], codes: np.ndarray, *, settings: _Settings) -> np.ndarray:
+    anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
+    return np.stack([ids_of(date, settings.scaling.step, anchor, settings.join, 1) for date in codes])

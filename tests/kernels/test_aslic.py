@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.cluster import AffinityPropagation
 
-from lakecube.kernels.affinity import centres
+from lakecube.kernels.affinity import break_ties, centres
 from lakecube.kernels.aslic import Settings, aslic, region_index, similarities
 from lakecube.kernels.hsi import to_hsi
 
@@ -58,6 +58,13 @@ def test_centres_are_those_of_scikit_learn(seed, price):
     expected = np.sort(model.fit(given).cluster_centers_indices_)
     assert len(expected) > 1
     np.testing.assert_array_equal(centres(given, 0.7, 200), expected)
+
+
+def test_no_two_similarities_stay_alike():
+    similarity = np.full((9, 9), -3.0)
+    break_ties(similarity)
+    assert len(np.unique(similarity)) == 81
+    assert np.abs(similarity + 3).max() < 3 * 2.0**-29
 
 
 def test_alike_points_share_one_centre_and_dear_centres_are_few():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lakecube.kernels import crf, permutohedral
+from lakecube.kernels import crf, crf_groups, permutohedral
 
 #: Mean |ΔQ| between the lattice and the sum over all pairs, which the lattice approaches but does not reach.
 LATTICE_ERROR = 0.01
@@ -199,7 +199,7 @@ def test_groups_hold_their_pixels():
     picture, probability, _ = scene(50, 61, 0)
     guide = (picture / RGB).astype(np.float32)
     valid = np.random.default_rng(0).random(probability.shape) > 0.3
-    groups = crf.group(guide, valid, 80.0, 16, 0.25, (5, 9))
+    groups = crf_groups.group(guide, valid, 80.0, 16, 0.25, (5, 9))
     assert ((groups.ids > 0) == valid).all()
     np.testing.assert_array_equal(np.bincount(groups.ids[valid])[1:], groups.counts)
     y, x = np.indices(valid.shape)
@@ -225,8 +225,8 @@ def test_far_from_the_edge_a_window_agrees_with_its_origin():
     """Cells and lattice count from the origin: the same place gives the same groups."""
     picture, _, _ = scene(64, 64, 8)
     valid = np.ones((64, 64), bool)
-    whole = crf.group((picture / RGB).astype(np.float32), valid, 80.0, 16, 0.25, (0, 0))
-    part = crf.group((picture[:, 16:, 16:] / RGB).astype(np.float32), valid[16:, 16:], 80.0, 16, 0.25, (16, 16))
+    whole = crf_groups.group((picture / RGB).astype(np.float32), valid, 80.0, 16, 0.25, (0, 0))
+    part = crf_groups.group((picture[:, 16:, 16:] / RGB).astype(np.float32), valid[16:, 16:], 80.0, 16, 0.25, (16, 16))
     wanted = np.unique(whole.ids[16:, 16:])
     np.testing.assert_array_equal(whole.features[wanted - 1], part.features)
 
@@ -242,6 +242,21 @@ def test_nothing_to_see_and_nothing_to_do():
     np.testing.assert_allclose(run(picture, probability, iterations=0), probability, atol=1e-6)
     nobody = np.zeros((20, 20), bool)
     np.testing.assert_allclose(run(picture, probability, nobody), probability, atol=1e-6)
+
+
+@pytest.mark.parametrize("far", [1e6, 1e12, 1e30, 3e38])
+@pytest.mark.parametrize("bands", [1, 3, 12])
+def test_a_guide_far_out_stays_within_the_lattice(far, bands):
+    """Beyond float32's whole numbers a simplex' order of coordinates was wrong, and memory beyond its shares read."""
+    rng = np.random.default_rng(0)
+    guide = rng.normal(0, 1, (bands, 40, 50)).astype(np.float32) * np.float32(far / 10)
+    guide[0, ::3] = -far
+    valid = np.ones((40, 50), bool)
+    logit = rng.normal(0, 2, (40, 50)).astype(np.float32)
+    for potts in (crf.Potts(), crf.Potts(sxy_bilateral=1e-3)):
+        q = crf.mean_field(logit, guide, valid, potts)
+        assert np.isfinite(q).all()
+        assert 0 <= q.min() <= q.max() <= 1
 
 
 def test_inputs_are_not_written():

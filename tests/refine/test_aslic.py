@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.kernels.aslic import Settings
+from lakecube.kernels.aslic import aslic as kernel
+from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.refine.aslic import aslic
 from lakecube.refine.majority import majority
@@ -24,6 +27,14 @@ def test_any_chunks_give_the_same_bits(rows, columns, candidates):
     xr.testing.assert_identical(cut.compute(scheduler="threads"), whole.compute())
     assert (whole[:30] >= 0).all()
     assert (whole.values[30:40, 50:53] == -1).all()
+
+
+def test_blue_green_and_nir_take_the_place_of_red_green_and_blue():
+    values = image((40, 45)).values
+    cube = xr.Dataset({n: (("y", "x"), v) for n, v in zip(("nir", "blue", "green"), values, strict=True)})
+    expected = kernel(to_hsi(values[1], values[2], values[0]), Settings(region=8))
+    np.testing.assert_array_equal(aslic(cube, region=8), expected)
+    np.testing.assert_array_equal(aslic(cube.rename(nir="nir08"), region=8), expected)
 
 
 def test_two_requests_agree_beyond_the_reach():
@@ -53,11 +64,24 @@ def test_cubes_masks_and_fusion(cube):
 
 @pytest.mark.parametrize(
     "wrong", [{"region": 1}, {"region": 33}, {"candidates": 1}, {"candidates": 99}, {"components": "rgb"},
-              {"alpha": 0.0}, {"damping": 0.3}, {"bands": ["green", "nir"]}]
+              {"alpha": 0.0}, {"damping": 0.3}, {"bands": ["green", "nir"]}, {"region": "8"}, {"alpha": np.inf},
+              {"sweeps": 1.5}, {"scale": np.nan, "components": "hsi"}, {"mask": np.ones((3, 3), bool)}]
 )  # fmt: skip
 def test_what_is_out_of_range_is_refused(wrong):
     with pytest.raises(InvalidInputError):
         aslic(image(), **wrong)
+
+
+def test_small_regions_have_fewer_candidates_and_infinity_is_no_colour():
+    values = image()
+    assert aslic(values, region=np.int64(3)).attrs["candidates"] == 3
+    for value in (np.inf, -np.inf):
+        wild, hole = values.copy(deep=True), values.copy(deep=True)
+        wild[1, 5:9, 6:8] = value
+        found = aslic(wild, region=8).values
+        assert (found[5:9, 6:8] == -1).all()
+        hole[1, 5:9, 6:8] = np.nan
+        np.testing.assert_array_equal(found, aslic(hole, region=8).values)
 
 
 def test_a_missing_band_is_named(cube):
@@ -65,3 +89,10 @@ def test_a_missing_band_is_named(cube):
         aslic(cube, bands=["green", "nir", "no_such"])
     with pytest.raises(InvalidInputError, match="aslic"):
         cube.water.superpixels("slick")
+
+
+def test_coordinates_farther_than_ids_reach_are_refused():
+    at = 10.0 * (2**25 - 20) * 3
+    assert (aslic(image(corner=(-at, at)), region=3).isel(y=slice(30)) >= 0).all()
+    with pytest.raises(InvalidInputError, match="pixels from their origin"):
+        aslic(image(corner=(-at, at)), region=2)

@@ -7,13 +7,14 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 
-from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError
 from lakecube.kernels.crf import Potts
 from lakecube.names import UNKNOWN
 from lakecube.refine import crf_tiles
 from lakecube.refine.crf import refine
 from lakecube.refine.majority import majority
 from lakecube.refine.superpixels import superpixels
+from lakecube.tiling import Tiling
 from tests.kernels.test_crf import scene
 from tests.strategies import chunkings
 
@@ -129,7 +130,7 @@ def test_seams_shrink_with_the_margin():
 
 def test_one_tile_is_the_whole_image(picture):
     water, guide = picture
-    by_hand = crf_tiles.CrfSettings(Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", 4096, 18, 4)
+    by_hand = crf_tiles.CrfSettings(Potts(2.0, 3.0, 6.0, 10.0), (13.0,) * 3, 5, 0.7, "numba", Tiling(4096, 18, 4))
     origin = 7 + 18, 1003 + 18
     expected = crf_tiles.refine_image(water[0].values, guide[0].values / np.float32(13), by_hand, origin)
     found = refine(water[0], guide[0], tile=4096, margin=18, **NARROW)
@@ -182,6 +183,15 @@ def test_the_accessor_takes_what_a_dataset_holds(cube):
     assert both.water.refine(output="labels", scales={"red": 0.03}, **TILED).dtype == np.uint8
     with pytest.raises(InvalidInputError, match="extract first"):
         cube.water.refine()
+
+
+def test_each_band_is_divided_by_its_own_scale(picture):
+    water, guide = picture
+    scales = {"blue": 6.0, "green": 13.0, "red": 30.0}
+    divided = guide.astype(np.float32) / xr.DataArray(np.float32([*scales.values()]), {"band": [*scales]}, "band")
+    found = refine(water[0], guide[0], scales=scales, **TILED).compute()
+    np.testing.assert_allclose(found, refine(water[0], divided[0], scales=1.0, **TILED), atol=1e-3)
+    assert np.abs(found - refine(water[0], guide[0], **TILED)).max() > 0.05
 
 
 def test_a_guide_without_dates_serves_all(picture):
@@ -271,10 +281,18 @@ def test_pydensecrf2_is_the_reference(picture):
     assert (np.isnan(refine(water, guide, engine="pydensecrf2", **TILED)) == water.isnull()).all()
 
 
+def test_the_reference_is_asked_for_before_anything_is_computed(picture, monkeypatch):
+    monkeypatch.setattr(crf_tiles, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        refine(*picture, engine="pydensecrf2", **TILED)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"tile": 0}, {"margin": -1}, {"blend": 100}, {"iterations": -1}, {"confidence": 1.0}, {"scales": 0.0},
-     {"sxy_bilateral": -1.0}, {"engine": "gpu"}, {"output": "mask"}],
+     {"sxy_bilateral": -1.0}, {"engine": "gpu"}, {"output": "mask"}, {"margin": 2.5}, {"tile": 40.5},
+     {"iterations": "5"}, {"sxy_bilateral": np.nan, "margin": None}, {"weight_gaussian": np.nan},
+     {"weight_bilateral": -1}, {"scales": [13.0] * 3}, {"sxy_bilateral": 1e-4}, {"classes": 3}],
     ids=str,
 )  # fmt: skip
 def test_wrong_parameters_are_named(picture, wrong):
@@ -292,5 +310,57 @@ def test_wrong_inputs_are_named(picture):
         refine(water[0], guide)
     with pytest.raises(InvalidInputError, match="dims"):
         refine(water.rename(x="lon"), guide)
+    with pytest.raises(InvalidInputError, match="called red"):
+        refine(water, guide.assign_coords(band=["red", "red", "blue"]))
+    with pytest.raises(InvalidInputError, match="scales="):
+        refine(water, guide.astype("int16"))
+    with pytest.raises(InvalidInputError, match="NumPy array; got list"):
+        refine([[0, 1]], guide)
     with pytest.raises(InvalidInputError, match="probability or a mask"):
         refine(water.astype(str), guide)
+
+
+@pytest.mark.parametrize("engine", ["numba", "pydensecrf2"])
+def test_a_guide_in_another_unit_is_told_when_computed(picture, engine):
+    water, guide = picture
+    wrong = guide.astype("f4").where(guide["band"] != "red", -9999.0)
+    with pytest.raises(InvalidInputError, match=r"the guide reaches 5e\+05 standard deviations"):
+        refine(water, wrong, scales=0.02, engine=engine, **TILED).compute(scheduler="sync")
+
+
+def test_percent_are_no_probability(picture):
+    water, guide = picture
+    with pytest.raises(InvalidInputError, match="divide percent by 100"):
+        refine(100 * water, guide, **TILED).compute(scheduler="sync")
+    with pytest.raises(InvalidInputError, match="from 0 to 1"):
+        refine(classes_of(water) - 0.5, guide, **TILED).compute(scheduler="sync")
+
+
+def test_a_pixel_without_any_class_is_unknown_and_does_not_spread(picture):
+    water, guide = (v.isel(time=[0]) for v in picture)
+    classes = classes_of(water.fillna(0.5)).copy()
+    classes[..., 50:53, 60:64] = 0
+    found = refine(classes, guide, **TILED).compute()
+    assert found.isnull().sum() == 3 * 4 * classes.sizes["class"]
+
+
+def test_numpy_arrays_are_taken_as_they_are(picture):
+    water, guide = (v[0].values for v in picture)
+    labels = superpixels(guide, step=8)
+    wet = np.where(np.isnan(water), UNKNOWN, water > 0.5).astype(np.uint8)
+    found = refine(wet, guide, superpixels=labels, output="labels", **TILED)
+    assert found.dims == ("y", "x")
+    voted = majority(wet, labels.values, step=8).water_mask
+    assert found.equals(refine(voted, guide, output="labels", **TILED))
+    assert majority(wet, labels).water_mask.equals(voted)
+
+
+def test_what_else_a_dataset_holds_does_not_guide(cube):
+    extracted = cube.water.extract(probability=True)
+    with pytest.raises(MissingBandError, match=r"pass the cube: .water.refine\(cube\)"):
+        extracted.water.refine()
+    landsat = cube[["green", "nir", "red", "slope"]].rename(nir="nir08").assign(water_mask=extracted.water_mask)
+    nir08 = refine(extracted.water_mask, landsat[["green", "nir08"]], **TILED)
+    xr.testing.assert_identical(landsat.water.refine(**TILED).compute(), nir08.compute())
+    red = refine(extracted.water_mask, landsat[["red"]], **TILED)
+    xr.testing.assert_identical(landsat[["red", "slope", "water_mask"]].water.refine(**TILED).compute(), red.compute())

@@ -20,7 +20,9 @@ from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.slic import slic
 from lakecube.kernels.slic_quanta import slic_reach
 from lakecube.names import LAND, UNKNOWN, WATER
-from lakecube.refine.majority import CHANGES, majority, superpixel_statistics
+from lakecube.refine.aslic import aslic
+from lakecube.refine.crf import refine
+from lakecube.refine.majority import CHANGES, majority, superpixel_extent, superpixel_statistics
 from lakecube.refine.superpixels import superpixels
 from tests.strategies import chunks_of
 
@@ -130,6 +132,14 @@ def test_cielab_is_that_of_scikit_image():
     assert np.isnan(rgb_to_lab(*rgb)[:, 5, 5]).all()
 
 
+def test_cielab_features_are_those_of_three_bands_in_their_order():
+    values = np.clip(image().values, 0.0, 1.0)
+    rgb = xr.Dataset({n: (("y", "x"), v) for n, v in zip(("blue", "red", "green"), values, strict=True)})
+    lab = rgb_to_lab(values[1], values[2], values[0], 2.0)
+    expected = slic(lab, 5, compactness=6, offset=(-50.0, 0.0, 0.0))
+    np.testing.assert_array_equal(superpixels(rgb, step=5, compactness=6, colour="cielab", scale=2.0), expected)
+
+
 # --- majority and statistics ---------------------------------------------------------------------------------------
 
 
@@ -166,6 +176,27 @@ def test_majority_against_its_definition(share, chunks):
     assert set(np.unique(expected[1])) == set(CHANGES.values())
     np.testing.assert_array_equal(found.water_mask == UNKNOWN, mask == UNKNOWN)
     xr.testing.assert_identical(mask, before)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_superpixel_extends_beyond_what_majority_looks_for(seed):
+    noise = np.random.default_rng(seed).normal(0, 40, (1, 80, 90)).astype(np.float32)
+    labels = slic(noise, 6, compactness=1 + 20 * seed, iterations=3)
+    for name in np.unique(labels):
+        assert max(np.ptp(v) for v in np.nonzero(labels == name)) < superpixel_extent(6)
+
+
+def test_a_superpixel_as_wide_as_they_come_is_seen_whole_from_every_chunk():
+    labels = xr.DataArray(np.full((1, 39), -1, np.int64), dims=("y", "x"), attrs={"step": 2})
+    mask = xr.zeros_like(labels).astype(np.uint8)
+    first = 13  # the last column of the first chunk; 14 columns of it on the other side
+    labels[0, first : first + superpixel_extent(2)] = 5
+    mask[0, first + 6 : first + superpixel_extent(2)] = 1
+    whole = majority(mask, labels).compute()
+    assert (whole.water_mask[0, first:20] == 1).all()
+    for chunks in ((14, 25), (25, 14)):
+        cut = {"x": chunks}
+        xr.testing.assert_identical(majority(mask.chunk(cut), labels.chunk(cut)).compute(), whole)
 
 
 def test_statistics_against_numpy():
@@ -238,6 +269,16 @@ def test_as_good_as_scikit_image(seed):
         ({"compactness": -1}, "compactness"),
         ({"colour": "hsv"}, "cielab"),
         ({"colour": "cielab", "bands": ["nir"]}, "three bands"),
+        ({"n_segments": "many"}, "n_segments"),
+        ({"step": float("nan")}, "step"),
+        ({"iterations": float("inf")}, "iterations"),
+        ({"compactness": "10"}, "compactness"),
+        ({"scale": 0}, "scale"),
+        ({"scale": float("nan")}, "scale"),
+        ({"mask": np.ones((90, 95), bool)}, "not on the same pixels"),
+        ({"mask": np.ones((90, 96))}, "boolean"),
+        ({"mask": image().isnull().any("band").assign_coords(y=np.arange(90.0))}, "not on the same pixels"),
+        ({"mask": xr.DataArray(np.ones((90, 96), bool), dims=("lat", "lon"))}, "dims"),
     ],
 )
 def test_refusals(options, match):
@@ -259,3 +300,58 @@ def test_refuses_bands_and_dims_that_are_not_there(cube):
         majority(cube.observation, labels.astype("int32"))
     with pytest.raises(InvalidInputError, match="pixels"):
         majority(cube.observation, labels.isel(y=slice(3)))
+
+
+def test_grey_levels_have_a_scale_of_their_own_and_other_integers_none():
+    grey = (255 * image().fillna(0)).astype(np.uint8)
+    for options in ({}, {"colour": "cielab", "bands": ["swir16", "nir", "green"]}):
+        found = superpixels(grey, step=8, **options)
+        scale = found.attrs["scale"]
+        xr.testing.assert_identical(found, superpixels(grey.astype("f4"), step=8, scale=scale, **options))
+        assert scale == (1 / 255 if options else 100 / 255)
+    with pytest.raises(InvalidInputError, match=r"band green is uint16.*0\.02"):
+        superpixels(grey.astype(np.uint16))
+    with pytest.warns(UserWarning, match="most of green is above 2.0"):
+        superpixels(grey[:1].astype("f4") + 100)
+
+
+def test_numpy_arrays_and_masks():
+    values = image().values
+    mask = np.random.default_rng(1).random(values.shape[1:]) > 0.1
+    found = superpixels(values, step=8, mask=mask)
+    np.testing.assert_array_equal(found, slic(values, 8, scale=200, offset=-50, mask=mask))
+    for wrong, match in ((np.moveaxis(values, 0, -1), "moveaxis"), (values.tolist(), "list"),
+                         (values.astype(complex), "numbers"), (values[None], "dims")):  # fmt: skip
+        with pytest.raises(InvalidInputError, match=match):
+            superpixels(wrong)
+    with pytest.raises(MissingBandError, match="no band at all"):
+        superpixels(values[:0])
+    with pytest.raises(InvalidInputError, match="called a"):
+        superpixels(image().assign_coords(band=["a", "a", "b"]))
+    assert superpixels(image(), bands="nir", step=8).attrs["bands"] == "nir"
+
+
+@pytest.mark.filterwarnings("ignore:most of")
+def test_numbers_that_float32_cannot_hold_are_clipped():
+    huge = image().astype("f8") * 1e300
+    assert (superpixels(huge, step=8) >= 0).sum() == huge.notnull().all("band").sum()
+
+
+@pytest.mark.parametrize("corner", [(2**30 - 300, -(2**30) + 300), (-(2**30) + 300, 2**30 - 300)])
+def test_coordinates_as_far_as_ids_reach_and_not_farther(corner):
+    far = image(corner=(10.0 * corner[1], -10.0 * corner[0]))
+    found = superpixels(far.chunk({"y": 33, "x": 41}), step=2, iterations=2).values
+    np.testing.assert_array_equal(found, slic(far.values, 2, iterations=2, scale=200, offset=-50, anchor=corner))
+    assert (found[~far.isnull().any("band").values] >= 0).all()
+    with pytest.raises(InvalidInputError, match="pixels from their origin"):
+        superpixels(image(corner=(20.0 * corner[1], -20.0 * corner[0])))
+
+
+@pytest.mark.parametrize("nothing", [{"time": slice(0)}, {"y": slice(0)}, {"x": slice(0)}], ids=str)
+def test_an_empty_selection_is_told_by_everything(cube, nothing):
+    labels, mask = superpixels(cube, step=8), (cube["green"] > cube["nir"]).astype("u1")
+    none = cube.isel(nothing)
+    for call in (lambda: superpixels(none), lambda: aslic(none), lambda: refine(mask.isel(nothing), none),
+                 lambda: majority(mask.isel(nothing), labels.isel(nothing))):  # fmt: skip
+        with pytest.raises(InvalidInputError, match=f"nothing along {next(iter(nothing))}"):
+            call()

@@ -1,0 +1,169 @@
+"""``python -m benchmarks.predict [--images FOLDER] [--model FILE] [--write]``: seams and speed of prediction.
+
+Seams: tiles of 256 px against one pass over the whole image, by margin. Speed: processor time of `predict` per pixel
+that goes through the network, against the bare forward pass at its best batch, in turns, each in a thread of its own as
+Dask's tasks are. Without a model every architecture with fresh weights, whose seams say how it is built and not what
+it learned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from benchmarks.crf import synthetic
+from lakecube.models import forward, registry
+from lakecube.models.inputs import network_input
+from lakecube.models.locality import effective_radius, seams
+from lakecube.models.predictor import default_tiling, predict
+from lakecube.models.registry import Weights
+from lakecube.models.spec import ModelSpec
+
+ARCHITECTURES = ("linknet18", "linknet50", "unet", "efficientnet-unet")
+RGB = ("red", "green", "blue")
+MARGINS = (0, 32, 64, 96, 128, 192, 256, 320)
+#: Windows and batches that the bare pass may choose from.
+BATCHES = ((256, 1), (256, 4), (256, 8), (512, 1), (640, 1), (1024, 1))
+
+
+def picture(numbers: np.ndarray) -> xr.Dataset:
+    """A picture (3, y, x) of bytes as the cube that `lakecube.open` makes of it, without place and date."""
+    bands = {name: (("time", "y", "x"), band[np.newaxis].astype(np.float32) / 255, {"radiometry": "display"})
+             for name, band in zip(RGB, numbers, strict=True)}  # fmt: skip
+    return xr.Dataset(bands)
+
+
+def scenes(folder: Path | None, side: int, count: int, first_is_blue: bool = False) -> list[xr.Dataset]:
+    """Pictures of a folder, or one that is made up."""
+    if folder is None:
+        return [picture(synthetic(side)[0])]
+    import rasterio
+
+    out = []
+    for path in sorted(folder.iterdir())[:count]:
+        with rasterio.open(path) as file:
+            numbers = file.read([1, 2, 3])
+        out.append(picture(numbers[::-1] if first_is_blue else numbers))
+    return out
+
+
+def fresh(architecture: str, folder: Path, bands: Sequence[str] = RGB, **options: Any) -> Weights:
+    """An architecture with random weights, as a file."""
+    import torch
+
+    from lakecube.models.nets import build
+
+    torch.manual_seed(0)
+    net: Any = build(architecture, len(bands), **options)
+    n = len(bands)
+    spec = ModelSpec(
+        architecture, architecture, tuple(bands), (4.0,) * n, (-1.5,) * n, net.stride, net.radius,
+        options=options, radiometry="display",
+    )  # fmt: skip
+    path = folder / f"{architecture}.safetensors"
+    registry.save(path, spec, net.state_dict())
+    return registry.find(path)
+
+
+def processor(function: Callable[[], Any]) -> float:
+    """Seconds of processor time."""
+    begin = time.process_time()
+    function()
+    return time.process_time() - begin
+
+
+def forwarded(weights: Weights, shape: tuple[int, int]) -> int:
+    """Pixels that go through the network for an image of this shape."""
+    tiling, stride = default_tiling(weights.spec), weights.spec.stride
+    sides = [
+        [-(-t.read[1] // stride) * stride - t.read[0] // stride * stride for t in tiling.along(n, 0).values()]
+        for n in shape
+    ]
+    if weights.spec.window is not None:
+        sides = [[weights.spec.window] * len(side) for side in sides]
+    return sum(sides[0]) * sum(sides[1])
+
+
+def bare(weights: Weights, cube: xr.Dataset, precision: forward.Precision, window: int, batch: int) -> float:
+    """Pixels per second of processor time of the network alone."""
+    import torch
+
+    net = forward.network(weights, "cpu", precision)
+    layers = [np.resize(cube[b].values[0], (window, window)) for b in weights.spec.bands]
+    image = network_input(layers, weights.spec, "display")
+    images = torch.from_numpy(np.stack([image] * batch)).permute(0, 3, 1, 2).to(getattr(torch, precision))
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        return batch * window**2 / min(processor(lambda: net(images)) for _ in range(2))
+
+
+def speed(
+    weights: Weights, cube: xr.Dataset, precision: forward.Precision = "float32",
+    batches: Sequence[tuple[int, int]] = BATCHES, repeats: int = 2,
+) -> dict[str, float]:  # fmt: skip
+    """Mpx per second of processor time: of `predict` by what is forwarded and what is useful, and of the bare pass."""
+    shape = cube.sizes["y"], cube.sizes["x"]
+    lazy = predict(cube.chunk(y=1024, x=1024), weights, device="cpu", precision=precision)
+    forward.network(weights, "cpu", precision)
+    best, mine = 0.0, np.inf
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(repeats):
+            best = max(best, *(thread.submit(bare, weights, cube, precision, *b).result() for b in batches))
+            seconds = thread.submit(processor, lambda: lazy.compute(scheduler="synchronous")).result()
+            mine = min(mine, seconds)
+    through, useful = forwarded(weights, shape), shape[0] * shape[1]
+    return {"forwarded_mpx_s": through / mine / 1e6, "useful_mpx_s": useful / mine / 1e6, "bare_mpx_s": best / 1e6,
+            "ratio": through / mine / best, "forwarded_per_useful": through / useful}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict", description=__doc__)
+    parser.add_argument("--images", type=Path, help="folder of pictures")
+    parser.add_argument("--bgr", action="store_true", help="their first channel is blue")
+    parser.add_argument("--count", type=int, default=4, help="how many of them")
+    parser.add_argument(
+        "--side", type=int, default=1024, help="of the picture that is made up, and of that of the speed"
+    )
+    parser.add_argument("--model", help="a model by name, or a file")
+    parser.add_argument("--write", action="store_true", help="write the effective radius into the file of the model")
+    parser.add_argument("--bfloat16", action="store_true", help="measure the speed of it as well")
+    given = parser.parse_args()
+    cubes = scenes(given.images, given.side, given.count, given.bgr)
+    with tempfile.TemporaryDirectory() as folder:
+        names = [given.model] if given.model else ARCHITECTURES
+        for name in names:
+            weights = registry.find(name) if given.model else fresh(name, Path(folder))
+            show(weights, cubes, given)
+
+
+def show(weights: Weights, cubes: Sequence[xr.Dataset], given: argparse.Namespace) -> None:
+    spec = weights.spec
+    print(f"{spec.name}: stride {spec.stride}, radius {spec.radius} px", flush=True)
+    if spec.window is None:
+        print("  margin  largest |Δp|  mean |Δp|  other labels")
+        for seam in seams(weights, cubes, [m for m in MARGINS if m % spec.stride == 0]):
+            print(f"  {seam.margin:>6}  {seam.largest:12.2e}  {seam.mean:9.2e}  {seam.labels:12.4%}", flush=True)
+    if given.model:
+        radius = effective_radius(weights, cubes)
+        print(f"  effective radius {radius} px (labels that differ in tiles of 256 px: at most 0.01 %)")
+        if given.write:
+            found, state = registry.load(weights)
+            registry.save(given.model, replace(found, radius=radius), state)
+            weights = registry.find(given.model)
+    image = picture(synthetic(given.side)[0])
+    for precision in ("float32", "bfloat16")[: 2 if given.bfloat16 else 1]:
+        rates = speed(weights, image, precision)
+        print(f"  {precision}: " + "  ".join(f"{k} {v:.3g}" for k, v in rates.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

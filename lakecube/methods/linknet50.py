@@ -1,0 +1,266 @@
+"""`linknet50`: a neural network and two refinements of its outlines, after Cao et al.
+
+network → probability → majority in SLIC superpixels → dense CRF → land, water or unknown with the reason for each.
+Each refinement can be left out; the network is LinkNet50, or whatever model is given or fits the cube's bands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from lakecube import chunked
+from lakecube.chunked import law
+from lakecube.detect.composite import composite as make_composite
+from lakecube.errors import InvalidInputError
+from lakecube.io.lazy import audit, source_of
+from lakecube.kernels.stages import decide
+from lakecube.methods.provenance import attributes, carried, check_parameters, configuration_of
+from lakecube.models.forward import Precision
+from lakecube.models.predictor import default_tiling, predict, radiometry_of, weights_for
+from lakecube.models.registry import need_torch
+from lakecube.models.spec import Radiometry
+from lakecube.names import INDEX, LAND, SPATIAL_REF, THRESHOLD_SOURCE, TIME, UNKNOWN, VARIABLES, WATER, X, Y
+from lakecube.refine import crf as dense_crf
+from lakecube.refine.majority import majority
+from lakecube.refine.superpixels import superpixels
+
+PAPER = (
+    "Cao et al., Refined glacial lake extraction in a high Asia region by Deep Neural Network and Superpixel-based "
+    "Conditional Random Field"
+)
+Refine = Literal["slic+crf", "slic", "crf", "none"]
+Unary = Literal["probability", "labels"]
+#: Standard deviation of a guide in a picture shown from 0 to 1: 13 grey levels, as in the paper's tool.
+DISPLAY_SCALE = 13 / 255
+_RGB = ("red", "green", "blue")
+_OUTPUTS = ("water_mask", "reason", "rules_fired")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What refines the network's answer, and how.
+
+    Parameters
+    ----------
+    refine : {"slic+crf", "slic", "crf", "none"}
+        Majority in superpixels, a dense CRF, both (the paper's two levels), or the network alone.
+    threshold : float
+        The network says water where its probability is above.
+    unary : {"probability", "labels"}
+        What the CRF starts from: the network's probability (mirrored at a half where the majority says otherwise),
+        or the labels, each right with the CRF's `confidence`. The paper names both.
+    slic : mapping
+        Parameters of `lakecube.refine.superpixels.superpixels`; `share` goes to the majority. The paper's, for
+        pictures of half a metre, are ``{"n_segments": 2800, "compactness": 60}``, in CIELAB.
+    crf : mapping
+        Parameters of `lakecube.refine.crf.refine`.
+    """
+
+    refine: Refine = "slic+crf"
+    threshold: float = 0.5
+    unary: Unary = "probability"
+    slic: Mapping[str, Any] | None = None
+    crf: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.refine not in get_args(Refine):
+            raise InvalidInputError(f"refine={self.refine!r}: use {', '.join(map(repr, get_args(Refine)))}")
+        if self.unary not in get_args(Unary):
+            raise InvalidInputError(f"unary={self.unary!r}: use 'probability' or 'labels'")
+        if not isinstance(self.threshold, int | float) or not 0 < self.threshold < 1:
+            raise InvalidInputError(f"threshold={self.threshold!r}: a probability between 0 and 1 is needed")
+        for name in ("slic", "crf"):
+            if not isinstance(getattr(self, name), Mapping | None):
+                raise InvalidInputError(f"{name} is a mapping of parameters; got {getattr(self, name)!r}")
+
+
+@law("tile-defined", reach=1024 + 512 + 1024 + 300)
+def extract(
+    cube: xr.Dataset,
+    *,
+    composite: str | None = None,
+    choice: str = "median",
+    model: str | os.PathLike[str] | None = None,
+    precision: Precision = "float32",
+    device: str | None = None,
+    tile: int | None = None,
+    margin: int | None = None,
+    **parameters: Any,
+) -> xr.Dataset:
+    """Water on every date of a cube by a neural network, superpixels and a dense CRF (Cao et al.).
+
+    Parameters
+    ----------
+    cube : xr.Dataset
+        From `lakecube.open`: the bands that the model takes, and `observation`. Surface reflectance, or an 8-bit
+        picture: `lakecube.models.predictor.predict` says how each is shown to the network.
+    composite : {None, "month", "year"}
+        Judge every date, or composites.
+    choice : {"median", "mndwi", "ndvi", "maximum"}
+        What stands for a period in a composite.
+    model : str or path, optional
+        A model by name (`lakecube.models.registry.available()`) or the file of one that was trained; by default the
+        first of those available that takes bands the cube has.
+    precision, device, tile, margin
+        As for `lakecube.models.predictor.predict`.
+    **parameters
+        Fields of `Chain`: `refine`, `threshold`, `unary`, `slic`, `crf`.
+
+    Returns
+    -------
+    xr.Dataset
+        `water_mask`, `reason`, `rules_fired`, `water_probability` (time, y, x; after the CRF, if there is one);
+        `threshold`, `threshold_source` (time, index); the items along `item`; `elevation` (y, x), m, if the cube has
+        it. See `lakecube.names.VARIABLES` for each output.
+
+    Notes
+    -----
+    Chunks: any; best are multiples of 1024. Law: tile-defined. Reach: that of network, superpixels, majority and CRF,
+    one after the other. Lazy. Nothing depends on the request, unless superpixels are given by ``n_segments``.
+
+    Raises
+    ------
+    InvalidInputError
+        An unknown parameter or model, or a value out of its range.
+    MissingBandError
+        A band that the model takes is missing.
+    MissingDependencyError
+        Without torch (extra ``deep``).
+
+    References
+    ----------
+    Cao et al.; Chaurasia and Culurciello (2017), 10.1109/VCIP.2017.8305148; Achanta et al. (2012),
+    10.1109/TPAMI.2012.120; Krähenbühl and Koltun (2011), 10.48550/arXiv.1210.5644.
+    """
+    check_parameters("linknet50", parameters, Chain.__dataclass_fields__)
+    need_torch()
+    chain = Chain(**parameters)
+    source = source_of(cube)
+    audited = audit(source) if source is not None else None
+    configuration = configuration_of(cube)
+    radiometry = radiometry_of(cube)
+    weights = weights_for(cube, model, radiometry)
+    tiling = default_tiling(weights.spec, tile, margin)
+    if composite is not None:
+        cube = make_composite(cube, composite, choice=choice)
+    probability = predict(
+        cube, weights, tile=tile, margin=margin, precision=precision, device=device, radiometry=radiometry
+    )
+    out = _judged(cube, probability, chain, radiometry).assign(_thresholds(cube, chain)).assign_coords(carried(cube))
+    if audited is not None:
+        out = out.assign(audited.data_vars)
+    if "elevation" in cube:
+        out = out.assign(elevation=cube["elevation"])
+    used = {
+        "composite": composite, "choice": choice if composite else None, "model": weights.spec.name,
+        "weights_sha256": weights.spec.sha256, "architecture": weights.spec.architecture, "precision": precision,
+        "tile": tiling.tile, "margin": tiling.margin, "radiometry": radiometry, "refine": chain.refine,
+        "threshold": chain.threshold, "unary": chain.unary if "crf" in chain.refine else None,
+        "slic": dict(chain.slic or {}), "crf": dict(chain.crf or {}),
+    }  # fmt: skip
+    return out.assign_attrs(attributes(cube, "linknet50", PAPER, used), configuration=configuration)
+
+
+def _judged(cube: xr.Dataset, probability: xr.DataArray, chain: Chain, radiometry: Radiometry) -> xr.Dataset:
+    """The outputs of the chain, lazily."""
+    mask = fused = refined = None
+    if "slic" in chain.refine:
+        mask = _fused(cube, probability, chain, radiometry)
+        fused = mask.chunk(probability.chunksizes).data
+    if "crf" in chain.refine:
+        refined = _refined(cube, probability, mask, chain, radiometry)
+    arrays = [probability.data, cube["observation"].transpose(TIME, Y, X).chunk(probability.chunksizes).data]
+    given = [a for a in (fused, None if refined is None else refined.data) if a is not None]
+    pairs = [v for a in (*arrays, *given) for v in (a, "tyx")]
+    blocks = chunked.blockwise(
+        _decide, "tyx", *pairs, dtype=object, name="lakecube-stages", threshold=chain.threshold,
+        has=(fused is not None, refined is not None),
+    )  # fmt: skip
+    specs = [VARIABLES[name] for name in _OUTPUTS]
+    coords = {n: cube[n] for n in (TIME, Y, X, SPATIAL_REF) if n in cube.coords}
+    out = xr.Dataset({s.name: (s.dims, chunked.field(blocks, s.name, s.dtype), s.attrs) for s in specs}, coords)
+    told = (probability if refined is None else refined).variable
+    return out.assign(water_probability=(told.dims, told.data, VARIABLES["water_probability"].attrs))
+
+
+def _decide(*blocks: np.ndarray, threshold: float, has: tuple[bool, bool]) -> dict[str, np.ndarray]:
+    probability, observation, *rest = blocks
+    fused = rest.pop(0) if has[0] else None
+    refined = rest.pop(0) if has[1] else None
+    return dict(zip(_OUTPUTS, decide(probability, observation, threshold, fused, refined), strict=True))
+
+
+def _fused(cube: xr.Dataset, probability: xr.DataArray, chain: Chain, radiometry: Radiometry) -> xr.DataArray:
+    """The network's mask after the vote of its superpixels."""
+    given = dict(chain.slic or {})
+    share = {"share": given.pop("share")} if "share" in given else {}
+    if radiometry == "display" and set(_RGB) <= set(cube.data_vars):
+        given = {"colour": "cielab", **given}
+    labels = _called(superpixels, "slic", cube, **given)
+    return _called(majority, "slic", _mask_of(probability, chain.threshold), labels, **share)["water_mask"]
+
+
+def _refined(
+    cube: xr.Dataset, probability: xr.DataArray, fused: xr.DataArray | None, chain: Chain, radiometry: Radiometry
+) -> xr.DataArray:
+    """Probability after the CRF."""
+    given = dict(chain.crf or {})
+    if radiometry == "display":
+        given = {"scales": {band: DISPLAY_SCALE for band in _RGB if band in cube}, **given}
+    if chain.unary == "labels":
+        unary = _mask_of(probability, chain.threshold) if fused is None else fused
+    else:
+        pairs = [v for a in (probability, fused) if a is not None
+                 for v in (a.chunk(probability.chunksizes).data, "tyx")]  # fmt: skip
+        centred = chunked.blockwise(
+            _centred, "tyx", *pairs, dtype=np.float32, name="lakecube-unary", threshold=chain.threshold
+        )
+        unary = probability.copy(data=centred)
+    return _called(dense_crf.refine, "crf", unary.chunk(probability.chunksizes), cube, **given)
+
+
+def _called(function: Any, name: str, *arrays: Any, **given: Any) -> Any:
+    """The function's result; a parameter it does not have is a mistake of the request."""
+    known = {*function.__kwdefaults__}
+    check_parameters(name, given, known - {"output", "classes", "superpixels", "mask", "exchange"})
+    return function(*arrays, **given)
+
+
+def _mask_of(probability: xr.DataArray, threshold: float) -> xr.DataArray:
+    data = da.map_blocks(
+        _cut, probability.data, threshold=threshold, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)
+    )
+    return probability.copy(data=data).rename("water_mask")
+
+
+def _cut(probability: np.ndarray, threshold: float) -> np.ndarray:
+    mask = np.where(probability > np.float32(threshold), np.uint8(WATER), np.uint8(LAND))
+    mask[np.isnan(probability)] = UNKNOWN
+    return mask
+
+
+def _centred(probability: np.ndarray, fused: np.ndarray | None = None, *, threshold: float) -> np.ndarray:
+    """Probability moved so that the threshold lies at a half; on the other side of it where the majority says so."""
+    t = np.float32(threshold)
+    p = probability if threshold == 0.5 else probability * (1 - t) / (probability * (1 - t) + (1 - probability) * t)
+    if fused is None:
+        return p
+    other = ((fused == WATER) & (p <= 0.5)) | ((fused == LAND) & (p > 0.5))
+    return np.where(other, 1 - p, p)
+
+
+def _thresholds(cube: xr.Dataset, chain: Chain) -> dict[str, Any]:
+    """The threshold of every date: the same for all."""
+    shape = cube.sizes[TIME], 1
+    source = THRESHOLD_SOURCE["fixed" if chain.threshold == Chain.threshold else "given"]
+    values = np.full(shape, chain.threshold, np.float32), np.full(shape, source, np.uint8)
+    specs = VARIABLES["threshold"], VARIABLES["threshold_source"]
+    out: dict[str, Any] = {s.name: (s.dims, v, s.attrs) for s, v in zip(specs, values, strict=True)}
+    return {**out, INDEX: np.array(["water_probability"])}

@@ -1,0 +1,74 @@
+"""What every method hands on beside its pixels: items, bounds, configuration, parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+
+from lakecube.errors import InvalidInputError
+from lakecube.io.lazy import source_of
+from lakecube.names import ITEM, TIME
+
+
+def check_parameters(method: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise InvalidInputError for a parameter that a method does not have, with a guess at what was meant."""
+    known = list(known)
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        raise InvalidInputError(f"{method} has no parameter {', '.join(unknown)}{meant}; it takes {', '.join(known)}")
+
+
+def configuration_of(cube: xr.Dataset) -> str:
+    """How the cube came to be, without its dates: two results of one configuration may share a store.
+
+    A cube that was changed after `open` is known by the token of its arrays, since its items no longer tell.
+    """
+    how = json.loads(cube.attrs.get("configuration", "{}"))
+    if source_of(cube) is None and "item_date" in cube.coords:
+        how["changed"] = tokenize([cube[name].data for name in sorted(map(str, cube.data_vars))])
+    return json.dumps(how, sort_keys=True)
+
+
+def carried(cube: xr.Dataset) -> dict[str, Any]:
+    """Coordinates that stay with the result: bounds of composites and the items of the dates it has."""
+    out: dict[str, Any] = {n: cube[n].variable for n in ("time_bounds",) if n in cube.coords}
+    if "item_date" not in cube.coords:
+        return out
+    where = _row_of_items(cube)
+    kept = np.flatnonzero(where >= 0)
+    table = {}
+    for name, coord in cube.coords.items():
+        if str(name).startswith(("item_", "source_band")):
+            table[str(name)] = coord.variable.isel({ITEM: kept}) if ITEM in coord.dims else coord.variable
+    return out | table | {"item_time_index": (ITEM, where[kept].astype(np.int32), {"long_name": "row of `time`"})}
+
+
+def _row_of_items(cube: xr.Dataset) -> np.ndarray:
+    """Row of `time` that each item belongs to, -1 where none."""
+    dates, times = cube["item_date"].values, cube[TIME].values
+    if "time_bounds" in cube.coords:
+        bounds = cube["time_bounds"].values
+        inside = (dates[:, None] >= bounds[None, :, 0]) & (dates[:, None] < bounds[None, :, 1])
+    else:
+        inside = dates[:, None] == times[None, :]
+    return np.where(inside.any(1), inside.argmax(1), -1)
+
+
+def attributes(cube: xr.Dataset, method: str, paper: str, used: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a result: those of the cube that a store can hold, the method, its paper and its parameters."""
+    kept = {k: v for k, v in cube.attrs.items() if isinstance(v, str | int | float)}
+    return {
+        **kept,
+        "title": "Surface water by lakecube",
+        "method": method,
+        "references": paper,
+        "parameters": json.dumps(used, sort_keys=True, default=str),
+    }

@@ -1,0 +1,105 @@
+"""Files of weights: their headers, their hashes, where they lie and how they are fetched. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lakecube.errors import InvalidInputError, ReadError
+from lakecube.models.spec import ModelSpec
+
+#: Folder of the packaged weights, and the list of them.
+FOLDER = Path(__file__).with_name("weights")
+INDEX = "index.json"
+SUFFIX = ".safetensors"
+#: Environment variables: where weights that are not packaged are fetched from, and where they are kept.
+URL, CACHE = "LAKECUBE_WEIGHTS_URL", "LAKECUBE_CACHE"
+#: Keys of a file's metadata: the spec, and the hash of the numbers.
+SPEC, DATA = "lakecube", "data_sha256"
+_LONGEST_HEADER = 10_000_000
+
+
+def read_index(folder: Path | None = None) -> dict[str, Any]:
+    """The entries of an index by name; none without one."""
+    path = (FOLDER if folder is None else folder) / INDEX
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def located(source: str, sha256: str) -> Path:
+    """The file of a name in the index or a path on this machine, fetched if need be."""
+    if source.endswith(SUFFIX):
+        path = Path(source)
+        if not path.is_file():
+            raise ReadError(f"no weights at {path} on this machine: every worker must see the file")
+        return path
+    packaged = FOLDER / f"{source}{SUFFIX}"
+    kept = _cache() / f"{sha256}{SUFFIX}"
+    for path in (packaged, kept):
+        if path.is_file():
+            return path
+    base = os.environ.get(URL)
+    if not base:
+        raise ReadError(
+            f"the weights {source} are not part of this installation: set {URL} to the address of the folder "
+            f"that holds {packaged.name}, or give the path of a file as model="
+        )
+    return _fetched(f"{base.rstrip('/')}/{packaged.name}", kept, int(read_index()[source]["bytes"]))
+
+
+def _cache() -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get(CACHE) or home / "lakecube") / "weights"
+
+
+def _fetched(url: str, target: Path, size: int) -> Path:
+    """A file of known size from an address, in its place only when it is whole; `load` checks its hash."""
+    from urllib.request import urlopen
+
+    if not url.startswith(("https://", "http://")):
+        raise InvalidInputError(f"{URL} must be an http or https address; got {url!r}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with urlopen(url, timeout=60) as answer:
+            content = answer.read(size + 1)
+    except (OSError, ValueError) as error:
+        raise ReadError(f"the weights cannot be fetched from {url.partition('?')[0]}: {error}") from error
+    if len(content) != size or hashlib.sha256(content).hexdigest() != target.stem:
+        raise ReadError(f"what {url.partition('?')[0]} holds is not what the index promises ({size} bytes, by hash)")
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(target)
+    return target
+
+
+@lru_cache(maxsize=64)
+def hash_of(path: Path, changed: int, size: int) -> str:
+    """SHA-256 of a file, remembered by when it was changed and its size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def described(path: Path) -> ModelSpec:
+    """The spec in the metadata of a file."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        header = header_of(start + file.read(min(length, _LONGEST_HEADER)), path.name)
+    try:
+        return ModelSpec.from_json(header["__metadata__"][SPEC])
+    except (KeyError, InvalidInputError) as error:
+        raise ReadError(f"{path.name} holds no model of lakecube: {error}") from error
+
+
+def header_of(content: bytes, name: str) -> dict[str, Any]:
+    """The header of a safetensors file, and in `__end__` where its numbers begin."""
+    try:
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])
+        return {"__metadata__": {}, **header, "__end__": 8 + length}
+    except (struct.error, ValueError, TypeError) as error:
+        raise ReadError(f"{name} is no safetensors file") from error

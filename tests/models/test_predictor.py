@@ -1,0 +1,235 @@
+"""Prediction in tiles: the same bits however it is cut and run, the whole image where the margin covers the radius."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install -c constraints.txt '.[deep]'")
+
+from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError
+from lakecube.models import forward, predictor, registry
+from lakecube.models.inputs import WHITE, network_input
+from lakecube.models.predictor import default_tiling, predict
+from lakecube.names import JUDGED, OBSERVATION
+from lakecube.synthetic.cube import sentinel2_cube
+from tests.models import made
+
+#: Of the small network: no output depends on an input farther away.
+RADIUS = 76
+
+
+@pytest.fixture(scope="module")
+def cube():
+    """Two dates, 150 × 170 px, the corner not on a multiple of the stride."""
+    return sentinel2_cube((150, 170), 2, seed=5, clouds=[0.0, 0.2], missing=0.1, origin=(549650.0, 2986470.0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return made.shared()
+
+
+def largest_difference(a, b):
+    assert (a.isnull() == b.isnull()).all()
+    return float(abs(a - b).max())
+
+
+def test_tiles_give_the_whole_image_where_the_margin_covers_the_radius(cube, model):
+    whole = predict(cube, model, tile=1024, margin=96, blend=0).compute()
+    errors = {m: largest_difference(predict(cube, model, tile=64, margin=m, blend=16), whole) for m in (16, 48, 96)}
+    assert errors[16] > errors[48] > errors[96]
+    assert errors[96] <= 4 * np.finfo(np.float32).eps
+    assert errors[16] > 1e-3  # the check is sharp
+
+
+def test_the_whole_image_is_the_networks_own_answer(cube, model):
+    """At an anchor that is a multiple of the stride nothing is added around the image."""
+    cube = cube.isel(time=[0], y=slice(0, 96), x=slice(0, 128)).drop_vars(["x", "y"])
+    found = predict(cube, model, tile=128, margin=16, blend=0).compute()
+    weights = registry.find(model)
+    bands = [cube[b].values[0] for b in made.BANDS]
+    image = np.stack(bands) * np.float32(4.0) - np.float32(0.5)
+    with torch.inference_mode():
+        logits = forward.network(weights)(torch.from_numpy(np.nan_to_num(image))[None])
+    known = found.notnull().values[0]
+    np.testing.assert_allclose(found.values[0][known], torch.sigmoid(logits)[0, 0].numpy()[known], atol=1e-6)
+
+
+def test_unknown_pixels_are_unknown_and_all_others_are_not(cube, model):
+    found = predict(cube, model, tile=64, margin=16).compute()
+    judged = cube.observation.isin([OBSERVATION[name] for name in JUDGED]) & cube[
+        list(made.BANDS)
+    ].to_array().notnull().all("variable")
+    np.testing.assert_array_equal(found.notnull(), judged)
+    assert ((found >= 0) & (found <= 1)).values[judged].all()
+
+
+def test_windows_that_are_wholly_unknown_are_not_forwarded(cube, model, monkeypatch):
+    seen = []
+    inner = predictor.probabilities
+    monkeypatch.setattr(
+        predictor, "probabilities", lambda w, images, *a: seen.append(len(images)) or inner(w, images, *a)
+    )
+    dark = cube.isel(time=[0]).copy(deep=True)
+    dark["observation"][:] = OBSERVATION["cloud"]
+    assert predict(dark, model, tile=64, margin=16).isnull().all()
+    assert not seen
+    predict(cube.isel(time=[0]).chunk(y=13, x=29), model, tile=64, margin=16).compute(scheduler="synchronous")
+    anchor = -(-2986470 // 10), 549650 // 10  # each tile once, whatever the chunks
+    rows, columns = (
+        len(default_tiling(made.spec(), 64, 16).along(n, a)) for n, a in zip((150, 170), anchor, strict=True)
+    )
+    assert 0 < sum(seen) <= rows * columns
+
+
+def test_two_requests_agree_beyond_the_reach(cube, model):
+    whole = predict(cube, model, tile=32, margin=16, blend=8).compute()
+    cut = cube.isel(y=slice(9, -3), x=slice(5, -14))
+    part = predict(cut, model, tile=32, margin=16, blend=8).compute()
+    reach = 32 + 16 + 8
+    inner = part[:, reach:-reach, reach:-reach]
+    xr.testing.assert_identical(inner, whole.sel(y=inner.y, x=inner.x))
+
+
+def test_threads_and_their_number_change_nothing(cube, model):
+    lazy = predict(cube.chunk(time=1, y=50, x=60), model, tile=32, margin=32)
+    alone = lazy.compute(scheduler="synchronous")
+    before = torch.get_num_threads()
+    try:
+        for outside in (1, 3):
+            torch.set_num_threads(outside)
+            with dask.config.set(scheduler="threads", num_workers=4):
+                xr.testing.assert_identical(lazy.compute(), alone)
+            assert torch.get_num_threads() == outside
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_workers_in_other_processes_give_the_same(cube, model):
+    from distributed import Client, LocalCluster
+
+    lazy = predict(cube.isel(time=[0]).chunk(y=75, x=85), model, tile=64, margin=32)
+    here = lazy.compute(scheduler="threads")
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, \
+            Client(cluster):  # fmt: skip
+        xr.testing.assert_identical(lazy.compute(), here)
+
+
+def test_a_model_is_a_small_handle_that_is_loaded_once(cube, model, monkeypatch):
+    weights = registry.find(model)
+    assert pickle.loads(pickle.dumps(weights)) == weights
+    lazy = predict(cube.chunk(time=1, y=50, x=60), model, tile=32, margin=32)
+    assert len(pickle.dumps(lazy.data.dask.layers[lazy.data.name])) < 2e5
+    loads = []
+    monkeypatch.setattr(forward, "_loaded", {})
+    monkeypatch.setattr(forward, "load", lambda w: loads.append(w) or registry.load(w))
+    threads = [threading.Thread(target=forward.network, args=(weights,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+
+
+def test_a_model_that_is_not_local_is_defined_on_its_window(cube):
+    path = made.shared(window=64)
+    tiling = default_tiling(made.spec(window=64))
+    assert (tiling.tile, tiling.margin) == (32, 16)
+    found = predict(cube, path).compute()
+    xr.testing.assert_identical(predict(cube.chunk(time=2, y=31, x=170), path).compute(), found)
+    small = predict(cube.isel(y=slice(0, 20), x=slice(0, 9)), path)  # smaller than the window
+    assert small.notnull().any()
+    with pytest.raises(InvalidInputError, match="window of 64"):
+        predict(cube, path, tile=64, margin=16)
+
+
+def test_bfloat16_keeps_the_labels(cube, model):
+    full = predict(cube, model, tile=64, margin=80).compute()
+    short = predict(cube, model, tile=64, margin=80, precision="bfloat16").compute()
+    known = full.notnull().values
+    assert 0 < np.abs(full - short).values[known].max() < 0.05
+    assert ((full > 0.5) == (short > 0.5)).values[known].mean() > 0.985
+
+
+def test_a_picture_and_reflectance_reach_a_network_by_one_rule(cube):
+    """What is shown white is reflectance 0.3, for every request; each kind of model gets its own kind of values."""
+    spec = replace(made.spec(), radiometry="display", scale=(1.0,) * 3, offset=(0.0,) * 3)
+    reflectance = [np.array([[0.0, 0.15, 0.3, 0.6, -0.1, np.nan]], np.float32)] * 3
+    shown = network_input(reflectance, spec, "reflectance")
+    np.testing.assert_allclose(shown[0, :, 0], [0, 0.5, 1, 1, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(network_input(reflectance, spec, "display")[0, :4, 0], reflectance[0][0, :4])
+    other = replace(spec, radiometry="reflectance")
+    np.testing.assert_allclose(network_input(reflectance, other, "display")[0, 1, 0], 0.15 * WHITE)
+    marked = cube.copy()
+    for name in made.BANDS:
+        marked[name] = cube[name].assign_attrs(radiometry="display")
+    with pytest.raises(InvalidInputError, match="display and reflectance"):
+        predict(marked, made.shared())
+    shown_cube = marked[[*made.BANDS, "observation"]]
+    path = made.shared(radiometry="display")
+    given = predict(shown_cube, path, tile=64, margin=16)
+    xr.testing.assert_identical(given, predict(cube, path, tile=64, margin=16, radiometry="display"))
+    assert largest_difference(given, predict(cube, path, tile=64, margin=16)) > 0
+
+
+def test_the_narrow_near_infrared_stands_in(cube, model):
+    narrow = cube.rename(nir="was", nir08="nir08_was").drop_vars("nir08_was").rename(was="nir08")
+    found = predict(narrow, model, tile=64, margin=16)
+    np.testing.assert_array_equal(found, predict(cube, model, tile=64, margin=16))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"tile": 40}, InvalidInputError, "multiples of the model's stride of 16"),
+        ({"margin": -16}, InvalidInputError, "margin"),
+        ({"precision": "int8"}, InvalidInputError, "bfloat16"),
+        ({"radiometry": "dB"}, InvalidInputError, "display"),
+        ({"device": "abacus"}, InvalidInputError, "abacus"),
+        ({"model": "nothing.safetensors"}, InvalidInputError, "no weights at"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_computed(cube, model, options, error, words):
+    with pytest.raises(error, match=words):
+        predict(cube, **{"model": model, **options})
+
+
+def test_bands_and_weights_that_do_not_fit(cube, model, tmp_path):
+    with pytest.raises(MissingBandError, match="needs swir16"):
+        predict(cube.drop_vars("swir16"), model)
+    with pytest.raises(InvalidInputError, match="class of a patch"):
+        predict(cube, made.shared(patch=28))
+    with pytest.raises(InvalidInputError, match="float bands"):
+        predict(cube.assign(green=cube.green.fillna(0).astype("int16")), model)
+    path = made.write(tmp_path, "wrong")
+    _, state = registry.load(path)
+    registry.save(path, made.spec("wrong", options={"width": 3}), state)
+    with pytest.raises(InvalidInputError, match="do not fit"):
+        predict(cube, path).compute()
+    lazy = predict(cube, made.write(tmp_path, "gone", seed=3), tile=64, margin=16)
+    (tmp_path / "gone.safetensors").unlink()
+    with pytest.raises(ReadError, match="every worker must see"):
+        lazy.compute()
+
+
+def test_a_graph_is_built_without_torch(tmp_path, model):
+    code = (
+        "import sys, lakecube\n"
+        "from lakecube.synthetic.cube import sentinel2_cube\n"
+        f"lazy = sentinel2_cube((40, 40), 1).water.extract('linknet50', model={model!r})\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_errors_are_of_the_family():
+    assert issubclass(ReadError, LakecubeError)

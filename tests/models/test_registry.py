@@ -1,0 +1,152 @@
+"""Weights by name and path: what they say of themselves, the hash before use, one clear error for each mishap."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, MissingDependencyError, ReadError
+from lakecube.models import registry, weights_file
+from lakecube.models.spec import ModelSpec
+from tests.models import made
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """A package whose folder of weights is empty."""
+    monkeypatch.setattr(weights_file, "FOLDER", tmp_path / "weights")
+    monkeypatch.setenv("LAKECUBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LAKECUBE_WEIGHTS_URL", raising=False)
+    return tmp_path
+
+
+def test_a_spec_comes_back_from_its_text():
+    spec = made.spec(metrics={"iou": 0.8}, window=64, radiometry="display", licence="CC0-1.0")
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert "sha256" not in json.loads(replace(spec, sha256="ab").to_json())
+    for wrong in ({"bands": ("gren",)}, {"scale": (1.0,)}, {"radiometry": "dB"}, {"window": 20}, {"stride": 0}):
+        with pytest.raises(InvalidInputError):
+            replace(spec, **wrong)
+    with pytest.raises(InvalidInputError, match="no model"):
+        ModelSpec.from_json("[1]")
+
+
+class TestWithTorch:
+    """What reads or writes tensors."""
+
+    @pytest.fixture(autouse=True)
+    def _torch(self):
+        pytest.importorskip("torch")
+
+    def test_saved_weights_are_loaded_as_float32_with_their_hash(self, tmp_path):
+        path = made.write(tmp_path)
+        spec, state = registry.load(path)
+        assert replace(spec, sha256="") == made.spec()
+        assert spec.sha256 == registry.find(path).spec.sha256
+        assert {str(v.dtype) for k, v in state.items() if "num_batches" not in k} == {"torch.float32"}
+        whole = tmp_path / "whole.safetensors"
+        saved = registry.save(whole, spec, state, half=False)
+        assert whole.stat().st_size > 1.5 * path.stat().st_size
+        again = registry.load(whole)
+        assert again[0].sha256 == saved.sha256
+        assert all((again[1][k] == v).all() for k, v in state.items())
+
+    def test_a_tampered_file_is_refused(self, tmp_path):
+        path = made.write(tmp_path)
+        weights = registry.find(path)
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ReadError, match="not those expected"):
+            registry.load(weights)
+        with pytest.raises(ReadError, match="damaged"):  # by its own hash, where nobody knows another
+            registry.load(path)
+        path.write_bytes(content[:-40])
+        with pytest.raises(ReadError):
+            registry.load(path)
+
+    def test_weights_put_into_the_package_are_found_by_name(self, packaged):
+        registry.add(made.write(packaged, "one"))
+        registry.add(made.write(packaged, "two", seed=1), first=True)
+        assert list(registry.available()) == ["two", "one"]
+        assert registry.load("one")[0].name == "one"
+        with pytest.raises(InvalidInputError, match="did you mean 'one'"):
+            registry.find("on")
+        (weights_file.FOLDER / "one.safetensors").write_bytes(b"other")
+        with pytest.raises(ReadError, match="not those expected"):
+            registry.load("one")
+
+    def test_weights_that_are_not_packaged_are_fetched_by_their_hash(self, packaged, monkeypatch):
+        path = made.write(packaged, "far")
+        registry.add(path, packaged=False)
+        with pytest.raises(ReadError, match="LAKECUBE_WEIGHTS_URL"):
+            registry.load("far")
+        with pytest.raises(MissingBandError):
+            registry.choose(made.BANDS)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(packaged)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}")
+            assert registry.load("far")[0].name == "far"
+        finally:
+            server.shutdown()
+            server.server_close()
+        assert registry.load("far")[0].name == "far"  # kept
+        (kept,) = (packaged / "cache" / "weights").iterdir()
+        kept.unlink()
+        with pytest.raises(ReadError, match="cannot be fetched"):
+            registry.load("far")
+        monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "file:///etc")
+        with pytest.raises(InvalidInputError, match="http"):
+            registry.load("far")
+
+    def test_the_preferred_model_that_fits_is_chosen(self, packaged):
+        for name, options in {
+            "patches": {"patch": 28},
+            "s2": {"bands": ("green", "nir", "swir16")},
+            "rgb": {"bands": ("red", "green", "blue"), "radiometry": "display"},
+        }.items():
+            registry.add(made.write(packaged, name, **options))
+        every = ("blue", "green", "red", "nir", "swir16")
+        assert registry.choose(every).source == "s2"
+        assert registry.choose(every, "display").source == "rgb"
+        assert registry.choose(("blue", "green", "red")).source == "rgb"
+        assert registry.choose(("green", "nir08", "swir16")).source == "s2"
+        with pytest.raises(MissingBandError, match="s2 takes green, nir, swir16"):
+            registry.choose(("green", "red"))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+def test_each_mishap_has_its_own_words(packaged):
+    other = packaged / "other.safetensors"
+    other.write_bytes(b"no header")
+    plain = packaged / "plain.safetensors"
+    plain.write_bytes(np.uint64(2).tobytes() + b"{}")
+    for source, words in (
+        ("none.safetensors", "no weights at"), ("linknet", "there are none"), (other, "no safetensors file"),
+        (plain, "holds no model"),
+    ):  # fmt: skip
+        with pytest.raises(LakecubeError, match=words):
+            registry.find(source)
+    with pytest.raises(MissingBandError, match="none is installed"):
+        registry.choose(("red", "green", "blue"))
+
+
+def test_without_torch_it_is_said_what_to_install(monkeypatch, cube):
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install -c constraints.txt '.\[deep\]'"):
+        cube.water.extract("linknet50", model="any")
+    with pytest.raises(MissingDependencyError):
+        cube.water.predict()

@@ -1,0 +1,58 @@
+"""The command line with a neural network: a picture to a store, and one line for every mistake."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install -c constraints.txt '.[deep]'")
+
+import lakecube
+from lakecube.cli import main
+from tests.io.test_pictures import write
+from tests.models import made
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*tells no")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    numbers = np.random.default_rng(0).integers(0, 256, (3, 40, 50)).astype(np.uint8)
+    return str(write(tmp_path / "picture.png", numbers, "PNG"))
+
+
+def test_a_picture_becomes_a_store(picture, tmp_path, capsys):
+    model = made.shared(bands=("red", "green", "blue"), radiometry="display")
+    out = str(tmp_path / "s.zarr")
+    options = ["--method", "linknet50", "--model", model, "--threshold", "0.4", "--set", "refine=crf"]
+    assert main(["extract", picture, *options, "--out", out, "--quiet"]) == 0
+    assert (lakecube.open_store(out).threshold == np.float32(0.4)).all()
+    assert main(["info", out]) == 0
+    assert "linknet50: model tiny, refine crf, threshold 0.4, every date" in capsys.readouterr().out
+    assert main(["plan", picture, *options]) == 0
+    assert "finding thresholds 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "none.safetensors"], "no weights at none.safetensors"),
+        (["--model", "TINY"], "needs nir, swir16"),
+        (["--rules", "paper"], "linknet50 has no parameter rules"),
+        (["--threshold", "otsu"], "--threshold otsu: a probability"),
+    ],
+)  # fmt: skip
+def test_mistakes_take_one_line(picture, tmp_path, capsys, options, words):
+    options = [made.shared() if o == "TINY" else o for o in options]
+    assert main(["extract", picture, "--method", "linknet50", *options, "--out", str(tmp_path / "s.zarr")]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+
+
+def test_its_parameters_are_listed(capsys):
+    with pytest.raises(SystemExit):
+        main(["extract", "--method", "linknet50", "--list-parameters"])
+    listed = capsys.readouterr().out
+    for name in ("refine = slic+crf", "unary = probability", "precision = float32", '"n_segments": 2800'):
+        assert name in listed
