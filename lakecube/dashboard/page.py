@@ -25,6 +25,7 @@ from lakecube.dashboard.window import bounds
 from lakecube.errors import InvalidInputError, LakecubeError
 from lakecube.explain import explain
 from lakecube.series.areas import reliable
+from lakecube.summary import cloud_doubt
 
 logger = logging.getLogger("lakecube")
 #: Milliseconds between two looks for a new revision.
@@ -60,6 +61,7 @@ class Page:
         self._kept = np.zeros(self.opened.lakes["lake"].size, bool)
         self._stale: set[str] = set()
         self._busy = False
+        self._news = ""
         self.document: Document | None = None
         names = ("status", "legend", "series_legend", "about_store", "about_lake", "about_day", "lineage", "downloads")
         self.texts = {name: Div(name=name, sizing_mode="stretch_width", stylesheets=[_TEXT]) for name in names}
@@ -169,14 +171,17 @@ class Page:
             self._stale |= {"lakes", "lake", "map"}
 
     async def _revision(self) -> None:
-        opened = await _read(self.source.look)
-        if opened is self.opened:
+        before, opened = self.opened, await _read(self.source.look)
+        if opened is before:
             return
         self.opened = self.map.opened = opened
         self.controls.offer(opened)
+        self.series.span(opened.dates)
+        if opened.grid != before.grid:
+            self.map.fit(bounds(opened.grid))
         if self.lake is not None and self.lake not in opened.lakes["lake"]:
             self.lake = None
-        self.say(f"The store has changed: this is revision {opened.store.attrs.get('revision')}")
+        self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
         self._stale |= set(_PARTS) - {"revision"}
 
     async def _lakes(self) -> None:
@@ -211,10 +216,9 @@ class Page:
         self.map.show(layer, codes, window)
         self.map.show_lakes(labels, window, self._kept, self.lake)
         self.texts["legend"].text = words.legend(layer)
-        self.say(
-            layer.title_on(self.controls.date.value)
-            + ("" if codes is not None else ": zoom in to see pixels; lakes are marked")
-        )
+        more = "" if codes is not None else ": zoom in to see pixels; lakes are marked"
+        self.say(layer.title_on(self.controls.date.value) + more + self._news)
+        self._news = ""
 
     async def _day(self) -> None:
         day = self.opened.dates[self.position]
@@ -222,7 +226,8 @@ class Page:
         near = self._near
         hidden = {} if near is None else await _read(lambda: near.hidden(self.position))
         point = None if self.point is None else await _read(lambda: self._explained(day))
-        self.texts["about_day"].text = words.about_day(day, self._of_lake, hidden, point)
+        doubt = cloud_doubt(self.opened.store, date=day)
+        self.texts["about_day"].text = words.about_day(day, self._of_lake, hidden, point, doubt)
 
     def _explained(self, day: Any) -> dict[str, Any] | None:
         """Why the clicked pixel is what it is; None outside, or where the store has no CRS."""

@@ -52,6 +52,11 @@ class SeriesView:
         f.xgrid.visible = False
         f.yaxis.axis_label_text_font_style = "normal"
 
+    def span(self, dates: np.ndarray) -> None:
+        """Make room for other dates."""
+        room = _span(dates)
+        self.figure.x_range.update(start=room.start, end=room.end, reset_start=room.start, reset_end=room.end)
+
     def show(self, lake: xr.Dataset | None) -> None:
         """The dates of a lake on which something is known of it; nothing without a lake."""
         if lake is None:

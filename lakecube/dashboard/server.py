@@ -68,8 +68,11 @@ def serve(
     server, url = make_server(Source(store, storage_options), port=port, address=address, origins=origins)
     print(f"lakecube dashboard: {store} at {url} (Ctrl-C ends it)", flush=True)
     if show:
-        server.io_loop.call_later(0.1, webbrowser.open, url)
-    server.io_loop.start()
+        server.io_loop.call_later(0.1, server.io_loop.run_in_executor, None, webbrowser.open, url)
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        server.stop()
 
 
 def make_server(

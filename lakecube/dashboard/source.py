@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pyproj
 import xarray as xr
 
+from lakecube.dashboard.kept import Kept
 from lakecube.dashboard.layers import Layer, layers_of
 from lakecube.dashboard.window import MAX_BYTES, Window, cost
 from lakecube.lake_panels import one_lake
@@ -26,8 +26,6 @@ from lakecube.summary import crs_of
 
 #: Seconds between two looks at the root of the store, however many visitors ask.
 LOOK_EVERY = 4.0
-#: Pictures that visitors share, of at most a megabyte each.
-_PICTURES_KEPT = 32
 _TABLE = ("longitude", "latitude", "max_area", "size_class", "kind", "provisional")
 
 
@@ -54,8 +52,7 @@ class Opened:
         self.layers = {layer.key: layer for layer in layers_of(store)}
         self.dates = store[TIME].values.astype("datetime64[D]")
         self.lakes = self._table()
-        self._pictures: OrderedDict[tuple[Any, ...], np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = Kept()
 
     def _table(self) -> dict[str, np.ndarray]:
         if LAKE not in self.store.dims:
@@ -79,27 +76,14 @@ class Opened:
         if layer.cost(self.store, window) > MAX_BYTES:
             return None
         key = (layer.key, window, date if layer.of_date else None)
-        found = self.known_picture(key)
-        if found is None:
-            found = layer.read(self.store, window, date)
-            with self._lock:
-                self._pictures[key] = found
-                while len(self._pictures) > _PICTURES_KEPT:
-                    self._pictures.popitem(last=False)
-        return found
-
-    def known_picture(self, key: tuple[Any, ...]) -> np.ndarray | None:
-        """A picture that some visitor has asked for lately."""
-        with self._lock:
-            if key in self._pictures:
-                self._pictures.move_to_end(key)
-            return self._pictures.get(key)
+        return self._kept.get(key, lambda: layer.read(self.store, window, date))
 
     def labels(self, window: Window) -> np.ndarray | None:
         """Lake ids (y, x); None without lakes, or where that would read more than `MAX_BYTES`."""
         if "lake_label" not in self.store or cost(self.store["lake_label"], window) > MAX_BYTES:
             return None
-        return self.store["lake_label"].isel(window.index).values
+        label = self.store["lake_label"].isel(window.index)
+        return self._kept.get(("lake_label", window), lambda: label.values)
 
     def lake(self, number: int) -> xr.Dataset:
         """What is known of one lake, in memory; InvalidInputError for none."""

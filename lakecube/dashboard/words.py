@@ -12,7 +12,9 @@ import xarray as xr
 from lakecube.dashboard.layers import Layer
 from lakecube.dashboard.source import Opened
 from lakecube.names import DATE, LAKE, LAKE_KIND, REASON, SIZE_CLASS
+from lakecube.plot import credits_of
 from lakecube.series.registry import EVENT
+from lakecube.summary import cloud_doubt
 
 _SIZES, _KINDS = ({code: name.replace("_", " ") for name, code in t.items()} for t in (SIZE_CLASS, LAKE_KIND))
 _REASONS = {code: name.replace("_", " ") for name, code in REASON.items()}
@@ -68,10 +70,11 @@ def about_store(opened: Opened) -> str:
     """Whose data they are, of when, and by what method."""
     attrs, dates = opened.store.attrs, opened.dates
     rows, columns = opened.grid.shape
+    doubt = cloud_doubt(opened.store)
     parts = [
         attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}", f"{rows} × {columns} px",
         f"method {attrs['method']}" if attrs.get("method") else "", f"revision {attrs.get('revision')}",
-        f"{opened.lakes['lake'].size} water bodies",
+        f"{opened.lakes['lake'].size} water bodies", f"cloud {doubt}" if doubt else "", credits_of(opened.store),
     ]  # fmt: skip
     return f"<p>{escape(' · '.join(str(part) for part in parts if part))}</p>"
 
@@ -109,14 +112,20 @@ def lineage(store: xr.Dataset, lake: xr.Dataset) -> str:
     return _list(escape(line) for line in said) if said else "<p>nothing recorded</p>"
 
 
-def about_day(day: Any, lake: xr.Dataset | None, hidden: Mapping[int, float], point: Mapping[str, Any] | None) -> str:
+def about_day(
+    day: Any, lake: xr.Dataset | None, hidden: Mapping[int, float], point: Mapping[str, Any] | None, doubt: str
+) -> str:
     """What was seen on a date: of the lake, and at the place that was clicked."""
     parts = [f"<h3>{escape(str(day))}</h3>"]
+    if doubt:
+        parts.append(f"<p>cloud {escape(doubt)}</p>")
     if lake is not None:
         parts.append(_lake_on(lake, day, hidden))
     if point is not None:
         parts.append(f"<h4>At the marked place</h4>{_facts(_point(point))}")
-    return "".join(parts) if len(parts) > 1 else parts[0] + "<p>Click the map to ask why a pixel is what it is.</p>"
+    if lake is None and point is None:
+        parts.append("<p>Click the map to ask why a pixel is what it is.</p>")
+    return "".join(parts)
 
 
 def _lake_on(lake: xr.Dataset, day: Any, hidden: Mapping[int, float]) -> str:

@@ -218,7 +218,6 @@ def test_visitors_have_each_their_own_page(source):
 def test_a_view_that_costs_too_much_marks_lakes_instead(page, monkeypatch, source):
     for module in (sources, window):
         monkeypatch.setattr(module, "MAX_BYTES", 1000)
-    monkeypatch.setattr(source.opened, "_pictures", type(source.opened._pictures)())
     page.update("map")
     settle(page)
     assert page.map._picture.data["image"] == []
@@ -259,7 +258,8 @@ def test_a_new_revision_is_noticed(copy, monkeypatch):
     page.update("revision")
     settle(page)
     assert page.opened is not before and len(page.controls.date.options) == 18
-    assert "revision 1" in text(page, "about_store") and page.lake == number
+    assert "revision 1" in text(page, "about_store") and "this is revision 1" in text(page, "status")
+    assert page.lake == number and page.series.figure.x_range.end > before.dates[-1].astype("M8[ms]").astype(int)
     assert len(page.series.points.data["date"]) == 18
 
 

@@ -1,0 +1,33 @@
+"""What visitors asked for lately, kept for the next one who asks for the same."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import numpy as np
+
+#: Bytes of all that is kept.
+MOST_BYTES = 96_000_000
+
+
+class Kept:
+    """Arrays by key, the latest used, within `MOST_BYTES`; safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of a key, made if it is not here. Two who ask at once may both make it."""
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
+        made = make()
+        with self._lock:
+            self._arrays[key] = made
+            while len(self._arrays) > 1 and sum(array.nbytes for array in self._arrays.values()) > MOST_BYTES:
+                self._arrays.popitem(last=False)
+        return made
