@@ -65,7 +65,7 @@ class Controls:
         at = np.flatnonzero(kept)
         at = at[np.argsort(-opened.lakes["max_area"][at], kind="stable")[:LAKES_LISTED]]
         some = list(zip(opened.lakes["lake"][at].tolist(), opened.lakes["max_area"][at].tolist(), strict=True))
-        options = [("", f"none ({int(kept.sum())} pass the filters)")]
+        options = [("", f"none ({int(kept.sum())} to choose from)")]
         options += [(str(number), f"lake {number}: {area / 1e6:.3g} km²") for number, area in some]
         if chosen is not None and str(chosen) not in {value for value, _ in options}:
             options.append((str(chosen), f"lake {chosen}"))

@@ -18,7 +18,7 @@ from lakecube.series import products
 #: Codes of a mask beside those of `WATER_MASK`: what was inferred where nothing was seen.
 INFERRED_LAND, INFERRED_WATER = 2, 3
 _LIGHT_BLUE, _PALE, _DARK_GREY = "#6aaed6", "#cdc9be", "#8c8c8c"
-_TRANSITION = ("#ffffff", BLUE, "#56b4e9", "#d55e00", "#009e73", "#8fd6bd", "#e69f00", "#5b3a8c", "#cc79a7",
+_TRANSITION = ("#ffffff", BLUE, "#56b4e9", "#b2182b", "#009e73", "#8fd6bd", "#e69f00", "#5b3a8c", "#cc79a7",
                "#6b4f2a", "#c9b18a")  # fmt: skip
 
 

@@ -7,11 +7,13 @@ from bokeh.models import (
     BoxZoomTool,
     ColumnDataSource,
     CustomJSHover,
+    CustomJSTickFormatter,
     HoverTool,
     LinearColorMapper,
     PanTool,
     Range1d,
     ResetTool,
+    ScaleBar,
     TapTool,
     WheelZoomTool,
 )
@@ -54,6 +56,7 @@ class MapView:
         self._edges = ColumnDataSource(dict(_NO_IMAGE))
         self._marks = ColumnDataSource({name: [] for name in ("x", "y", "lake", "size", "words")})
         self._ring = ColumnDataSource({"x": [], "y": []})
+        self._place_asked = ColumnDataSource({"x": [], "y": []})
         self.screen = dict(_GUESS)
         self._wanted = self._fitted = bounds(opened.grid)
         self._draw()
@@ -70,6 +73,10 @@ class MapView:
         )  # fmt: skip
         self.figure.scatter("x", "y", source=self._ring, size=22, fill_color=None, line_color="white", line_width=5)
         self.figure.scatter("x", "y", source=self._ring, size=22, fill_color=None, line_color=ORANGE, line_width=2.5)
+        for colour, width in (("white", 5), (INK, 2)):
+            self.figure.scatter(
+                "x", "y", source=self._place_asked, size=16, marker="cross", color=colour, line_width=width
+            )
         told = CustomJSHover(args={"source": self._words}, code="return source.data.words[0][value] ?? ''")
         self.figure.add_tools(
             HoverTool(renderers=[picture], tooltips="@image{custom}", formatters={"@image": told}),
@@ -84,8 +91,9 @@ class MapView:
             names = ("longitude, °E", "latitude, °N")
         else:
             names = ("easting, km", "northing, km") if crs is not None else ("x, km", "y, km")
-            from bokeh.models import CustomJSTickFormatter
-
+            self.figure.add_layout(
+                ScaleBar(range=self.figure.x_range, unit="m", location="bottom_left", background_fill_alpha=0.8)
+            )
             for axis in axes:
                 axis.formatter = CustomJSTickFormatter(
                     code="const d = Math.max(0, Math.ceil(-Math.log10(Math.abs(ticks[1] - ticks[0]) / 1000) - 1e-9));"
@@ -137,6 +145,10 @@ class MapView:
         for axis in (self.figure.x_range, self.figure.y_range):
             centre, reach = (axis.start + axis.end) / 2, (axis.end - axis.start) / 2 * factor
             axis.update(start=centre - reach, end=centre + reach)
+
+    def mark(self, point: tuple[float, float] | None) -> None:
+        """A cross at the place that is asked of."""
+        self._place_asked.data = {"x": [], "y": []} if point is None else {"x": [point[0]], "y": [point[1]]}
 
     def show(self, layer: Layer, codes: np.ndarray | None, window: Window) -> None:
         """A picture of codes (y, x)."""

@@ -227,6 +227,7 @@ class Page:
         hidden = {} if near is None else await _read(lambda: near.hidden(self.position))
         point = None if self.point is None else await _read(lambda: self._explained(day))
         doubt = cloud_doubt(self.opened.store, date=day)
+        self.map.mark(self.point)
         self.texts["about_day"].text = words.about_day(day, self._of_lake, hidden, point, doubt)
 
     def _explained(self, day: Any) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, HoverTool, PanTool, Range1d, ResetTool, Span, TapTool, WheelZoomTool
+from bokeh.models import ColumnDataSource, HoverTool, Label, PanTool, Range1d, ResetTool, Span, TapTool, WheelZoomTool
 from bokeh.plotting import figure
 
 from lakecube.names import DATE
@@ -36,6 +36,9 @@ class SeriesView:
         )  # fmt: skip
         self.points = ColumnDataSource({name: [] for name in _COLUMNS})
         self._day = Span(dimension="height", line_color=ORANGE, line_width=2, line_dash="dashed", visible=False)
+        self._empty = Label(
+            x=12, y=12, x_units="screen", y_units="screen", text="no lake is chosen", text_color="#555555"
+        )
         self._draw()
 
     def _draw(self) -> None:
@@ -47,6 +50,7 @@ class SeriesView:
         dots = f.scatter("date", "lake_area", source=points, size=9, fill_color="shade", line_color=INK,
                          nonselection_fill_alpha=1.0, nonselection_line_alpha=1.0)  # fmt: skip
         f.add_layout(self._day)
+        f.add_layout(self._empty)
         f.add_tools(HoverTool(renderers=[dots], tooltips="@words"), ResetTool())
         f.toolbar.logo = None
         f.xgrid.visible = False
@@ -59,6 +63,7 @@ class SeriesView:
 
     def show(self, lake: xr.Dataset | None) -> None:
         """The dates of a lake on which something is known of it; nothing without a lake."""
+        self._empty.visible = lake is None
         if lake is None:
             self.points.data = {name: [] for name in _COLUMNS}
             return

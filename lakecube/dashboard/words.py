@@ -29,7 +29,18 @@ _EVENTS = {
 
 
 def legend(layer: Layer) -> str:
-    """Swatches with words, or a scale with its ends."""
+    """Swatches with words, or a scale with its ends; and what is drawn over the map."""
+    return _legend_of(layer) + _OVER_THE_MAP
+
+
+_OVER_THE_MAP = (
+    '<ul class="legend"><li><span class="swatch" style="border:2px solid #222"></span>largest extent of a lake</li>'
+    '<li><span class="swatch" style="border:2px solid #d95f02"></span>of the chosen one</li>'
+    '<li><span class="dot" style="background:#fff"></span>a lake too small to be seen</li></ul>'
+)
+
+
+def _legend_of(layer: Layer) -> str:
     if not layer.scale:
         return _list(_swatch(layer.colours[code], words) for code, words in layer.legend)
     (first, low), (_, middle), (last, high), (other, unknown) = layer.legend

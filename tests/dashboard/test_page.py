@@ -129,6 +129,7 @@ def test_a_click_on_a_lake_tells_its_series_and_the_day(page, source):
     np.testing.assert_array_equal(points["lake_observed_fraction"], lake["lake_observed_fraction"].values)
     assert f"Lake {number}" in text(page, "about_lake")
     day = text(page, "about_day")
+    assert page.map._place_asked.data == {"x": [page.point[0]], "y": [page.point[1]]}
     assert "At the marked place" in day and f"{float(lake['lake_observed_fraction'][-1]):.1%}" in day
     assert "first found by revision 0" in text(page, "lineage")
     assert f"lake={number}" in text(page, "downloads")
