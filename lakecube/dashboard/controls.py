@@ -64,11 +64,11 @@ class Controls:
         """The largest lakes that pass the filters, and the chosen one."""
         at = np.flatnonzero(kept)
         at = at[np.argsort(-opened.lakes["max_area"][at], kind="stable")[:LAKES_LISTED]]
+        one = np.flatnonzero(opened.lakes["lake"] == (chosen or -1))
+        at = np.append(at, one[~np.isin(one, at)])
         some = list(zip(opened.lakes["lake"][at].tolist(), opened.lakes["max_area"][at].tolist(), strict=True))
         options = [("", f"none ({int(kept.sum())} to choose from)")]
         options += [(str(number), f"lake {number}: {area / 1e6:.3g} km²") for number, area in some]
-        if chosen is not None and str(chosen) not in {value for value, _ in options}:
-            options.append((str(chosen), f"lake {chosen}"))
         self.lake.options = options
         self.lake.value = "" if chosen is None else str(chosen)
         self.near.disabled = chosen is None

@@ -22,7 +22,7 @@ from scipy.ndimage import binary_dilation
 
 from lakecube.dashboard.layers import Layer
 from lakecube.dashboard.source import Opened
-from lakecube.dashboard.window import Box, Window, bounds
+from lakecube.dashboard.window import MAX_SIDE, Box, Window, bounds
 from lakecube.panels import INK, ORANGE
 
 #: Lakes narrower than this many screen pixels get a mark; at most so many, the largest first.
@@ -159,7 +159,7 @@ class MapView:
     def show_lakes(self, labels: np.ndarray | None, window: Window, kept: np.ndarray, chosen: int | None) -> None:
         """Outlines where there are labels (y, x), marks for lakes that are too small; of the `kept` (lake,) alone."""
         lakes = self.opened.lakes
-        edges = None if labels is None else outlines(labels, lakes["lake"][kept], chosen)
+        edges = None if labels is None else outlines(_finer(labels), lakes["lake"][kept], chosen)
         self._place(self._edges, edges, window)
         at = self._marked(kept, labels is None)
         size = np.array([6, 9, 13, 6])[np.minimum(lakes["size_class"][at], 3)]
@@ -210,6 +210,12 @@ class MapView:
         image = codes[:: -1 if grid.dy < 0 else 1, :: -1 if grid.dx < 0 else 1]
         source.data = {"image": [np.ascontiguousarray(image)], "x": [left], "y": [bottom], "dw": [right - left],
                        "dh": [top - bottom]}  # fmt: skip
+
+
+def _finer(labels: np.ndarray) -> np.ndarray:
+    """Every pixel as several, where few are in view: so that a line is a part of a pixel."""
+    times = max(1, min(8, MAX_SIDE // max(labels.shape)))
+    return labels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def outlines(labels: np.ndarray, kept: np.ndarray, chosen: int | None) -> np.ndarray:

@@ -104,7 +104,7 @@ def make_server(
         {"/": Application(FunctionHandler(fill))},
         extra_patterns=[("/download/series.csv", SeriesFile, given),
                         ("/download/outlines.parquet", OutlinesFile, given)],
-        extra_websocket_origins=sorted(hosts), unused_session_lifetime_milliseconds=30_000,
+        extra_websocket_origins=sorted(hosts), unused_session_lifetime_milliseconds=120_000,
         websocket_max_message_size_bytes=1 << 20,
     )  # fmt: skip
     listening = HTTPServer(application)
