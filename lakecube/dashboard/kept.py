@@ -17,15 +17,28 @@ class Kept:
 
     def __init__(self) -> None:
         self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a key, made if it is not here. Two who ask at once may both make it."""
+        """The array of a key, made if it is not here; who asks meanwhile waits for it."""
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            found = self._found(key)
+            try:
+                return found if found is not None else self._put(key, make())
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+
+    def _found(self, key: Hashable) -> np.ndarray | None:
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)
-                return self._arrays[key]
-        made = make()
+            return self._arrays.get(key)
+
+    def _put(self, key: Hashable, made: np.ndarray) -> np.ndarray:
         with self._lock:
             self._arrays[key] = made
             while len(self._arrays) > 1 and sum(array.nbytes for array in self._arrays.values()) > MOST_BYTES:

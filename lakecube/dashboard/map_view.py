@@ -156,12 +156,17 @@ class MapView:
         self._words.data = {"words": [list(layer.words)]}
         self._place(self._picture, codes, window)
 
-    def show_lakes(self, labels: np.ndarray | None, window: Window, kept: np.ndarray, chosen: int | None) -> None:
-        """Outlines where there are labels (y, x), marks for lakes that are too small; of the `kept` (lake,) alone."""
+    def show_lakes(
+        self, labels: np.ndarray | None, window: Window, kept: np.ndarray, chosen: int | None, every: bool = False
+    ) -> None:
+        """Outlines where there are labels (y, x), marks for lakes that are too small or for `every` one.
+
+        Only of those that are `kept` (lake,).
+        """
         lakes = self.opened.lakes
         edges = None if labels is None else outlines(_finer(labels), lakes["lake"][kept], chosen)
         self._place(self._edges, edges, window)
-        at = self._marked(kept, labels is None)
+        at = self._marked(kept, every)
         size = np.array([6, 9, 13, 6])[np.minimum(lakes["size_class"][at], 3)]
         words = [f"lake {n}, at most {a / 1e6:.3g} km²" for n, a in
                  zip(lakes["lake"][at].tolist(), lakes["max_area"][at].tolist(), strict=True)]  # fmt: skip

@@ -30,6 +30,8 @@ from lakecube.summary import cloud_doubt
 logger = logging.getLogger("lakecube")
 #: Milliseconds between two looks for a new revision.
 LOOK_EVERY = 5000
+#: Bytes of a view above which the visitor is told that it is being read.
+_SLOW = 100_000_000
 #: What can be out of date on a page, in the order in which it is brought up to date.
 _PARTS = ("revision", "lakes", "lake", "map", "day")
 _TEXT = (files("lakecube.dashboard") / "text.css").read_text(encoding="utf-8")
@@ -211,10 +213,12 @@ class Page:
             self.say("Nothing of the store is in view: choose “whole area”")
             return
         layer = self.opened.layers[self.controls.layer.value]
+        if layer.cost(self.opened.store, window) > _SLOW:
+            self.say(f"reading: {layer.title}")
         codes = await _read(lambda: self.opened.picture(layer, window, self.position))
         labels = await _read(lambda: self.opened.labels(window))
         self.map.show(layer, codes, window)
-        self.map.show_lakes(labels, window, self._kept, self.lake)
+        self.map.show_lakes(labels, window, self._kept, self.lake, every=codes is None)
         self.texts["legend"].text = words.legend(layer)
         more = "" if codes is not None else ": zoom in to see pixels; lakes are marked"
         self.say(layer.title_on(self.controls.date.value) + more + self._news)

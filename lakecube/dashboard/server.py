@@ -65,7 +65,9 @@ def serve(
     StoreError
         If there is no store.
     """
-    server, url = make_server(Source(store, storage_options), port=port, address=address, origins=origins)
+    source = Source(store, storage_options)
+    source.opened.first_picture()  # read before the first visitor waits for it
+    server, url = make_server(source, port=port, address=address, origins=origins)
     print(f"lakecube dashboard: {store} at {url} (Ctrl-C ends it)", flush=True)
     if show:
         server.io_loop.call_later(0.1, server.io_loop.run_in_executor, None, webbrowser.open, url)

@@ -26,6 +26,8 @@ from lakecube.summary import crs_of
 
 #: Seconds between two looks at the root of the store, however many visitors ask.
 LOOK_EVERY = 4.0
+#: Decoded bytes of labels that one view may touch: farther out outlines are thinner than a sample.
+LABEL_BYTES = 250_000_000
 _TABLE = ("longitude", "latitude", "max_area", "size_class", "kind", "provisional")
 
 
@@ -78,9 +80,14 @@ class Opened:
         key = (layer.key, window, date if layer.of_date else None)
         return self._kept.get(key, lambda: layer.read(self.store, window, date))
 
+    def first_picture(self) -> np.ndarray | None:
+        """What every visitor sees first: the first layer, whole."""
+        layer, window = next(iter(self.layers.values())), Window.of(self.grid)
+        return None if window is None else self.picture(layer, window, self.dates.size - 1)
+
     def labels(self, window: Window) -> np.ndarray | None:
-        """Lake ids (y, x); None without lakes, or where that would read more than `MAX_BYTES`."""
-        if "lake_label" not in self.store or cost(self.store["lake_label"], window) > MAX_BYTES:
+        """Lake ids (y, x); None without lakes, or where that would read more than `LABEL_BYTES`."""
+        if "lake_label" not in self.store or cost(self.store["lake_label"], window) > LABEL_BYTES:
             return None
         label = self.store["lake_label"].isel(window.index)
         return self._kept.get(("lake_label", window), lambda: label.values)

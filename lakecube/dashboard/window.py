@@ -12,8 +12,9 @@ from lakecube.series.pixel_area import PixelGrid
 
 #: Longest side, in samples, of what one view reads.
 MAX_SIDE = 1024
-#: Decoded bytes of chunks that one view may touch: about a second of reading on one core.
-MAX_BYTES = 400_000_000
+#: Decoded bytes of chunks that one view may touch: one to two seconds of reading on one core, hardly ever in memory at
+#: once. The frequency of 15,000 × 15,000 pixels.
+MAX_BYTES = 1_000_000_000
 
 Box = tuple[float, float, float, float]
 

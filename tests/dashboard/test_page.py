@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lakecube
-from lakecube.dashboard import filters, window
+from lakecube.dashboard import filters
 from lakecube.dashboard import source as sources
 from lakecube.dashboard.filters import Filters
 from lakecube.dashboard.map_view import outlines
@@ -217,8 +217,8 @@ def test_visitors_have_each_their_own_page(source):
 
 
 def test_a_view_that_costs_too_much_marks_lakes_instead(page, monkeypatch, source):
-    for module in (sources, window):
-        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(sources, "MAX_BYTES", 1000)
+    monkeypatch.setattr(sources, "LABEL_BYTES", 1000)
     page.update("map")
     settle(page)
     assert page.map._picture.data["image"] == []
