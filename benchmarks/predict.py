@@ -154,7 +154,7 @@ def show(weights: Weights, cubes: Sequence[xr.Dataset], given: argparse.Namespac
             print(f"  {seam.margin:>6}  {seam.largest:12.2e}  {seam.mean:9.2e}  {seam.labels:12.4%}", flush=True)
     if given.model:
         radius = effective_radius(weights, cubes)
-        print(f"  effective radius {radius} px (labels that differ in tiles of 256 px: at most 0.01 %)")
+        print(f"  effective radius {radius} px (at most 0.1 % of the labels differ in tiles of 256 px)")
         if given.write:
             found, state = registry.load(weights)
             registry.save(given.model, replace(found, radius=radius), state)

@@ -64,6 +64,18 @@ def test_superpixels_are_measured():
     assert found["exchange: tasks"] > found["halo: tasks"] > 0
 
 
+def test_prediction_is_measured(tmp_path):
+    pytest.importorskip("torch")
+    from benchmarks import predict
+
+    weights = predict.fresh("unet", tmp_path, width=2)
+    image = predict.picture(crf.synthetic(96)[0])
+    rates = predict.speed(weights, image, batches=((32, 1),), repeats=1)
+    assert rates["forwarded_per_useful"] == 1
+    assert rates["ratio"] > 0
+    assert predict.forwarded(weights, (2048, 2048)) > 2048**2
+
+
 def test_outlines_are_measured():
     pytest.importorskip("pydensecrf")
     picture, probability = crf.synthetic(64)

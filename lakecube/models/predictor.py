@@ -35,6 +35,8 @@ from lakecube.tiling import Tiling, blend_tiles
 TILE, BLOCK = 512, 1024
 #: A greater margin than this, px, has tiles of a whole block: their work would be several times that of the pixels.
 WIDE = 128
+#: The margin covers the model's radius up to this many pixels, unless told otherwise: what lies beyond is rarely seen.
+FAR = 256
 #: Half the width of the ramp between tiles, px.
 BLEND = 16
 
@@ -76,9 +78,9 @@ def predict(
         default the first of those available that takes bands the cube has.
     tile, margin, blend : int, optional
         Pixels: side of the anchored tiles (default 512, or 1024 where the margin is over 128), how much more is read
-        around each (default the model's effective radius and the ramp), half the width of the ramp between tiles. Tile
-        and margin are multiples of the model's stride. A model that is not local has tiles and margins that make up
-        its window.
+        around each (default the model's effective radius, at most 256, and the ramp), half the width of the ramp
+        between tiles. Tile and margin are multiples of the model's stride. A model that is not local has tiles and
+        margins that make up its window.
     precision : {"float32", "bfloat16"}
         Of the network; bfloat16 is faster on processors that have it.
     device : str, optional
@@ -196,7 +198,7 @@ def default_tiling(
 
     if spec.window is None:
         ramp = BLEND if blend is None else blend
-        margin = up(spec.radius + ramp) if margin is None else margin
+        margin = up(min(spec.radius, FAR) + ramp) if margin is None else margin
         tile = up(TILE if margin <= WIDE else BLOCK) if tile is None else tile
         ramp = min(ramp, margin, tile // 2) if blend is None else ramp
     else:

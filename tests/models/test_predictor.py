@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError
 from lakecube.models import forward, predictor, registry
 from lakecube.models.inputs import WHITE, network_input
+from lakecube.models.locality import effective_radius, seams
 from lakecube.models.predictor import default_tiling, predict
 from lakecube.names import JUDGED, OBSERVATION
 from lakecube.synthetic.cube import sentinel2_cube
@@ -49,6 +50,17 @@ def test_tiles_give_the_whole_image_where_the_margin_covers_the_radius(cube, mod
     assert errors[16] > errors[48] > errors[96]
     assert errors[96] <= 4 * np.finfo(np.float32).eps
     assert errors[16] > 1e-3  # the check is sharp
+
+
+def test_how_far_a_network_looks_is_measured(cube, model):
+    table = seams(model, [cube], [0, 16, 96], tile=64)
+    assert [seam.margin for seam in table] == [0, 16, 96]
+    assert table[0].labels > table[1].labels > table[2].labels == 0
+    radius = effective_radius(model, [cube], tolerance=table[1].labels, tile=64)
+    assert radius == 16
+    assert effective_radius(model, [cube], tolerance=0, tile=64) <= -(-RADIUS // 16) * 16
+    with pytest.raises(InvalidInputError, match="not local"):
+        seams(made.shared(window=64), [cube], [0])
 
 
 def test_the_whole_image_is_the_networks_own_answer(cube, model):
