@@ -283,8 +283,9 @@ def show(document: Document, source: Source) -> Page:
     """Fill a document with a new page."""
     page = Page(source)
     page.document = document
-    for model in page.roots:
-        document.add_root(model)
+    with document.models.freeze():  # all models are looked through once, not once per root
+        for model in page.roots:
+            document.add_root(model)
     document.title = "lakecube"
     page.update(*_PARTS[1:])
     document.add_periodic_callback(lambda: page.update("revision"), LOOK_EVERY)
