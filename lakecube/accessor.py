@@ -22,8 +22,10 @@ class WaterAccessor:
 
         Parameters
         ----------
-        method : {"fusion", "linknet50"}
-            The system; `lakecube.methods.fusion.extract` and `lakecube.methods.linknet50.extract` describe their form.
+        method : {"fusion", "linknet50", "sapcnn", "svm", "rf"}
+            The system; `lakecube.methods.fusion.extract`, `lakecube.methods.linknet50.extract` and
+            `lakecube.methods.sapcnn.extract` describe their form; the last two are baselines for single pixels,
+            `lakecube.methods.pixelwise.extract`.
         composite : {None, "month"}
             Judge every date, or monthly composites.
         threshold : str or mapping, optional
@@ -116,44 +118,46 @@ class WaterAccessor:
         return frequency(_has(self._dataset, "water_mask")["water_mask"])
 
     def month_state(self) -> xr.DataArray:
-        """Land and water seen in each month: the store's, or made by `lakecube.series.months.month_state`."""
-        return _months(self._dataset)
+        """Land and water seen in each month: the store's, or made: `lakecube.series.months.months_of`."""
+        from lakecube.series.months import months_of
+
+        return months_of(self._dataset)
 
     def occurrence(self) -> xr.DataArray:
         """Water occurrence by months, as JRC's: `lakecube.series.products.occurrence`."""
         from lakecube.series.products import occurrence
 
-        return occurrence(_months(self._dataset))
+        return occurrence(self.month_state())
 
     def recurrence(self) -> xr.DataArray:
         """Share of years in which water came back, as JRC's: `lakecube.series.products.recurrence`."""
         from lakecube.series.products import recurrence
 
-        return recurrence(_months(self._dataset))
+        return recurrence(self.month_state())
 
     def seasonality(self, period: Any = None, **options: Any) -> xr.DataArray:
         """Months with water of a year, a period or the record, as JRC's: `lakecube.series.products.seasonality`."""
         from lakecube.series.products import seasonality
 
-        return seasonality(_months(self._dataset), period, **options)
+        return seasonality(self.month_state(), period, **options)
 
     def change(self, first: Any, last: Any) -> xr.DataArray:
         """Change of occurrence between two periods, by homologous months: `lakecube.series.products.change`."""
         from lakecube.series.products import change
 
-        return change(_months(self._dataset), first, last)
+        return change(self.month_state(), first, last)
 
     def transitions(self, first: Any = None, last: Any = None, **options: Any) -> xr.DataArray:
         """JRC's ten classes of change from the first to the last year: `lakecube.series.products.transitions`."""
         from lakecube.series.products import transitions
 
-        return transitions(_months(self._dataset), first, last, **options)
+        return transitions(self.month_state(), first, last, **options)
 
     def maximum_extent(self) -> xr.DataArray:
         """Wherever water was ever seen: `lakecube.series.products.maximum_extent`."""
         from lakecube.series.products import maximum_extent
 
-        return maximum_extent(_months(self._dataset))
+        return maximum_extent(self.month_state())
 
     def assess(self, reference: Any, **options: Any) -> Any:
         """How right this store or extract is, by points, polygons or a raster: `lakecube.accuracy.assess`."""
@@ -284,6 +288,24 @@ class WaterAccessor:
 
         return to_zarr(_has(self._dataset, "water_mask"), path, **options)
 
+    def to_stac(self, path: Any = None, **options: Any) -> Any:
+        """A STAC Collection with Items, written to the folder `path` if given: `lakecube.export.to_stac`."""
+        from lakecube.export import to_stac
+
+        return to_stac(self._dataset, path, **options)
+
+    def to_cog(self, path: Any, **options: Any) -> Any:
+        """A map, such as ``product="frequency"``, as Cloud Optimized GeoTIFF: `lakecube.export.to_cog`."""
+        from lakecube.export import to_cog
+
+        return to_cog(self._dataset, path, **options)
+
+    def to_netcdf(self, path: Any, **options: Any) -> Any:
+        """One NetCDF file of everything or of some variables, by CF: `lakecube.export.to_netcdf`."""
+        from lakecube.export import to_netcdf
+
+        return to_netcdf(self._dataset, path, **options)
+
     def plan(self, **options: Any) -> Any:
         """What a run would read, compute and hold, from metadata alone: `lakecube.plan.plan`.
 
@@ -348,15 +370,6 @@ class WaterAccessor:
         from lakecube.explain import explain
 
         return explain(self._dataset, lon, lat, time)
-
-
-def _months(dataset: xr.Dataset) -> xr.DataArray:
-    """The store's month states, or those of the water mask."""
-    from lakecube.series.months import month_state
-
-    return (
-        dataset["month_state"] if "month_state" in dataset else month_state(_has(dataset, "water_mask")["water_mask"])
-    )
 
 
 def _has(dataset: xr.Dataset, name: str) -> xr.Dataset:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command is None:
         top.print_help()
         return MISTAKE
-    _plain_warnings()
+    _plain_warnings(given.verbose)
     try:
         return _run(given)
     except BrokenPipeError:  # the reader of a pipe had enough
@@ -52,7 +53,7 @@ def _run(given: argparse.Namespace) -> int:
     try:
         result = getattr(commands, given.command)(given)
         if given.json:
-            print(json.dumps(result, indent=1, default=str))
+            print(json.dumps(_without_nan(result), indent=1, default=str))
         sys.stdout.flush()
         return OK
     except LakecubeError as error:
@@ -70,6 +71,15 @@ def _run(given: argparse.Namespace) -> int:
         return FAILED
 
 
+def _without_nan(value: Any) -> Any:
+    """A result with null for what is unknown: JSON has no NaN, and most readers of it refuse one."""
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def exit_code(error: Exception) -> int:
     """2 where the request is at fault, 1 where the world is: unreadable imagery, a full disk."""
     import errno
@@ -85,7 +95,8 @@ def exit_code(error: Exception) -> int:
 
 
 def _how_to_resume(given: argparse.Namespace) -> str:
-    return "; the same command resumes where this one stopped" if given.command == "extract" else ""
+    resumes = given.command == "extract" or (given.command == "train" and given.architecture != "sapcnn")
+    return "; the same command resumes where this one stopped" if resumes else ""
 
 
 def _in_words(text: str) -> str:
@@ -99,15 +110,18 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _plain_warnings() -> None:
-    """Print each warning and each log line of lakecube once, in one line, without source code."""
+def _plain_warnings(verbose: int) -> None:
+    """Print each warning and each log line of lakecube once, in one line, without source code.
+
+    All of lakecube logs under the name "lakecube"; `verbose` shows INFO, or from 2 on DEBUG, as well.
+    """
     said: set[str] = set()
 
-    def say(text: str) -> None:
-        line = _in_words(text)
+    def say(text: str, kind: str = "warning: ") -> None:
+        line = kind + _in_words(text)
         if line not in said:
             said.add(line)
-            print(f"lakecube: warning: {line}", file=sys.stderr)
+            print(f"lakecube: {line}", file=sys.stderr)
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, UserWarning):
@@ -115,11 +129,13 @@ def _plain_warnings() -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say(record.getMessage())
+            say(record.getMessage(), "warning: " if record.levelno >= logging.WARNING else "")
 
     warnings.showwarning = show
     logger = logging.getLogger("lakecube")
-    logger.handlers, logger.propagate = [Lines(logging.WARNING)], False
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logger.handlers, logger.propagate = [Lines(level)], False
+    logger.setLevel(level)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,29 @@ SIZE_CLASS = MappingProxyType({"small": 0, "medium": 1, "large": 2})
 _NO_YES = MappingProxyType({"no": 0, "yes": 1})
 
 
+_MASK_COLOURS = MappingProxyType({"land": "efe6cf", "water": "0b559f", "unknown": "b8b8b8"})
+
+#: Colours (RRGGBB) of flags that files and STAC classes carry; those of `water_transition` are JRC's.
+COLOURS = MappingProxyType({
+    "water_mask": _MASK_COLOURS,
+    "water_extent": _MASK_COLOURS,
+    "water_transition": MappingProxyType({
+        "not_water": "ffffff", "permanent": "0000ff", "new_permanent": "22b14c", "lost_permanent": "d1102d",
+        "seasonal": "99d9ea", "new_seasonal": "b5e61d", "lost_seasonal": "e6a1aa", "seasonal_to_permanent": "ff7f27",
+        "permanent_to_seasonal": "ffc90e", "ephemeral_permanent": "7f7f7f", "ephemeral_seasonal": "c3c3c3",
+        "unknown": "cccccc",
+    }),
+    "reason": MappingProxyType({
+        "water": "0b559f", "not_acquired": "f2f2f2", "read_failed": "e41a1c", "saturated": "ff69b4", "cloud": "d9d9d9",
+        "cirrus": "cfd8dc", "cloud_shadow": "5a5a5a", "snow_ice": "b3e5fc", "cloud_adjacent": "a6a6a6",
+        "index_below_threshold": "efe6cf", "ndvi": "66a61e", "ndbi": "d95f02", "ndrei": "a6761d", "nir": "e6ab02",
+        "nir09": "c9a227", "slope": "8c564b", "neighbours": "7570b3", "weak_evidence": "e7298a",
+        "low_probability": "f4cae4", "superpixel": "b3de69", "crf": "80b1d3",
+        "no_valid_bands": "999999", "not_processed": "ffffff",
+    }),
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
     """One output variable: its dims, dtype, fill value and CF attributes.
@@ -146,6 +169,15 @@ class VariableSpec:
     flags: MappingProxyType[str, int] | None = None
     masks: bool = False
     extra: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def nodata(self) -> float | None:
+        """What a raster file declares as no data: NaN, the code of unknown, no lake; counts and bits have none."""
+        if self.dtype.startswith("float"):
+            return float("nan")
+        if self.dtype == "uint8":
+            return self.fill if self.fill == UNKNOWN else None
+        return 0 if self.name == "lake_label" else None
 
     @property
     def attrs(self) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import archive, crf, dashboard, lakes, pipeline, refine_esw, slic
+from benchmarks import archive, crf, dashboard, deep_esw, lakes, pipeline, refine_esw, slic
 from lakecube.kernels.lab import rgb_to_lab
+from tests.models.test_samples import write
 
 
 @pytest.fixture
@@ -99,3 +100,36 @@ def test_outlines_are_measured():
     assert 0.3 < recall <= 1
     assert 0 <= error < 0.2
     assert n > 20
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_tables_of_the_deep_methods_are_made(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    chance = np.random.default_rng(0)
+    for k in range(1, 8):
+        truth = np.hypot(*np.ogrid[-40:40, -36:36]) < 12 + k
+        image = np.where(truth, 60, 140) + chance.integers(-15, 15, (3, 80, 72))
+        write(tmp_path / "images" / f"{k:02d}.png", image.astype(np.uint8))
+        write(tmp_path / "masks" / f"{k:02d}.png", truth.astype(np.uint8))
+    samples, odd = deep_esw.split(tmp_path)
+    assert odd == ["01", "03", "05", "07"]
+    assert [scene.name for scene in samples.scenes] == ["02", "04", "06"]
+    scene = refine_esw.read(tmp_path)[0]
+    assert deep_esw.measures(deep_esw.counts(scene.truth, scene)) == dict.fromkeys(deep_esw.MEASURES, 1.0)
+    half = scene.truth & (np.arange(72) < 36)
+    row = deep_esw.table_row(
+        [scene, scene._replace(name="again")], [half * 1.0, scene.truth * 1.0], deep_esw.by_network, ()
+    )
+    share = half.sum() / scene.truth.sum()
+    assert row["pooled"]["recall"] == pytest.approx((1 + share) / 2)
+    assert row["mean"]["iou"] == pytest.approx((1 + share) / 2)
+    assert row["eoa"] == pytest.approx(1 - row["eoe"])
+    monkeypatch.setattr(
+        deep_esw, "GRIDS", {name: (way, tuple(g[:1] for g in grid)) for name, (way, grid) in deep_esw.GRIDS.items()}
+    )
+    monkeypatch.setattr(
+        deep_esw, "probability", lambda scene, model: np.where(scene.coarse, 0.8, 0.2).astype(np.float32)
+    )
+    rows = deep_esw.judge(tmp_path / "none", [scene], refine_esw.read(tmp_path)[1:3])
+    assert set(rows) == {"", "SLIC", "CRF", "SLIC + CRF"}
+    assert all(0 < row["pooled"]["iou"] <= 1 for row in rows.values())

@@ -427,7 +427,7 @@ def test_what_was_written_before_is_said(archive, tmp_path, monkeypatch, capsys)
         water = lakecube.open(archive.items_path, chunks=32).water.extract()
         with pytest.raises(KeyboardInterrupt):
             water.water.to_zarr(target, chunks=32, progress=False, wave=8)
-    monkeypatch.setattr("lakecube.cli._plain_warnings", lambda: None)  # it is for a process of its own
+    monkeypatch.setattr("lakecube.cli._plain_warnings", lambda verbose: None)  # it is for a process of its own
     words = ["extract", str(archive.items_path), "--out", str(target), "--chunks", "32"]
     done = math.prod(seen[0])
     total = 3 * math.ceil(water.sizes["y"] / 32) * math.ceil(water.sizes["x"] / 32)

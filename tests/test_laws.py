@@ -31,13 +31,14 @@ from lakecube.chunked import LAWS
 from lakecube.detect import composite, indices, judge, observe, threshold
 from lakecube.io import files
 from lakecube.io.lazy import source_of
-from lakecube.methods import fusion, linknet50
+from lakecube.methods import fusion, linknet50, pixelwise, sapcnn
 from lakecube.models import predictor
+from lakecube.models.pixel_model import PixelModel
 from lakecube.names import BANDS, OBSERVATION
 from lakecube.refine import aslic, crf, majority, outlines, superpixels
 from lakecube.series import areas, components, lakes, months, occurrence, products, restore
 from lakecube.synthetic.cube import sentinel2_cube
-from tests.models import made
+from tests.models import made, tiny
 from tests.strategies import chunkings
 
 ROOMS = ("lakecube.detect", "lakecube.refine", "lakecube.series", "lakecube.methods")
@@ -203,6 +204,7 @@ CASES = [
         lambda c: outlines.with_outlines(fusion.extract(c, threshold=GIVEN), mask_of(c)),
     ),
     Case("lakecube.series.months.month_state", lambda c: months.month_state(mask_of(c))),
+    Case("lakecube.series.months.months_of", lambda c: months.months_of(mask_of(c).to_dataset(name="water_mask"))),
     Case("lakecube.series.products.occurrence", lambda c: products.occurrence(months_of(c))),
     Case("lakecube.series.products.recurrence", lambda c: products.recurrence(months_of(c))),
     Case("lakecube.series.products.seasonality", lambda c: products.seasonality(months_of(c))),
@@ -249,7 +251,25 @@ CASES += [
         "two levels",
     ),
 ]
+
+
+def stump():
+    """A forest of one tree that splits nir at 0.1."""
+    nodes = {"roots": [0], "feature": [1, -1, -1], "limit": [0.1, 0, 0], "left": [1, 0, 0], "right": [2, 0, 0],
+             "share": [0.9, 0.9, 0.2]}  # fmt: skip
+    return PixelModel("rf", ("green", "nir"), {name: np.array(v) for name, v in nodes.items()})
+
+
+def margin():
+    """A machine of two vectors."""
+    arrays = {"mean": [0.1, 0.1], "deviation": [0.1, 0.1], "vectors": [[0.0, -1.0], [0.0, 1.0]],
+              "weights": [2.0, -1.0], "intercept": 0.0, "gamma": 0.187}  # fmt: skip
+    return PixelModel("svm", ("green", "nir"), {name: np.array(v) for name, v in arrays.items()})
+
+
 CASES += [
+    Case("lakecube.methods.pixelwise.extract", lambda c: pixelwise.extract(c, model=stump()), "rf"),
+    Case("lakecube.methods.pixelwise.extract", lambda c: pixelwise.extract(c, kind="svm", model=margin()), "svm"),
     Case("lakecube.models.predictor.predict", lambda c: predictor.predict(c, made.shared(), tile=16, margin=16),
          "local", needs="torch"),
     Case("lakecube.models.predictor.predict", lambda c: predictor.predict(c, made.shared(window=32), margin=0, blend=0),
@@ -260,6 +280,8 @@ CASES += [
                                slic={"step": 3, "iterations": 1}, crf=SMALL_TILES), how, needs="torch")
         for how in ("slic+crf", "none")
     ),
+    Case("lakecube.methods.sapcnn.extract",
+         lambda c: sapcnn.extract(c, model=tiny.tiny_weights(), region=8, price=1.0), needs="torch"),
 ]  # fmt: skip
 IDS = [f"{case.name.removeprefix('lakecube.')}{'-' if case.label else ''}{case.label}" for case in CASES]
 every_case = pytest.mark.parametrize(

@@ -6,9 +6,12 @@ import argparse
 
 from lakecube.arguments.assessing import add_assess
 from lakecube.arguments.common import Parser
+from lakecube.arguments.exporting import add_export
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
+from lakecube.arguments.helping import add_completion, add_doctor
 from lakecube.arguments.lakes import add_lakes, add_revise, add_update
 from lakecube.arguments.stores import add_dashboard, add_info
+from lakecube.arguments.training import add_train
 
 #: In the order of the help.
 _COMMANDS = {
@@ -19,8 +22,12 @@ _COMMANDS = {
     "plan": add_plan,
     "lakes": add_lakes,
     "assess": add_assess,
+    "train": add_train,
     "dashboard": add_dashboard,
     "info": add_info,
+    "export": add_export,
+    "doctor": add_doctor,
+    "completion": add_completion,
 }
 
 
@@ -35,4 +42,5 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="{" + ",".join(_COMMANDS) + "}")
     for add in _COMMANDS.values():
         add(commands)
+    commands.choices["completion"].set_defaults(parser=top)
     return top

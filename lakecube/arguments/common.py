@@ -45,4 +45,6 @@ def add_common(command: argparse.ArgumentParser) -> None:
     """The options that every command has."""
     command.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
     command.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors stay")
+    command.add_argument("-v", "--verbose", action="count", default=0,
+                         help="say on stderr what is done; -vv in all detail")  # fmt: skip
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -87,9 +87,18 @@ def add_request(command: argparse.ArgumentParser) -> None:
         metavar="M",
         help="metres around cloud that stay unknown (default: 40)",
     )
-    add("--method", default="fusion", help="fusion (default) or linknet50, a neural network")
+    add(
+        "--method",
+        default="fusion",
+        help="fusion (default); linknet50 or sapcnn, neural networks; svm or rf, given --model",
+    )
     add("--composite", choices=["month"], help="judge monthly composites instead of dates")
-    add("--model", default=None, metavar="NAME", help="of linknet50: a model by name, or a .safetensors file")
+    add(
+        "--model",
+        default=None,
+        metavar="NAME",
+        help="of a network by name, or a .safetensors file; of svm and rf an .npz file",
+    )
     add("--threshold", default=None, metavar="HOW",
         help="guarded, otsu, fixed, bimodal_tiles, or mndwi=0.1; of a network its probability, 0 to 1")  # fmt: skip
     add("--rules", default=None, metavar="HOW", help="evidence (default), paper or none")

@@ -10,16 +10,31 @@ from typing import Any
 
 def list_parameters(method: str = "fusion") -> str:
     """Every parameter of a method: name, default, value in the paper, meaning."""
+    if method in ("sapcnn", "svm", "rf"):
+        return _of_one_function(method)
     return _of_linknet50() if method == "linknet50" else _of_fusion()
 
 
-def _of_linknet50() -> str:
+def _of_one_function(method: str) -> str:
+    from lakecube.methods import pixelwise, sapcnn
+
+    function = sapcnn.extract if method == "sapcnn" else pixelwise.extract
+    front = {name: default for name, default in _keywords(function).items() if name != "kind"}
+    return _listed((("The method (--composite, --model, the others by --set NAME=VALUE)", front, function),), {})
+
+
+def _keywords(function: Any) -> dict[str, Any]:
+    """Keyword parameters of a function and their defaults."""
     import inspect
 
+    signature = inspect.signature(function).parameters
+    return {name: p.default for name, p in signature.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def _of_linknet50() -> str:
     from lakecube.methods import linknet50
 
-    signature = inspect.signature(linknet50.extract).parameters
-    front = {n: p.default for n, p in signature.items() if p.kind is p.KEYWORD_ONLY}
+    front = _keywords(linknet50.extract)
     paper = {"refine": "slic+crf", "slic": {"n_segments": 2800, "compactness": 60}}
     parts = (
         ("The method (--composite, --threshold, the others by --set NAME=VALUE)", front, linknet50.extract),

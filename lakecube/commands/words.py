@@ -9,11 +9,13 @@ import numpy as np
 
 #: Arguments in Python whose flag is another word than theirs.
 _FLAGS = {"collections": "--collection", "cloud_buffer": "--cloud-buffer", "size_bounds": "--size-bounds",
-          "min_observed": "--min-observed"}  # fmt: skip
-_SAME = ("bbox", "datetime", "query", "sensor", "bands", "crs", "resolution", "chunks", "dem", "offset", "method",
+          "min_observed": "--min-observed", "keep_empty": "--keep-empty", "encoder_only": "--encoder-only"}  # fmt: skip
+_SAME = ("augment", "average", "batch", "black", "column", "device", "ignore", "minutes", "polygons", "precision",
+         "preset", "rate", "scale", "start", "tile", "use", "validation",
+         "bbox", "datetime", "query", "sensor", "bands", "crs", "resolution", "chunks", "dem", "offset", "method",
          "composite", "threshold", "rules", "mode", "codes", "share", "confidence", "within", "by", "strata", "n",
-         "margin", "expected", "allocation", "least", "buffer", "source", "until", "registry", "lake", "port",
-         "model", "address")  # fmt: skip
+         "margin", "expected", "allocation", "least", "buffer", "source", "until", "registry", "lake", "date",
+         "product", "compress", "model", "port", "address")  # fmt: skip
 _ARGUMENT = re.compile(
     rf"""(?<![\w-])({"|".join((*_FLAGS, *_SAME))})=(?:'([^']*)'|"([^"]*)"|(-?[\w+/]+(?:\.\w+)*)|(?![\w=]))"""
 )

@@ -11,10 +11,16 @@ import xarray as xr
 from lakecube.chunked import law
 from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
-from lakecube.methods import fusion, linknet50
+from lakecube.methods import fusion, linknet50, pixelwise, sapcnn
 
 #: Method name to its function.
-METHODS: dict[str, Callable[..., xr.Dataset]] = {"fusion": fusion.extract, "linknet50": linknet50.extract}
+METHODS: dict[str, Callable[..., xr.Dataset]] = {
+    "fusion": fusion.extract,
+    "linknet50": linknet50.extract,
+    "sapcnn": sapcnn.extract,
+    "svm": pixelwise.svm,
+    "rf": pixelwise.rf,
+}
 
 
 @law("exact", reach=1)
@@ -25,8 +31,9 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
     ----------
     cube : xr.Dataset
         From `lakecube.open`, or any Dataset in its form.
-    method : {"fusion", "linknet50"}
-        See `lakecube.methods.fusion.extract` and `lakecube.methods.linknet50.extract`.
+    method : {"fusion", "linknet50", "sapcnn", "svm", "rf"}
+        See `lakecube.methods.fusion.extract`, `lakecube.methods.linknet50.extract`,
+        `lakecube.methods.sapcnn.extract`, and `lakecube.methods.pixelwise.extract` of the last two.
     composite : {None, "month", "year"}
         Judge every date, or composites of a period.
     **parameters

@@ -37,8 +37,11 @@ PAPER = (
 )
 Refine = Literal["slic+crf", "slic", "crf", "none"]
 Unary = Literal["probability", "labels"]
-#: Standard deviation of a guide in a picture shown from 0 to 1: 13 grey levels, as in the paper's tool.
-DISPLAY_SCALE = 13 / 255
+#: Pixels between the seeds of superpixels.
+STEP = 8
+#: Standard deviations of the CRF: in space, px; of a guide, 8 grey levels of a picture, or as much of one shown from
+#: reflectance 0 to 0.4. The paper's tool has 80 px and 13 grey levels, which drown small lakes.
+SXY, SCALES = 40.0, {"display": 8 / 255, "reflectance": 0.4 * 8 / 255}
 _RGB = ("red", "green", "blue")
 _OUTPUTS = ("water_mask", "reason", "rules_fired")
 
@@ -57,10 +60,12 @@ class Chain:
         What the CRF starts from: the network's probability (mirrored at a half where the majority says otherwise),
         or the labels, each right with the CRF's `confidence`. The paper names both.
     slic : mapping
-        Parameters of `lakecube.refine.superpixels.superpixels`; `share` goes to the majority. The paper's, for
-        pictures of half a metre, are ``{"n_segments": 2800, "compactness": 60}``, in CIELAB.
+        Parameters of `lakecube.refine.superpixels.superpixels`; `share` goes to the majority. By default ``{"step":
+        8}``, of a picture in CIELAB. The paper's, for pictures of half a metre, are ``{"n_segments": 2800,
+        "compactness": 60}``.
     crf : mapping
-        Parameters of `lakecube.refine.crf.refine`.
+        Parameters of `lakecube.refine.crf.refine`; by default ``{"sxy_bilateral": 40}`` and `scales` of 8 grey levels.
+        Those of the paper's tool are 80 px and 13.
     """
 
     refine: Refine = "slic+crf"
@@ -79,6 +84,22 @@ class Chain:
         for name in ("slic", "crf"):
             if not isinstance(getattr(self, name), Mapping | None):
                 raise InvalidInputError(f"{name} is a mapping of parameters; got {getattr(self, name)!r}")
+
+    def for_slic(self, cube: xr.Dataset, radiometry: Radiometry) -> dict[str, Any]:
+        """The parameters of the superpixels, with what is not given filled in."""
+        given = dict(self.slic or {})
+        if "n_segments" not in given:
+            given = {"step": STEP, **given}
+        if radiometry == "display" and set(_RGB) <= set(cube.data_vars):
+            given = {"colour": "cielab", **given}
+        return given
+
+    def for_crf(self, cube: xr.Dataset, radiometry: Radiometry) -> dict[str, Any]:
+        """The parameters of the CRF, with what is not given filled in."""
+        scales: Any = SCALES[radiometry]
+        if radiometry == "display":
+            scales = dict.fromkeys((band for band in _RGB if band in cube), scales)
+        return {"sxy_bilateral": SXY, "scales": scales, **(self.crf or {})}
 
 
 @law("tile-defined", reach=1024 + 512 + 1024 + 300)
@@ -125,6 +146,9 @@ def extract(
     Chunks: any; best are multiples of 1024. Law: tile-defined. Reach: that of network, superpixels, majority and CRF,
     one after the other. Lazy. Nothing depends on the request, unless superpixels are given by ``n_segments``.
 
+    On five hand-labelled pictures that a small network had not seen, mean IoU 0.687 by the network alone, 0.688 with
+    superpixels, 0.729 with the CRF, 0.728 with both (0.725 from labels); with the widths of the paper's tool 0.663.
+
     Raises
     ------
     InvalidInputError
@@ -163,7 +187,8 @@ def extract(
         "weights_sha256": weights.spec.sha256, "architecture": weights.spec.architecture, "precision": precision,
         "tile": tiling.tile, "margin": tiling.margin, "radiometry": radiometry, "refine": chain.refine,
         "threshold": chain.threshold, "unary": chain.unary if "crf" in chain.refine else None,
-        "slic": dict(chain.slic or {}), "crf": dict(chain.crf or {}),
+        "slic": chain.for_slic(cube, radiometry) if "slic" in chain.refine else None,
+        "crf": chain.for_crf(cube, radiometry) if "crf" in chain.refine else None,
     }  # fmt: skip
     return out.assign_attrs(attributes(cube, "linknet50", PAPER, used), configuration=configuration)
 
@@ -199,10 +224,8 @@ def _decide(*blocks: np.ndarray, threshold: float, has: tuple[bool, bool]) -> di
 
 def _fused(cube: xr.Dataset, probability: xr.DataArray, chain: Chain, radiometry: Radiometry) -> xr.DataArray:
     """The network's mask after the vote of its superpixels."""
-    given = dict(chain.slic or {})
+    given = chain.for_slic(cube, radiometry)
     share = {"share": given.pop("share")} if "share" in given else {}
-    if radiometry == "display" and set(_RGB) <= set(cube.data_vars):
-        given = {"colour": "cielab", **given}
     labels = _called(superpixels, "slic", cube, **given)
     return _called(majority, "slic", _mask_of(probability, chain.threshold), labels, **share)["water_mask"]
 
@@ -211,9 +234,6 @@ def _refined(
     cube: xr.Dataset, probability: xr.DataArray, fused: xr.DataArray | None, chain: Chain, radiometry: Radiometry
 ) -> xr.DataArray:
     """Probability after the CRF."""
-    given = dict(chain.crf or {})
-    if radiometry == "display":
-        given = {"scales": {band: DISPLAY_SCALE for band in _RGB if band in cube}, **given}
     if chain.unary == "labels":
         unary = _mask_of(probability, chain.threshold) if fused is None else fused
     else:
@@ -223,7 +243,9 @@ def _refined(
             _centred, "tyx", *pairs, dtype=np.float32, name="lakecube-unary", threshold=chain.threshold
         )
         unary = probability.copy(data=centred)
-    return _called(dense_crf.refine, "crf", unary.chunk(probability.chunksizes), cube, **given)
+    return _called(
+        dense_crf.refine, "crf", unary.chunk(probability.chunksizes), cube, **chain.for_crf(cube, radiometry)
+    )
 
 
 def _called(function: Any, name: str, *arrays: Any, **given: Any) -> Any:

@@ -107,13 +107,13 @@ def probabilities(
     import torch
 
     net = network(weights, device, precision)
-    with _one_thread(torch), torch.inference_mode(), _turn(torch, device):
+    with one_thread(torch), torch.inference_mode(), turn(torch, device):
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device, getattr(torch, precision))
         return torch.sigmoid(net(batch)[:, 0].float()).cpu().numpy()
 
 
 @contextlib.contextmanager
-def _one_thread(torch: Any) -> Iterator[None]:
+def one_thread(torch: Any) -> Iterator[None]:
     """One thread to a pass while any pass runs: Dask's tasks share the cores, and the bits do not depend on them.
 
     The number of OpenMP threads belongs to the calling thread, so each sets its own; that of MKL to the process, so
@@ -135,7 +135,7 @@ def _one_thread(torch: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _turn(torch: Any, device: str) -> Iterator[None]:
+def turn(torch: Any, device: str) -> Iterator[None]:
     """On a GPU: one pass at a time, by algorithms that always give the same bits."""
     if not device.startswith("cuda"):
         yield

@@ -11,6 +11,7 @@ from torch import nn
 from lakecube.errors import InvalidInputError
 from lakecube.models.efficientnet import EfficientUNet
 from lakecube.models.linknet import LinkNet
+from lakecube.models.sapcnn import SAPCNN
 from lakecube.models.unet import UNet
 
 
@@ -25,6 +26,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "linknet50": _linknet("resnet50"),
     "unet": UNet,
     "efficientnet-unet": EfficientUNet,
+    "sapcnn": SAPCNN,
 }
 
 
@@ -38,7 +40,8 @@ def build(architecture: str, bands: int, **options: Any) -> nn.Module:
     bands : int
         Of the input.
     **options
-        Of the architecture: ``width`` of "unet", ``encoder`` and ``decoder`` of "efficientnet-unet".
+        Of the architecture: ``width`` of "unet", ``encoder`` and ``decoder`` of "efficientnet-unet",
+        ``pooling``, ``hidden`` and ``dropout`` of "sapcnn", which names the class of a patch.
 
     Raises
     ------

@@ -109,8 +109,11 @@ def predict(
     -----
     Chunks: any; best are multiples of `tile`. Law: tile-defined (on one class of devices). Reach: tile + margin +
     blend. Lazy: one task per tile and chunk of dates, computed once whatever the chunks, and one per chunk. Every pass
-    runs on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels; the
-    difference between tiles and the whole image by margin: ``python -m benchmarks.predict``.
+    runs on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels.
+
+    Measured by ``python -m benchmarks.predict``: an EfficientNet-U-Net on three pictures in tiles of 256 px, against
+    the whole picture at once, gave 3.1 % other labels without a margin, 0.59 % with 96 px, 0.12 % with 192, 0.013 %
+    with 256. Per pixel forwarded `predict` took 1.02 to 1.08 times the processor time of the bare pass at its best.
     """
     need_torch()
     _check_cube(cube)

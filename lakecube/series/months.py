@@ -20,6 +20,36 @@ from lakecube.series.occurrence import checked_mask
 
 
 @law("exact")
+def months_of(water: xr.Dataset) -> xr.DataArray:
+    """The `month_state` that a store holds, or else that of the `water_mask` of an extract.
+
+    Parameters
+    ----------
+    water : xr.Dataset
+        With `month_state` (year_month, y, x) or `water_mask` (time, y, x), uint8 flags.
+
+    Returns
+    -------
+    xr.DataArray
+        `month_state` (year_month, y, x): uint8 flags, as there.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has neither.
+
+    Notes
+    -----
+    Chunks: any. Law: exact. Depth: 0. Lazy.
+    """
+    if "month_state" in water:
+        return water["month_state"]
+    if "water_mask" not in water:
+        raise InvalidInputError("no water_mask here; extract it first: cube.water.extract()")
+    return month_state(water["water_mask"])
+
+
+@law("exact")
 def month_state(water_mask: xr.DataArray) -> xr.DataArray:
     """What was seen in each month of each year: nothing, land, water or both (after Pekel et al., 2016).
 

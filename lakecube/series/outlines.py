@@ -19,6 +19,7 @@ import shapely
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingDependencyError
+from lakecube.io.out_files import replacing
 from lakecube.kernels.lakes import lake_runs
 from lakecube.kernels.outline import corners_block, join_corners, trace_rings
 from lakecube.names import LAKE, LAKE_KIND, SIZE_CLASS, X, Y
@@ -214,7 +215,8 @@ def write_outlines(path: str | Path, image: LabelImage, columns: Mapping[str, np
         raise InvalidInputError(
             "the lakes have no CRS (spatial_ref), so their outlines would be nowhere; set one first"
         )
-    writers[path.suffix](path, image, {name: columns[name] for name in COLUMNS if name in columns})
+    with replacing(path) as partial:
+        writers[path.suffix](partial, image, {name: columns[name] for name in COLUMNS if name in columns})
     return path
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install -c cons
 import lakecube
 from lakecube.errors import InvalidInputError, MissingBandError, StoreError
 from lakecube.kernels.stages import decide
+from lakecube.methods import linknet50
 from lakecube.models.predictor import predict
 from lakecube.names import JUDGED, LAND, LAND_REASONS, OBSERVATION, RULE_BITS, UNKNOWN, WATER
 from lakecube.refine.crf import refine
@@ -21,7 +22,7 @@ from lakecube.refine.superpixels import superpixels
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.models import made
 
-CRF = {"tile": 64, "margin": 16, "sxy_gaussian": 1.0, "sxy_bilateral": 4.0}
+CRF = {"scales": 0.02, "tile": 64, "margin": 16, "sxy_gaussian": 1.0, "sxy_bilateral": 4.0}
 SLIC = {"step": 5, "iterations": 2}
 SMALL = {"tile": 32, "margin": 16, "slic": SLIC, "crf": CRF, "threshold": made.MIDDLE}
 
@@ -53,6 +54,7 @@ def test_it_returns_what_fusion_returns_and_a_probability(cube, by_stage):
         assert len(used["weights_sha256"]) == 64
         assert used["model"] == "tiny"
         assert used["tile"] == 32
+        assert used["crf"] is None or used["crf"]["sxy_bilateral"] == 4
 
 
 def test_each_stage_is_what_its_room_says(cube, by_stage):
@@ -112,6 +114,18 @@ def test_the_papers_two_readings_of_the_unary_term(cube, by_stage):
         labels = network(cube, refine=how, unary="labels", crf={**CRF, "confidence": 0.9}).compute()
         start = by_stage["slic" if "slic" in how else "none"].water_mask
         np.testing.assert_array_equal(labels.water_probability, refine(start, cube, confidence=0.9, **CRF))
+
+
+def test_what_is_not_given_fits_what_the_bands_hold(cube):
+    rgb = cube[["blue", "green", "red"]]
+    chain = linknet50.Chain()
+    assert chain.for_slic(rgb, "display") == {"colour": "cielab", "step": 8}
+    assert chain.for_slic(rgb, "reflectance") == {"step": 8}
+    assert set(chain.for_crf(rgb, "display")["scales"]) == {"red", "green", "blue"}
+    assert chain.for_crf(cube, "reflectance") == {"sxy_bilateral": 40, "scales": pytest.approx(0.01255, abs=1e-5)}
+    own = linknet50.Chain(slic={"n_segments": 2800}, crf={"scales": 0.1})
+    assert own.for_slic(rgb, "reflectance") == {"n_segments": 2800}
+    assert own.for_crf(cube, "reflectance")["scales"] == 0.1
 
 
 def test_a_higher_threshold_finds_less(cube):

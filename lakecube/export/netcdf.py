@@ -1,0 +1,100 @@
+"""A store or an extract as one NetCDF-4 file by CF, a block at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lakecube.errors import StoreError
+from lakecube.export.products import chosen_dates
+from lakecube.io.out_files import replacing
+from lakecube.names import DATE, ITEM, TIME, X, Y
+
+_LEVEL = 4
+
+
+def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
+    """Write a NetCDF-4 file: masks as they are, without ``_FillValue``, flags with their meanings.
+
+    Parameters
+    ----------
+    water : xr.Dataset
+        A store or an extract.
+    path : path
+        The file, which is replaced.
+    date : str, date or list of these, optional
+        Dates, months, years or intervals to write of what is by date; all by default.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a date is not there.
+    StoreError
+        If the file cannot be written; nothing half-written stays.
+
+    Notes
+    -----
+    Chunks: any. Memory holds some blocks.
+    """
+    path = Path(path)
+    chosen = _plain(water if date is None or TIME not in water.dims else _at(water, chosen_dates(water, date)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            chosen.to_netcdf(
+                partial, engine="h5netcdf", encoding={str(n): _encoding(v) for n, v in chosen.variables.items()}
+            )
+    except OSError as error:
+        raise StoreError(
+            f"writing {path} stopped: {error}. Nothing half-written stays; mend that and call again"
+        ) from error
+    return path
+
+
+def _at(water: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
+    """Some dates; areas and restored pixels of the same."""
+    dates = water[TIME].values[positions]
+    water = water.isel({TIME: positions})
+    if DATE in water.dims:
+        water = water.isel({DATE: np.flatnonzero(np.isin(water[DATE].values, dates))})
+    return water.drop_vars([name for name, variable in water.variables.items() if ITEM in variable.dims])
+
+
+def _plain(water: xr.Dataset) -> xr.Dataset:
+    """Attributes as NetCDF has them: text, numbers and arrays."""
+    water = water.copy()
+    water.attrs = {name: _attribute(value) for name, value in water.attrs.items()}
+    for variable in water.variables.values():
+        variable.attrs = {name: _attribute(value) for name, value in variable.attrs.items() if name != "dtype"}
+        variable.encoding = {}
+    return water
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, str | int | float | np.ndarray | np.generic) and not isinstance(value, bool):
+        return value
+    return json.dumps(value)
+
+
+def _encoding(variable: xr.Variable) -> dict[str, Any]:
+    """Compressed by the chunks of the picture; no fill value where none is meant."""
+    encoding: dict[str, Any] = {"_FillValue": None} if variable.dtype.kind not in "f" else {}
+    if variable.dtype.kind == "M":
+        encoding |= {
+            "units": f"{'microseconds' if ITEM in variable.dims else 'seconds'} since 1970-01-01",
+            "dtype": "int64",
+        }
+    if variable.dims[-2:] == (Y, X) and variable.size:
+        sizes = zip(variable.dims, variable.shape, variable.chunks or [()] * variable.ndim, strict=True)
+        chunks = tuple(min(size, (parts or (1024,))[0]) if dim in (Y, X) else 1 for dim, size, parts in sizes)
+        encoding |= {"zlib": True, "complevel": _LEVEL, "shuffle": True, "chunksizes": chunks}
+    return encoding

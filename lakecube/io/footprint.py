@@ -1,0 +1,63 @@
+"""The outline of a grid on WGS84, as GeoJSON wants it: cut at the antimeridian, around a pole if need be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyproj
+import shapely
+
+#: Points along every edge of a grid: its edges are curves in degrees.
+_PER_EDGE = 32
+_DIGITS = 7
+#: Degrees by which an edge may be straightened.
+_TOLERANCE = 1e-5
+
+
+def footprint(
+    crs: pyproj.CRS, transform: Sequence[float], shape: tuple[int, int]
+) -> tuple[dict[str, Any], list[float]]:
+    """Geometry and bounding box (west, south, east, north) in degrees of a grid; west above east over the antimeridian.
+
+    Parameters
+    ----------
+    crs : pyproj.CRS
+    transform : (a, b, c, d, e, f)
+    shape : (rows, columns)
+
+    Notes
+    -----
+    A grid that reaches over the antimeridian is a MultiPolygon of two parts (RFC 7946). One around a pole reaches from
+    -180 to 180 and to the pole.
+    """
+    lon, lat = _ring(crs, transform, shape)
+    whole = shapely.Polygon(np.stack([lon, lat], axis=1))
+    if abs(turn := lon[-1] - lon[0]) > 180:  # once around a pole
+        pole = 90.0 if lat.mean() > 0 else -90.0
+        whole = shapely.Polygon([*zip(lon, lat, strict=True), (lon[0] + turn, pole), (lon[0], pole)])
+    whole = shapely.make_valid(shapely.simplify(whole, min(_TOLERANCE, np.ptp(lat) / 1000)))
+    parts = [
+        shapely.transform(piece, lambda points, k=k: points - (360 * k, 0))
+        for k in (-1, 0, 1, 2)
+        if (piece := shapely.intersection(whole, shapely.box(360 * k - 180, -90, 360 * k + 180, 90))).area > 0
+    ]
+    merged = shapely.orient_polygons(shapely.set_precision(shapely.union_all(parts), 10.0**-_DIGITS))
+    _, south, _, north = shapely.bounds(merged)
+    west, east = (-180.0, 180.0) if abs(turn) > 180 else ((lon.min() + 180) % 360 - 180, 180 - (180 - lon.max()) % 360)
+    return json.loads(shapely.to_geojson(merged)), [round(float(v), _DIGITS) for v in (west, south, east, north)]
+
+
+def _ring(crs: pyproj.CRS, transform: Sequence[float], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes without jumps, and latitudes, around the outer edges of a grid; the last point is the first."""
+    rows, columns = shape
+    along = np.linspace(0, 1, _PER_EDGE, endpoint=False)
+    u = np.concatenate([along, np.ones(_PER_EDGE), 1 - along, np.zeros(_PER_EDGE), [0]]) * columns
+    v = np.concatenate([np.zeros(_PER_EDGE), along, np.ones(_PER_EDGE), 1 - along, [0]]) * rows
+    a, b, c, d, e, f = transform
+    lon, lat = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(
+        a * u + b * v + c, d * u + e * v + f, errcheck=True
+    )
+    return np.unwrap(np.asarray(lon), period=360), np.clip(lat, -90, 90)

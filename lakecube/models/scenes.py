@@ -1,0 +1,261 @@
+"""Scenes to learn from: pictures with masks in folders, windows of a cube with polygons. Each is read when needed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import xarray as xr
+
+from lakecube.errors import InvalidInputError, ReadError
+from lakecube.kernels.mosaic import IS_JUDGED
+from lakecube.names import LAND, UNKNOWN, WATER
+
+#: Suffixes of pictures; other files in a folder are left alone.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_LOSSY = (".jpg", ".jpeg")
+
+
+class Picture(NamedTuple):
+    """What a scene holds once read.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        (band, y, x): uint8 display numbers (value = number / 255), or float32 reflectance, NaN where not observed.
+    labels : numpy.ndarray
+        (y, x) uint8: 0 land, 1 water, 255 unknown.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def radiometry(self) -> str:
+        """What the values are, as in a model's spec."""
+        return "display" if self.values.dtype == np.uint8 else "reflectance"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.labels.shape[0], self.labels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.values.nbytes + self.labels.nbytes
+
+
+class Scene(Protocol):
+    """One picture to learn from; those of one `place` are never divided between training and validation."""
+
+    @property
+    def name(self) -> str:
+        """Unique among scenes."""
+
+    @property
+    def place(self) -> str:
+        """What it shows."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands as `read` gives them."""
+
+    def read(self) -> Picture:
+        """Values and labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileScene:
+    """A picture and its mask, two files of the same pixels.
+
+    Parameters
+    ----------
+    name : str
+        Of both files, without suffix.
+    image, mask : Path
+        Anything rasterio reads.
+    bands : tuple of str
+        Names of the picture's bands in the order of the file.
+    scale, offset : float, optional
+        Reflectance is stored number × scale + offset; by default what the file declares, and 1/255 of 8 bits.
+    ignore : int, optional
+        Number in the mask that means unknown.
+    black : int, optional
+        Dark corners beyond a turned scene: where all bands are at most this and touch the picture's edge, the label
+        is unknown.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    bands: tuple[str, ...]
+    scale: float | None = None
+    offset: float = 0.0
+    ignore: int | None = None
+    black: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Its name: every file is taken as another place."""
+        return self.name
+
+    def read(self) -> Picture:
+        """Values and labels.
+
+        Raises
+        ------
+        ReadError
+            A file cannot be read.
+        InvalidInputError
+            Sizes differ, or the numbers cannot be understood without being told.
+        """
+        numbers, valid, declared = _read(self.image, len(self.bands))
+        labels = self._labels()
+        if labels.shape != valid.shape:
+            raise InvalidInputError(
+                f"{self.mask} has {_size(labels.shape)} pixels, but {self.image} has {_size(valid.shape)}: a mask "
+                "covers the pixels of its picture one by one"
+            )
+        if self.black is not None:
+            valid &= ~_dark_border(numbers, self.black)
+        values = self._values(numbers, declared)
+        if values.dtype != np.uint8:
+            values[:, ~valid] = np.nan
+            valid &= np.isfinite(values).all(axis=0)
+        labels[~valid] = UNKNOWN
+        return Picture(values, labels)
+
+    def _values(self, numbers: np.ndarray, declared: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        scale, offset = declared
+        if self.scale is not None:
+            return numbers.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        if (scale != 1).any() or (offset != 0).any():
+            return numbers.astype(np.float32) * scale[:, None, None] + offset[:, None, None]
+        if numbers.dtype == np.uint8 or numbers.dtype.kind == "f":
+            return numbers if numbers.dtype == np.uint8 else numbers.astype(np.float32)
+        raise InvalidInputError(
+            f"{self.image} holds {numbers.dtype} without a scale: say how a number becomes reflectance with scale=, "
+            "such as 0.0001"
+        )
+
+    def _labels(self) -> np.ndarray:
+        numbers = _read(self.mask, 1)[0][0]
+        if self.mask.suffix.lower() in _LOSSY:
+            return np.where(numbers > 127, WATER, LAND).astype(np.uint8)
+        present = np.unique(numbers)
+        if self.ignore is None and 1 in present and 255 in present:
+            raise InvalidInputError(
+                f"{self.mask} holds both 1 and 255: say ignore=255 where 255 means unknown, or ignore=1"
+            )
+        labels = np.where(numbers > 0, WATER, LAND).astype(np.uint8)
+        if self.ignore is not None:
+            labels[numbers == self.ignore] = UNKNOWN
+        return labels
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CubeScene:
+    """A window of one date of a cube, labelled by polygons.
+
+    Parameters
+    ----------
+    name, place : str
+        Of the window and date; of the window.
+    cube : xr.Dataset
+        Dims (y, x): the bands and, if there is one, `observation`; may be lazy.
+    transform : affine.Affine
+        From column and row to the cube's CRS.
+    shapes : tuple of (geometry, int)
+        Polygons in the cube's CRS with their label, later ones over earlier ones.
+    outside : int
+        Label outside all polygons.
+    """
+
+    name: str
+    place: str
+    bands: tuple[str, ...]
+    cube: xr.Dataset
+    transform: Any
+    shapes: tuple[tuple[Any, int], ...]
+    outside: int
+
+    def read(self) -> Picture:
+        """Values and labels; the label is unknown where a band or the observation state tells nothing."""
+        from rasterio.features import rasterize
+
+        cube = self.cube.compute()
+        values = np.stack([cube[band].to_numpy() for band in self.bands]).astype(np.float32, copy=False)
+        shape = values.shape[1:]
+        if self.shapes:
+            labels = rasterize(self.shapes, shape, fill=self.outside, transform=self.transform, dtype="uint8")
+        else:
+            labels = np.full(shape, self.outside, np.uint8)
+        seen = np.isfinite(values).all(axis=0)
+        if "observation" in cube:
+            seen &= IS_JUDGED[cube["observation"].to_numpy()]
+        labels[~seen] = UNKNOWN
+        return Picture(values, labels)
+
+
+def values_of(picture: Picture) -> np.ndarray:
+    """Values of a picture, float32 (band, y, x): display numbers over 255, or reflectance."""
+    if picture.radiometry == "display":
+        return picture.values.astype(np.float32) / np.float32(255)
+    return picture.values
+
+
+def count_bands(path: Path) -> tuple[int, int, tuple[str | None, ...]]:
+    """How many bands a picture has, how many of them are transparency (0 or 1), and the descriptions of all."""
+    with _opened(path) as source:
+        return source.count, int(_has_alpha(source)), tuple(source.descriptions)
+
+
+def _read(path: Path, n: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Numbers of the first `n` bands, where they are valid, declared scales and offsets."""
+    import rasterio
+
+    with _opened(path) as source:
+        alpha = _has_alpha(source)
+        if n > 1 and source.count - alpha != n != source.count:
+            raise InvalidInputError(f"{path} has {source.count} bands, but {n} are named with bands=")
+        try:
+            numbers = source.read(range(1, n + 1))
+            named = alpha and n == source.count  # what the file calls transparency is a band, if the user says so
+            valid = np.ones(numbers.shape[1:], bool) if named else source.dataset_mask() > 0
+        except rasterio.errors.RasterioError as error:
+            raise ReadError(f"{path} cannot be read: {error}") from error
+        declared = np.asarray(source.scales[:n], np.float32), np.asarray(source.offsets[:n], np.float32)
+        return numbers, valid, declared
+
+
+def _has_alpha(source: Any) -> bool:
+    from rasterio.enums import ColorInterp
+
+    return bool(source.colorinterp[-1] == ColorInterp.alpha)
+
+
+def _opened(path: Path) -> Any:
+    import rasterio
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # photographs have no grid
+            return rasterio.open(path)
+    except rasterio.errors.RasterioError as error:
+        raise ReadError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _dark_border(numbers: np.ndarray, limit: int) -> np.ndarray:
+    from scipy import ndimage
+
+    label, _ = ndimage.label((numbers <= limit).all(axis=0))
+    touching = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
+    return np.isin(label, touching[touching > 0])
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]}"

@@ -1,0 +1,84 @@
+"""The log of a training run: a row per epoch as CSV and JSON, and its curves as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: Columns of the log. `iou`, `f1`: of all pixels of the validation scenes; `iou_mean`: the mean over these scenes.
+COLUMNS = (
+    "epoch", "phase", "loss_name", "loss", "validation_loss", "iou", "iou_mean", "f1", "precision", "recall",
+    "accuracy", "rate", "seconds",
+)  # fmt: skip
+Row = Mapping[str, Any]
+
+
+def write_log(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
+    """``log.csv``, and ``log.json`` with the settings, each written anew."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(folder / "log.csv", table.getvalue().encode())
+    text = json.dumps({"settings": settings, "epochs": list(rows)}, indent=1)
+    _replace(folder / "log.json", text.encode())
+
+
+def draw_log(folder: Path, rows: Sequence[Row]) -> None:
+    """``curve.png``, drawn anew."""
+    _replace(folder / "curve.png", picture_of(rows))
+
+
+def words_of(row: Row, epochs: int) -> str:
+    """An epoch in one line."""
+    told = [f"epoch {row['epoch'] + 1} of {epochs}", f"{row['loss_name']} {row['loss']:.4f}"]
+    if row["iou"] is not None:
+        told.append(f"validation IoU {row['iou']:.3f} (mean over scenes {row['iou_mean']:.3f}), F1 {row['f1']:.3f}")
+    return ", ".join([*told, f"{row['seconds']:.0f} s"])
+
+
+def picture_of(rows: Sequence[Row]) -> bytes:
+    """Loss on the left, in pieces where it is another, accuracy of the validation on the right, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    phases = [[row for row in rows if row["phase"] == phase] for phase in sorted({row["phase"] for row in rows})]
+    for part in phases:
+        _curves(left, part, {"loss": "training", "validation_loss": "validation"}, part is phases[0])
+        left.axvline(part[0]["epoch"] + 0.5, color="#b8b8b8", linewidth=1, zorder=0)
+        left.annotate(part[0]["loss_name"], (part[0]["epoch"] + 0.5, 0), (3, 3), ("data", "axes fraction"),
+                      textcoords="offset points", color="#666666", fontsize=8)  # fmt: skip
+    names = {"iou": "IoU", "iou_mean": "IoU, mean over scenes", "f1": "F1"}
+    if all(row["iou"] is None for row in rows):
+        names = {"accuracy": "overall accuracy"}
+    _curves(right, rows, names, True)
+    right.set_ylim(0, 1)
+    for axes, title in ((left, "Loss"), (right, "Validation")):
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(*axes.get_legend_handles_labels(), frameon=False)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()
+
+
+def _curves(axes: Any, rows: Sequence[Row], names: Mapping[str, str], named: bool) -> None:
+    """Columns of the log by epoch, each always in its colour; those without values are left out."""
+    for k, (name, label) in enumerate(names.items()):
+        if any(row[name] is not None for row in rows):
+            epochs, values = [row["epoch"] + 1 for row in rows], [row[name] for row in rows]
+            axes.plot(epochs, values, marker=".", color=f"C{k}", label=label if named else None)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

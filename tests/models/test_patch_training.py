@@ -1,0 +1,77 @@
+"""SAPCNN trained from the same samples as the other networks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from lakecube.errors import InvalidInputError
+from lakecube.models import patch_training
+from lakecube.models.samples import folder_samples
+from lakecube.models.train import train
+from tests.models.test_samples import write
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("lakecube.models.sapcnn_train", reason="this version has no SAPCNN")
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Five pictures of 64 × 64 with a dark lake; the labels of the upper rows are unknown."""
+    folder, chance = tmp_path_factory.mktemp("lakes"), np.random.default_rng(0)
+    for k in range(5):
+        wet = np.hypot(*np.ogrid[-32:32, -32:32]) < 14 + k
+        image = np.where(wet, 50, 150) + chance.integers(-9, 9, (3, 64, 64))
+        labels = wet.astype(np.uint8)
+        labels[:8] = 9
+        write(folder / "images" / f"s{k}.png", image.astype(np.uint8))
+        write(folder / "masks" / f"s{k}.png", labels)
+    return folder_samples(folder, ignore=9)
+
+
+def test_it_learns_and_says_what_it_is(samples, tmp_path, monkeypatch):
+    from lakecube.models import sapcnn_train
+    from lakecube.models.registry import load
+
+    monkeypatch.setattr(sapcnn_train, "fit", partial(sapcnn_train.fit, epochs=3))
+    monkeypatch.setattr(patch_training, "_MOST", 80)
+    found = train(samples, "sapcnn", out=tmp_path, options={"hidden": 8, "pooling": "max"}, progress=False)
+    assert found.rows[-1]["loss"] < found.rows[0]["loss"]
+    assert found.metrics["accuracy"] == found.rows[found.metrics["epoch"]]["accuracy"]
+    spec, state = load(found.weights)
+    assert (spec.name, spec.patch, spec.radiometry) == ("sapcnn-bgr", 28, "display")
+    assert spec.options == {"hidden": 8, "pooling": "max"}
+    assert "from 4 scenes; 1 others validated" in spec.training
+    from lakecube.models.nets import build
+
+    build("sapcnn", 3, **spec.options).load_state_dict(state)
+    assert (tmp_path / "log.csv").read_text().count("cross-entropy") == len(found.rows)
+    assert (tmp_path / "curve.png").exists()
+
+
+def test_patches_are_few_whatever_the_scenes_and_drawn_from_what_is_known(samples):
+    some = patch_training.gathered(samples.scenes, samples.bands, 8, seed=0)
+    assert len(some.labels) == 5 * 8
+    assert some.labels.sum() == 5 * 3
+    assert some.values.shape[1:] == (3, 28, 28)
+    again = patch_training.gathered(samples.scenes, samples.bands, 8, seed=0)
+    assert np.array_equal(some.values, again.values)
+
+
+@pytest.mark.parametrize("bands", [("blue", "green", "nir"), ("red", "green", "blue"), ("green", "nir")])
+def test_every_set_of_bands_has_superpixels(bands):
+    values = np.full((len(bands), 48, 40), 0.1, np.float32)
+    values[:, :, 23:], values[:, :3] = 0.2, np.nan
+    labels = patch_training.superpixels(values, bands, "reflectance")
+    assert (labels[:3] < 0).all()
+    assert 4 <= len(np.unique(labels[3:])) < 60
+
+
+def test_mistakes_are_named(samples, tmp_path):
+    for options in ({"preset": "cao-2024"}, {"minutes": 3}, {"start": "x"}):
+        with pytest.raises(InvalidInputError, match="with preset 'chen-2018' alone"):
+            train(samples, "sapcnn", out=tmp_path, **options)
