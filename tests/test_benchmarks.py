@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import archive, crf, deep_esw, lakes, pipeline, refine_esw, slic
+from benchmarks import archive, crf, dashboard, deep_esw, lakes, pipeline, refine_esw, slic
 from lakecube.kernels.lab import rgb_to_lab
 from tests.models.test_samples import write
 
@@ -46,6 +46,15 @@ def test_lakes_are_measured():
 def test_extents_are_measured(capsys):
     lakes.extent_table((48, 48), 3)
     assert "recall" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_dashboard_is_measured(tmp_path):
+    pytest.importorskip("bokeh")
+    dashboard.to_zarr(dashboard.sparse(200, 3, chunk=64), tmp_path / "s.zarr", chunks=64, progress=False)
+    with dashboard.Served(tmp_path / "s.zarr") as served:
+        assert 0 < dashboard.one_user(served.url, 0) < 120
+        assert served.mebibytes() > 50
 
 
 def test_superpixels_are_measured():

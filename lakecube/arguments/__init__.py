@@ -10,7 +10,7 @@ from lakecube.arguments.exporting import add_export
 from lakecube.arguments.extracting import add_demo, add_extract, add_plan
 from lakecube.arguments.helping import add_completion, add_doctor
 from lakecube.arguments.lakes import add_lakes, add_revise, add_update
-from lakecube.arguments.stores import add_info
+from lakecube.arguments.stores import add_dashboard, add_info
 from lakecube.arguments.training import add_train
 
 #: In the order of the help.
@@ -23,6 +23,7 @@ _COMMANDS = {
     "lakes": add_lakes,
     "assess": add_assess,
     "train": add_train,
+    "dashboard": add_dashboard,
     "info": add_info,
     "export": add_export,
     "doctor": add_doctor,

@@ -11,12 +11,14 @@ from lakecube.commands.extracting import demo, extract, plan
 from lakecube.commands.helping import completion, doctor
 from lakecube.commands.lakes import lakes, revise, update
 from lakecube.commands.parameters import list_parameters
+from lakecube.commands.showing import dashboard
 from lakecube.commands.training import train
 from lakecube.commands.words import in_flags
 
 __all__ = [
     "assess",
     "completion",
+    "dashboard",
     "demo",
     "doctor",
     "export",

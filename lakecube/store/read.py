@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import xarray as xr
 
 from lakecube.errors import StoreError, StoreExistsError
 from lakecube.names import ITEM, TIME, X, Y
-from lakecube.store.commit import SUPERSEDED, Visible, read_root
+from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
 from lakecube.store.place import LocalPlace, Place, place_of
 
@@ -72,6 +73,20 @@ def open_place(place: Place, chunks: Any = "auto") -> xr.Dataset:
         except (ValueError, TypeError) as error:
             raise StoreError(f"{place} cannot be read, its metadata are torn or were edited: {error}") from error
     raise AssertionError  # the loop returns or raises
+
+
+def mark_of(place: Place) -> str:
+    """Of what a reader sees of a store now: another after every commit, the same between two.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `place`.
+    """
+    try:
+        return hashlib.sha256(place.files.read(ROOT)).hexdigest()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(f"there is no store at {place}") from error
 
 
 def _visible(place: Place) -> Visible:

@@ -1,0 +1,129 @@
+"""The server: who may ask, what is sent, and that the store is only read."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from bokeh.client import pull_session
+
+import lakecube
+from lakecube.cli import main
+from lakecube.dashboard import server
+from lakecube.dashboard.server import allowed_hosts, is_loopback, make_server
+from lakecube.errors import InvalidInputError
+from lakecube.series.areas import write_series
+
+
+def ask(url: str, **headers: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_the_page_answers_with_every_part_in_its_place(url):
+    code, page = ask(url)
+    assert code == 200
+    assert page.count(b'id="p') + page.count(b"data-root-id") > 20
+    assert b'name="viewport"' in page and b"{{" not in page
+
+
+def test_several_sessions_pull_a_page_each(url, source, made):
+    before = {path: path.stat().st_mtime_ns for path in Path(made).rglob("*")}
+    sessions = [pull_session(url=url.rstrip("/")) for _ in range(3)]
+    try:
+        for session in sessions:
+            names = {model.name for model in session.document.roots}
+            assert {"map_figure", "series_figure", "layer", "date", "lake", "about_day", "downloads"} <= names
+        ids = [{model.id for model in session.document.roots} for session in sessions]
+        assert not ids[0] & ids[1] & ids[2] or len({session.id for session in sessions}) == 3
+    finally:
+        for session in sessions:
+            session.close()
+    assert {path: path.stat().st_mtime_ns for path in Path(made).rglob("*")} == before
+
+
+def test_a_page_elsewhere_cannot_connect(url):
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: bokeh, x\r\nOrigin: http://evil.example\r\n\r\n".encode()
+        )
+        assert b" 403 " in line.recv(200).split(b"\r\n")[0]
+    code, said = ask(f"{url}download/series.csv", Host="evil.example")
+    assert code == 403 and b"--origin" in said
+
+
+def test_series_of_one_lake_and_of_those_that_pass(url, made, tmp_path):
+    store = lakecube.open_store(made)
+    number = int(store["max_area"].idxmax())
+    code, body = ask(f"{url}download/series.csv?lake={number}")
+    assert code == 200
+    assert body == write_series(store.sel(lake=[number]), tmp_path / "one.csv").read_bytes()
+    code, body = ask(f"{url}download/series.csv?kinds=lake,river,too_small,provisional&min_observed=0.5")
+    assert body == write_series(store, tmp_path / "all.csv", min_observed=0.5).read_bytes()
+    code, body = ask(f"{url}download/series.csv?sizes=")
+    assert code == 200 and len(body.splitlines()) == 1
+
+
+def test_outlines_are_the_file_of_the_revision(url, made):
+    code, body = ask(f"{url}download/outlines.parquet")
+    assert code == 200 and body == (made / "lakes-0.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("query", ["lake=99999", "lake=x", "kinds=sea", "mean_seen=7"])
+def test_a_wrong_address_is_told_in_a_sentence(url, query):
+    code, said = ask(f"{url}download/series.csv?{query}")
+    assert code == 400 and said.count(b"\n") == 1 and b"Traceback" not in said
+
+
+def test_outlines_are_made_where_the_revision_has_no_file(copy, tmp_path):
+    from lakecube.dashboard.source import Source
+    from tests.dashboard.conftest import served
+
+    (copy / "lakes-0.parquet").unlink()
+    with served(Source(copy)) as url:
+        code, body = ask(f"{url}download/outlines.parquet")
+    assert code == 200
+    (tmp_path / "o.parquet").write_bytes(body)
+    assert len(pd.read_parquet(tmp_path / "o.parquet", columns=["lake_id"])) == lakecube.open_store(copy).sizes["lake"]
+
+
+def test_loopback_is_what_this_machine_alone_reaches():
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.0.2.1", "lakes.example")))
+    assert allowed_hosts("127.0.0.1", 80, ()) == {"localhost:80", "127.0.0.1:80", "[::1]:80"}
+    assert allowed_hosts("192.0.2.1", 5006, ["Maps.example"]) == {"192.0.2.1:5006", "maps.example:80"}
+
+
+def test_another_address_warns_and_none_at_all_is_refused(source, caplog, monkeypatch):
+    def no_socket(address, port):
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr(server, "bind_sockets", no_socket)
+    with pytest.raises(InvalidInputError, match=r"cannot listen at 192\.0\.2\.1:7"):
+        make_server(source, address="192.0.2.1", port=7)
+    assert "no password" in caplog.text.replace("there is ", "")
+    with pytest.raises(InvalidInputError, match="name the address"):
+        make_server(source, address=" ")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # main leaves logging as a process of its own would
+def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
+    assert main(["dashboard", str(tmp_path / "none.zarr"), "--no-browser"]) == 2
+    assert capsys.readouterr().err == f"lakecube: there is no store at {tmp_path / 'none.zarr'}\n"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").touch()
+    assert main(["dashboard", str(tmp_path / "folder"), "--no-browser"]) == 2
+    assert "is not a store of lakecube" in capsys.readouterr().err
+    monkeypatch.setitem(__import__("sys").modules, "bokeh", None)
+    assert main(["dashboard", str(tmp_path / "none.zarr")]) == 2
+    assert 'pip install -c constraints.txt ".[dashboard]"' in capsys.readouterr().err
