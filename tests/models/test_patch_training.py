@@ -15,7 +15,6 @@ from tests.models.test_samples import write
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")
-pytest.importorskip("lakecube.models.sapcnn_train", reason="this version has no SAPCNN")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
