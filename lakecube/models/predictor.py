@@ -113,9 +113,8 @@ def predict(
 
     Measured by ``python -m benchmarks.predict``: an EfficientNet-U-Net on three pictures in tiles of 256 px, against
     the whole picture at once, gave 3.1 % other labels without a margin, 0.59 % with 96 px, 0.12 % with 192, 0.013 %
-    with 256. Per pixel forwarded
-    `predict` took 1.02 to 1.08 times the processor time of the bare pass at its best with tiles of 512 px, 1.4 times
-    with LinkNet18 on tiles of 1024 px.
+    with 256. Per pixel forwarded `predict` took 1.02 to 1.08 times the processor time of the bare pass at its best with
+    tiles of 512 px, 1.4 times with LinkNet18 on tiles of 1024 px.
     """
     need_torch()
     _check_cube(cube)
