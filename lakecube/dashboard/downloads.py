@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from tornado.web import RequestHandler
 
-from lakecube.dashboard.filters import Filters
+from lakecube.dashboard.filters import Filters, lake_number
 from lakecube.dashboard.source import Opened, Source
 from lakecube.errors import InvalidInputError, LakecubeError, MissingDependencyError
 from lakecube.names import LAKE
@@ -22,19 +21,19 @@ _PIECE = 1 << 20
 _CODES = ((MissingDependencyError, 501), (ValueError, 400), (OSError, 500), (LakecubeError, 500))
 
 
+def refuse(handler: RequestHandler, code: int, text: str) -> None:
+    """Answer with one sentence, no traceback."""
+    handler.set_status(code)
+    handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    handler.finish(f"{text}\n")
+
+
 class Download(RequestHandler):
-    """A file made for one request; `initialize` gets the source, and the hosts that may be asked for."""
+    """A file made for one request; `initialize` gets the source."""
 
-    def initialize(self, source: Source, hosts: Collection[str]) -> None:
+    def initialize(self, source: Source) -> None:
         """Called by Tornado with what the server was set up with."""
-        self.source, self.hosts = source, hosts
-
-    def prepare(self) -> None:
-        """Refuse requests under a foreign name: a page elsewhere may have had its name point here."""
-        if self.request.host.lower() not in self.hosts:
-            self._refuse(
-                403, "the dashboard is not served under this name; lakecube dashboard --origin HOST:PORT adds one"
-            )
+        self.source = source
 
     async def get(self) -> None:
         """Make the file, send it."""
@@ -43,7 +42,7 @@ class Download(RequestHandler):
             try:
                 path = await asyncio.to_thread(self.make, Path(folder), self.source.opened, given)
             except (LakecubeError, OSError, ValueError) as error:
-                self._refuse(next(code for kind, code in _CODES if isinstance(error, kind)), str(error))
+                refuse(self, next(code for kind, code in _CODES if isinstance(error, kind)), str(error))
                 return
             self.set_header("Content-Type", "text/csv" if path.suffix == ".csv" else "application/vnd.apache.parquet")
             self.set_header("Content-Disposition", f'attachment; filename="{path.name}"')
@@ -52,12 +51,6 @@ class Download(RequestHandler):
                 while piece := file.read(_PIECE):
                     self.write(piece)
                     await self.flush()
-
-    def _refuse(self, code: int, text: str) -> None:
-        """One sentence, no traceback."""
-        self.set_status(code)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{text}\n")
 
     def make(self, folder: Path, opened: Opened, given: dict[str, str]) -> Path:
         """Write the file into a folder."""
@@ -73,7 +66,9 @@ class SeriesFile(Download):
             raise InvalidInputError("this store has no lakes yet: lakecube revise makes them")
         filters = Filters.parse(given)
         if "lake" in given:
-            number = int(given["lake"])
+            number = lake_number(given["lake"])
+            if number is None:
+                raise InvalidInputError(f"lake={given['lake']!r} is not the number of a lake")
             opened.lake(number)
             some, name = opened.store.sel({LAKE: [number]}), f"lake-{number}.csv"
         else:

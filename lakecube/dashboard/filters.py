@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -13,6 +14,11 @@ from lakecube.names import LAKE_KIND, SIZE_CLASS
 
 #: Kinds to choose from: those of a lake, and water outside the reference extent.
 KINDS = (*LAKE_KIND, "provisional")
+
+
+def lake_number(text: str) -> int | None:
+    """The number of a lake that somebody typed; None for what is none."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from bokeh.models import Div
 
 from lakecube.dashboard import words
 from lakecube.dashboard.controls import Controls
+from lakecube.dashboard.filters import lake_number
 from lakecube.dashboard.lake_near import LakeNear
 from lakecube.dashboard.map_view import MapView
 from lakecube.dashboard.series_view import SeriesView
@@ -108,7 +109,7 @@ class Page:
     def choose(self, number: str | int | None) -> None:
         """Choose a lake by its number; nothing for ""."""
         text = str(number or "").strip()
-        chosen = int(text) if text.isdigit() else None
+        chosen = lake_number(text)
         if chosen is None and text:
             self.say(f"{number} is not the number of a lake")
         elif chosen != self.lake:
@@ -205,7 +206,7 @@ class Page:
         self.series.show(None if lake is None else _seen(reliable(lake, min_observed=least), least))
         self.series.mark(self.controls.date.value)
         self.texts["about_lake"].text = words.about_lake(lake)
-        self.texts["lineage"].text = "" if lake is None else words.lineage(self.opened.store, lake)
+        self.texts["lineage"].text = "" if lake is None else await _read(lambda: words.lineage(self.opened.store, lake))
 
     async def _map(self) -> None:
         window = self.map.window

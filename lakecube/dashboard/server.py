@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import socket
 import webbrowser
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,12 @@ from bokeh.core.templates import get_env
 from bokeh.document import Document
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
-from bokeh.server.util import bind_sockets
+from bokeh.server.util import bind_sockets, check_allowlist
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler
 
-from lakecube.dashboard.downloads import OutlinesFile, SeriesFile
+from lakecube.dashboard.downloads import OutlinesFile, SeriesFile, refuse
 from lakecube.dashboard.page import show as show_page
 from lakecube.dashboard.source import Source
 from lakecube.errors import InvalidInputError
@@ -29,6 +31,8 @@ from lakecube.errors import InvalidInputError
 logger = logging.getLogger("lakecube")
 #: Where the dashboard listens if nothing else is said.
 PORT, ADDRESS = 5006, "127.0.0.1"
+_EVERY = ("0.0.0.0", "::")
+_ORIGIN = re.compile(r"(?:https?://)?([\w.-]+|\[[0-9a-f:]+\])(?::([0-9]{1,5}))?/?")
 
 
 def serve(
@@ -52,7 +56,7 @@ def serve(
         Address of this machine to listen at. Loopback unless named: whoever reaches another one sees the store.
     origins : sequence of str
         Names under which browsers ask for it, ``host:port``, besides `address`: needed behind a proxy, and with
-        ``0.0.0.0``.
+        ``0.0.0.0``. Without a port, those of http and https.
     show : bool
         Open a browser.
     storage_options : mapping, optional
@@ -61,7 +65,7 @@ def serve(
     Raises
     ------
     InvalidInputError
-        If it cannot listen there.
+        If it cannot listen there, or an origin is none.
     StoreError
         If there is no store.
     """
@@ -94,6 +98,7 @@ def make_server(
         document.template = template
         show_page(document, source)
 
+    allowed_hosts(address, port, origins)  # an origin that is none is told before anything listens
     try:
         sockets, port = bind_sockets(address, port)
     except (OSError, OverflowError) as error:
@@ -101,8 +106,8 @@ def make_server(
             f"cannot listen at {address}:{port}, {getattr(error, 'strerror', None) or error}: choose another port="
         ) from error
     hosts = allowed_hosts(address, port, origins)
-    given = {"source": source, "hosts": hosts}
-    application = BokehTornado(
+    given = {"source": source}
+    application = _OwnNames(
         {"/": Application(FunctionHandler(fill))},
         extra_patterns=[("/download/series.csv", SeriesFile, given),
                         ("/download/outlines.parquet", OutlinesFile, given)],
@@ -113,7 +118,23 @@ def make_server(
     listening.add_sockets(sockets)
     server = BaseServer(IOLoop.current(), application, listening)
     server.start()
-    return server, f"http://{_host(address)}:{port}/"
+    return server, f"http://{'localhost' if address in _EVERY else _host(address)}:{port}/"
+
+
+class _Foreign(RequestHandler):
+    """The answer to who asks under another name."""
+
+    def prepare(self) -> None:
+        refuse(self, 403, "the dashboard is not served under this name; lakecube dashboard --origin HOST:PORT adds one")
+
+
+class _OwnNames(BokehTornado):
+    """Answers under its own names alone: a page elsewhere may have had its name point here."""
+
+    def find_handler(self, request: Any, **options: Any) -> Any:
+        if check_allowlist(request.host.lower(), self.websocket_origins):
+            return super().find_handler(request, **options)
+        return self.get_handler_delegate(request, _Foreign)
 
 
 def is_loopback(address: str) -> bool:
@@ -128,11 +149,20 @@ def is_loopback(address: str) -> bool:
 
 def allowed_hosts(address: str, port: int, origins: Sequence[str]) -> set[str]:
     """Names under which browsers may ask, ``host:port``; of an address for all, every name of this machine."""
-    names = {"localhost", ADDRESS, "[::1]"} if is_loopback(address) else {_host(address)}
-    if address in ("0.0.0.0", "::"):
-        names = {"localhost", ADDRESS, socket.gethostname(), socket.getfqdn()}
-    given = {origin if ":" in origin else f"{origin}:80" for origin in origins}
-    return {f"{name}:{port}".lower() for name in names} | {origin.lower() for origin in given}
+    names = {"localhost", ADDRESS, "[::1]"} if is_loopback(address) else set()
+    names |= {"localhost", ADDRESS, socket.gethostname(), socket.getfqdn()} if address in _EVERY else {_host(address)}
+    return {f"{name}:{port}".lower() for name in names}.union(*map(_of_origin, origins))
+
+
+def _of_origin(text: str) -> set[str]:
+    """A name as browsers and proxies send it: the port of https may be left out, which Bokeh reads as that of http."""
+    found = _ORIGIN.fullmatch(text.strip().lower())
+    if found is None:
+        raise InvalidInputError(
+            f"origin {text!r} is not a name of a server: give HOST:PORT, such as maps.example.org:443"
+        )
+    host, port = found.groups()
+    return {f"{host}:{one}" for one in (("80", "443") if port in (None, "443") else (port,))}
 
 
 def _host(address: str) -> str:

@@ -195,6 +195,9 @@ def test_a_lake_that_is_not_there_is_said(page):
     assert "987654 is none of the" in text(page, "status")
     page.choose("<i>x</i>")
     assert "&lt;i&gt;x&lt;/i&gt; is not the number of a lake" in text(page, "status")
+    for digit in ("²", "9" * 5000):
+        page.choose(digit)
+        assert "is not the number of a lake" in text(page, "status")
     assert page.lake is None
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from bokeh.client import pull_session
+from bokeh.server.util import bind_sockets
+from bokeh.util.token import generate_jwt_token, generate_session_id
 
 import lakecube
 from lakecube.cli import main
@@ -17,6 +19,7 @@ from lakecube.dashboard import server
 from lakecube.dashboard.server import allowed_hosts, is_loopback, make_server
 from lakecube.errors import InvalidInputError
 from lakecube.series.areas import write_series
+from tests.dashboard.conftest import served
 
 
 def ask(url: str, **headers: str) -> tuple[int, bytes]:
@@ -25,6 +28,15 @@ def ask(url: str, **headers: str) -> tuple[int, bytes]:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+
+
+def upgrade(host: str, origin: str) -> bytes:
+    """The request for a websocket, as a page of `origin` sends it."""
+    return (
+        f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: bokeh, {generate_jwt_token(generate_session_id())}\r\nOrigin: {origin}\r\n\r\n"
+    ).encode()
 
 
 def test_the_page_answers_with_every_part_in_its_place(url):
@@ -41,8 +53,8 @@ def test_several_sessions_pull_a_page_each(url, source, made):
         for session in sessions:
             names = {model.name for model in session.document.roots}
             assert {"map_figure", "series_figure", "layer", "date", "lake", "about_day", "downloads"} <= names
-        ids = [{model.id for model in session.document.roots} for session in sessions]
-        assert not ids[0] & ids[1] & ids[2] or len({session.id for session in sessions}) == 3
+        one, *others = ({model.id for model in session.document.roots} for session in sessions)
+        assert not any(one & other for other in others)
     finally:
         for session in sessions:
             session.close()
@@ -52,14 +64,11 @@ def test_several_sessions_pull_a_page_each(url, source, made):
 def test_a_page_elsewhere_cannot_connect(url):
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as line:
-        line.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Protocol: bokeh, x\r\nOrigin: http://evil.example\r\n\r\n".encode()
-        )
+        line.sendall(upgrade(f"{host}:{port}", "http://evil.example"))
         assert b" 403 " in line.recv(200).split(b"\r\n")[0]
-    code, said = ask(f"{url}download/series.csv", Host="evil.example")
-    assert code == 403 and b"--origin" in said
+    for page in ("", "download/series.csv", "autoload.js?bokeh-autoload-element=x"):
+        code, said = ask(f"{url}{page}", Host="evil.example")
+        assert code == 403 and b"--origin" in said, page
 
 
 def test_series_of_one_lake_and_of_those_that_pass(url, made, tmp_path):
@@ -79,15 +88,14 @@ def test_outlines_are_the_file_of_the_revision(url, made):
     assert code == 200 and body == (made / "lakes-0.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("query", ["lake=99999", "lake=x", "kinds=sea", "mean_seen=7"])
+@pytest.mark.parametrize("query", ["lake=99999", "lake=x", "lake=%C2%B2", "kinds=sea", "mean_seen=7"])
 def test_a_wrong_address_is_told_in_a_sentence(url, query):
     code, said = ask(f"{url}download/series.csv?{query}")
-    assert code == 400 and said.count(b"\n") == 1 and b"Traceback" not in said
+    assert code == 400 and said.count(b"\n") == 1 and b"Traceback" not in said and b"invalid literal" not in said
 
 
 def test_outlines_are_made_where_the_revision_has_no_file(copy, tmp_path):
     from lakecube.dashboard.source import Source
-    from tests.dashboard.conftest import served
 
     (copy / "lakes-0.parquet").unlink()
     with served(Source(copy)) as url:
@@ -101,7 +109,34 @@ def test_loopback_is_what_this_machine_alone_reaches():
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.0.2.1", "lakes.example")))
     assert allowed_hosts("127.0.0.1", 80, ()) == {"localhost:80", "127.0.0.1:80", "[::1]:80"}
-    assert allowed_hosts("192.0.2.1", 5006, ["Maps.example"]) == {"192.0.2.1:5006", "maps.example:80"}
+    assert "127.8.8.8:80" in allowed_hosts("127.8.8.8", 80, ())
+    assert allowed_hosts("192.0.2.1", 5006, ["Maps.example:8080"]) == {"192.0.2.1:5006", "maps.example:8080"}
+
+
+@pytest.mark.parametrize("origin", ["Maps.example", "maps.example:443", "https://maps.example/"])
+def test_names_behind_a_proxy_are_as_browsers_send_them(source, origin):
+    """Who asks for https://maps.example sends that name without a port."""
+    with served(source, origins=[origin]) as url:
+        host, port = url.removeprefix("http://").rstrip("/").split(":")
+        assert ask(f"{url}download/series.csv", Host="maps.example")[0] == 200
+        assert ask(f"{url}download/series.csv", Host="maps.example:443")[0] == 200
+        assert ask(f"{url}download/series.csv", Host="maps.example:8080")[0] == 403
+        with socket.create_connection((host, int(port)), timeout=10) as line:
+            line.sendall(upgrade("maps.example", "https://maps.example"))
+            assert b" 101 " in line.recv(200).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("origin", ["*", "maps.example:https", "a b", ""])
+def test_an_origin_that_is_none_is_refused(source, origin):
+    with pytest.raises(InvalidInputError, match="is not a name of a server"):
+        make_server(source, origins=[origin])
+
+
+def test_the_address_that_is_told_is_one_that_answers(source, monkeypatch):
+    monkeypatch.setattr(server, "bind_sockets", lambda address, port: bind_sockets("127.0.0.1", port))
+    with served(source, address="0.0.0.0") as url:
+        assert url.startswith("http://localhost:")
+        assert ask(url.replace("localhost", "127.0.0.1"))[0] == 200
 
 
 def test_another_address_warns_and_none_at_all_is_refused(source, caplog, monkeypatch):
