@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,14 @@ def test_doctor_tells_what_is_there(capsys, monkeypatch):
     assert found["optional"] == {"no_such_package": None, "pytest": pytest.__version__}
     assert found["credentials"]["AWS"] is True and found["credentials"]["Google Cloud"] is False
     assert found["cpu_threads"] >= 1 and found["memory_bytes"] > 1e8 and found["temporary_free_bytes"] > 0
+
+
+def test_doctor_knows_the_extras_of_the_package():
+    """Each optional package is one that its extra installs."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, (extra, _) in helping._OPTIONAL.items():
+        wanted = {re.match(r"[\w-]+", text)[0] for text in project["optional-dependencies"][extra]}
+        assert helping._DISTRIBUTION.get(name, name) in wanted, (name, extra)
 
 
 def test_doctor_in_words(capsys, monkeypatch):

@@ -24,7 +24,7 @@ _OPTIONAL = {
     "geopandas": ("geoparquet", "GeoPackage and GeoParquet outlines, vector references"),
     "obstore": ("s3", "stores in object storage"),
     "pydensecrf": ("crf", "the reference implementation of the CRF"),
-    "panel": ("dashboard", "the dashboard"),
+    "bokeh": ("dashboard", "the dashboard"),
 }
 _DISTRIBUTION = {"sklearn": "scikit-learn", "pydensecrf": "pydensecrf2"}
 #: Names of variables by which archives and object storage take credentials; their values are never looked at.
