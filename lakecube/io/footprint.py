@@ -10,6 +10,8 @@ import numpy as np
 import pyproj
 import shapely
 
+from lakecube.errors import InvalidInputError
+
 #: Points along every edge of a grid: its edges are curves in degrees.
 _PER_EDGE = 32
 _DIGITS = 7
@@ -27,6 +29,11 @@ def footprint(
     crs : pyproj.CRS
     transform : (a, b, c, d, e, f)
     shape : (rows, columns)
+
+    Raises
+    ------
+    InvalidInputError
+        If an edge is not on the Earth.
 
     Notes
     -----
@@ -46,7 +53,8 @@ def footprint(
     ]
     merged = shapely.orient_polygons(shapely.set_precision(shapely.union_all(parts), 10.0**-_DIGITS))
     _, south, _, north = shapely.bounds(merged)
-    west, east = (-180.0, 180.0) if abs(turn) > 180 else ((lon.min() + 180) % 360 - 180, 180 - (180 - lon.max()) % 360)
+    around = abs(turn) > 180 or np.ptp(lon) >= 360 - 1e-9
+    west, east = (-180.0, 180.0) if around else ((lon.min() + 180) % 360 - 180, 180 - (180 - lon.max()) % 360)
     return json.loads(shapely.to_geojson(merged)), [round(float(v), _DIGITS) for v in (west, south, east, north)]
 
 
@@ -57,7 +65,11 @@ def _ring(crs: pyproj.CRS, transform: Sequence[float], shape: tuple[int, int]) -
     u = np.concatenate([along, np.ones(_PER_EDGE), 1 - along, np.zeros(_PER_EDGE), [0]]) * columns
     v = np.concatenate([np.zeros(_PER_EDGE), along, np.ones(_PER_EDGE), 1 - along, [0]]) * rows
     a, b, c, d, e, f = transform
-    lon, lat = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(
-        a * u + b * v + c, d * u + e * v + f, errcheck=True
-    )
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform(a * u + b * v + c, d * u + e * v + f)
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        raise InvalidInputError(
+            f"parts of the grid's edge lie outside of what {crs.name} shows of the Earth, so it has no outline: "
+            "take a part of it, or reproject it"
+        )
     return np.unwrap(np.asarray(lon), period=360), np.clip(lat, -90, 90)

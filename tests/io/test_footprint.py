@@ -5,6 +5,7 @@ import pyproj
 import pytest
 import shapely
 
+from lakecube.errors import InvalidInputError
 from lakecube.io.footprint import footprint
 
 
@@ -47,6 +48,17 @@ def test_beside_the_antimeridian_there_is_one():
     assert outline("EPSG:4326", (0.01, 0, 179, 0, -0.01, 10), (100, 100))[1] == [179, 9, 180, 10]
     assert outline("EPSG:4326", (0.01, 0, 180, 0, -0.01, 10), (100, 100))[1] == [-180, 9, -179, 10]
     assert outline("EPSG:4326", (1, 0, -180, 0, -1, 90), (180, 360))[1] == [-180, -90, 180, 90]
+
+
+def test_all_the_way_around_there_is_no_west():
+    found, bbox = outline("EPSG:4326", (1, 0, 0, 0, -1, 90), (180, 360))
+    assert bbox == [-180, -90, 180, 90]
+    assert found.covers(shapely.Point(-90, 0)) and found.covers(shapely.Point(90, 0))
+
+
+def test_a_grid_that_is_not_all_on_the_earth_is_told():
+    with pytest.raises(InvalidInputError, match="outside of what"):
+        outline("+proj=geos +h=35785831", (3000, 0, -5_500_000, 0, -3000, 5_500_000), (3666, 3666))
 
 
 @pytest.mark.parametrize(("crs", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90)])
