@@ -14,6 +14,7 @@ from lakecube.export.netcdf import to_netcdf
 from lakecube.export.products import PRODUCTS, product_of
 from lakecube.export.rasters import Compression, dtype_of, write_maps
 from lakecube.export.stac import to_stac
+from lakecube.io.out_files import outside_stores
 from lakecube.io.stac_out import Exported
 from lakecube.names import LAKE, TIME
 from lakecube.series.areas import write_series
@@ -64,7 +65,7 @@ def export(
     Raises
     ------
     InvalidInputError
-        If a format, a product or a date is none.
+        If a format, a product or a date is none, or `path` lies in a store.
     StoreError
         If a file cannot be written; files are whole, or not there.
     """
@@ -72,7 +73,7 @@ def export(
     by_suffix = {suffix: name for name, suffix in FORMATS.items()}
     single = path.suffix in by_suffix and not path.is_dir()
     wanted = [by_suffix[path.suffix]] if single else list(formats or ["cog"])
-    _check(path, single, wanted, formats, products, stac)
+    _check(outside_stores(path), single, wanted, formats, products, stac)
     if date is not None and "netcdf" not in wanted and not any(PRODUCTS[p].dated for p in products or ()):
         raise InvalidInputError(f"date={date!r}: none of these is by date; a product such as 'mask' is")
     if not single:

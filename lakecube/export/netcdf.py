@@ -11,7 +11,7 @@ import xarray as xr
 
 from lakecube.errors import StoreError
 from lakecube.export.products import chosen_dates
-from lakecube.io.out_files import replacing
+from lakecube.io.out_files import outside_stores, replacing
 from lakecube.names import DATE, ITEM, TIME, X, Y
 
 _LEVEL = 4
@@ -37,7 +37,7 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     Raises
     ------
     InvalidInputError
-        If a date is not there.
+        If a date is not there, or `path` lies in a store.
     StoreError
         If the file cannot be written; nothing half-written stays.
 
@@ -45,7 +45,7 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     -----
     Chunks: any. Memory holds some blocks.
     """
-    path = Path(path)
+    path = outside_stores(Path(path))
     chosen = _plain(water if date is None or TIME not in water.dims else _at(water, chosen_dates(water, date)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

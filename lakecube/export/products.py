@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from lakecube.errors import InvalidInputError
+from lakecube.io.out_files import name_of
 from lakecube.io.search_time import parse_datetime
 from lakecube.names import TIME, VARIABLES, VariableSpec
 from lakecube.series import products as jrc
@@ -113,7 +114,7 @@ def chosen_dates(water: xr.Dataset, dates: Any) -> np.ndarray:
         inside &= True if start is None else times >= start
         inside &= True if end is None else times <= end
         if not inside.any():
-            held = f"{_day(times.min())} to {_day(times.max())}" if times.size else "none"
+            held = f"{name_of(times.min())} to {name_of(times.max())}" if times.size else "none"
             raise InvalidInputError(f"date={str(one)!r} holds no date of these: {held}")
         chosen |= inside
     return np.flatnonzero(chosen)
@@ -121,8 +122,4 @@ def chosen_dates(water: xr.Dataset, dates: Any) -> np.ndarray:
 
 def day_of(water: xr.Dataset, k: int) -> str:
     """A date as it is part of names."""
-    return _day(water[TIME].values[k])
-
-
-def _day(moment: np.datetime64) -> str:
-    return str(moment.astype("datetime64[D]"))
+    return name_of(water[TIME].values[k])

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.export.products import Product, chosen_dates, day_of, product_of
-from lakecube.io.out_files import replacing
+from lakecube.io.out_files import outside_stores, replacing
 from lakecube.names import COLOURS, LAKE, TIME, VariableSpec, X, Y
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.waves import Runner, threads
@@ -60,7 +60,7 @@ def to_cog(
     Raises
     ------
     InvalidInputError
-        If there is no such product, date or CRS, or several maps for one file.
+        If there is no such product, date or CRS, several maps for one file, or `path` lies in a store.
     StoreError
         If the file cannot be written; nothing half-written stays.
 
@@ -77,7 +77,7 @@ def write_maps(
     water: xr.Dataset, path: Path, product: str, date: Any = None, compress: Compression = "deflate"
 ) -> Iterator[tuple[Path, int | None]]:
     """As `to_cog`: each file as it is done, with the position of its date."""
-    made = product_of(product)
+    made, path = product_of(product), outside_stores(path)
     if not made.dated and date is not None:
         raise InvalidInputError(f"product={product!r} is of all dates together: leave date out")
     if compress not in ("deflate", "zstd"):

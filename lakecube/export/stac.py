@@ -11,9 +11,10 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError
 from lakecube.io.hrefs import is_remote
+from lakecube.io.out_files import outside_stores
 from lakecube.io.stac_out import Exported, collection_of, save, slug
 from lakecube.names import REASON
-from lakecube.summary import AreaSeries, area_series, block_count
+from lakecube.summary import AreaSeries, area_series, block_count, cloud_doubt
 
 if TYPE_CHECKING:
     import pystac
@@ -60,7 +61,7 @@ def to_stac(
     Raises
     ------
     InvalidInputError
-        If there is no CRS or no date.
+        If there is no CRS or no date, `id` is not safe in paths, or `path` lies in a store.
 
     Notes
     -----
@@ -68,8 +69,10 @@ def to_stac(
     1.1, processing 1.2. Each Item names the scenes it is made of, in `lakecube:source_items`, and links to those of a
     STAC API as `derived_from`. Signed parts of addresses are left out.
     """
+    if path is not None:
+        outside_stores(Path(path))
     href = href or _own_place(water)
-    name = id or (slug(Path(href.rstrip("/")).stem) if href else "water")
+    name = id if id is not None else slug(Path(href.rstrip("/")).stem) if href else "water"
     cover = _cover(water, cloud_cover) if "reason" in water else {}
     files = [*exported, *_outlines(water, href)]
     found = collection_of(water, id=name, href=href, exported=files, cover=cover, license=license)
@@ -95,14 +98,18 @@ def _outlines(water: xr.Dataset, href: str | None) -> list[Exported]:
 
 
 def _cover(water: xr.Dataset, asked: bool | None) -> dict[str, Any]:
-    """Cloud and snow of every date as a share of what was acquired, in percent; NaN where nothing was."""
+    """Cloud and snow of every date as a share of what was acquired, in percent.
+
+    NaN where nothing was, and where a scene has no quality layer: nobody looked for cloud.
+    """
     if asked and water["reason"].sizes["time"] == 0:
         raise InvalidInputError("there is no date, so there is no cloud cover")
     if asked is False or (asked is None and block_count(water) > QUICK_BLOCKS):
         return {}
     series = area_series(water)
-    snow = (REASON["snow_ice"],)
-    return {"eo:cloud_cover": _percent(series, _CLOUD), "eo:snow_cover": _percent(series, snow)}
+    looked = np.array([not cloud_doubt(water, date=day) for day in series.dates])  # or 0 % would be a claim
+    shares = {"eo:cloud_cover": _CLOUD, "eo:snow_cover": (REASON["snow_ice"],)}
+    return {name: np.where(looked, _percent(series, codes), np.nan) for name, codes in shares.items()}
 
 
 def _percent(series: AreaSeries, codes: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Files on the way out: whole under their name, or not there."""
+"""Files on the way out: whole under their name, or not there; and never into a store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+
+from lakecube.errors import InvalidInputError
 
 
 @contextlib.contextmanager
@@ -17,3 +21,17 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def name_of(moment: np.datetime64) -> str:
+    """A date as it is part of names: its day, and its time if it has one; every system allows it in a file's name."""
+    text = str(moment.astype("datetime64[s]"))
+    return text.removesuffix("T00:00:00").replace(":", "")
+
+
+def outside_stores(path: Path) -> Path:
+    """`path`; InvalidInputError if it is a Zarr store or lies in one, whose files are only what was committed."""
+    for folder in (path.absolute(), *path.absolute().parents):
+        if (folder / "zarr.json").is_file():
+            raise InvalidInputError(f"{path} lies in the store {folder}: choose a place beside it")
+    return path

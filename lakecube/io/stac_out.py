@@ -21,7 +21,7 @@ from lakecube.errors import InvalidInputError
 from lakecube.io import stac_fields
 from lakecube.io.footprint import footprint
 from lakecube.io.hrefs import is_remote, strip_signature
-from lakecube.io.out_files import replacing
+from lakecube.io.out_files import name_of, replacing
 from lakecube.names import DATE, ITEM, SPATIAL_REF, TIME, VARIABLES, YEAR, YEAR_MONTH, X, Y
 
 #: Media types of what is written, by suffix.
@@ -115,12 +115,14 @@ def collection_of(
     Raises
     ------
     InvalidInputError
-        If there is no CRS, or no date.
+        If there is no CRS, no date, or `id` is not safe in paths.
 
     Notes
     -----
     Reads metadata only, and holds no clock: the same Dataset gives the same Collection.
     """
+    if slug(id) != id:
+        raise InvalidInputError(f"id={id!r}: only letters, digits, '-', '_' and '.', such as {slug(id)!r}")
     place, store = _place_of(water), None if href is None else strip_signature(href)
     items, spans = [], [_span(water, k) for k in range(water.sizes[TIME])]
     revised = f"{store}/revision/{water.attrs['revision']}" if store and "revision" in water.attrs else store
@@ -204,10 +206,9 @@ def _item_of_date(
     cover: Mapping[str, Sequence[float]],
 ) -> pystac.Item:  # fmt: skip
     start, end = span
-    day = str(water[TIME].values[k].astype("datetime64[D]"))
     ids, links = _sources(water, k)
     item = pystac.Item(
-        f"{id}-{day}", place.geometry, place.bbox, start if start == end else None,
+        f"{id}-{name_of(water[TIME].values[k])}", place.geometry, place.bbox, start if start == end else None,
         _properties(water, place) | {"lakecube:source_items": ids}
         | {name: round(float(values[k]), 2) for name, values in cover.items() if np.isfinite(values[k])},
         start_datetime=None if start == end else start, end_datetime=None if start == end else end,

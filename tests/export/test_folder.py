@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -15,7 +16,7 @@ import xarray as xr
 import lakecube
 from lakecube.arguments import exporting
 from lakecube.errors import InvalidInputError
-from lakecube.export import PRODUCTS, export, to_netcdf, to_stac
+from lakecube.export import PRODUCTS, export, to_cog, to_netcdf, to_stac
 from lakecube.export.folder import FORMATS
 from tests.io.conftest import api_of
 from tests.io.test_stac_out import check
@@ -166,6 +167,47 @@ def test_cloud_cover_is_a_share_of_what_was_acquired():
     water["reason"] = water.reason.copy(data=reason)
     item = next(to_stac(water.chunk(), id="one").get_items())
     assert item.properties["eo:cloud_cover"] == 20 and item.properties["eo:snow_cover"] == 10
+
+
+def test_no_cloud_cover_where_nobody_looked_for_cloud():
+    water = extract(times=3)
+    looked = (water.item_time_index != 1).astype("uint8")
+    items = list(to_stac(water.assign_coords(item_has_quality=looked), id="some", cloud_cover=True).get_items())
+    assert ["eo:cloud_cover" in item.properties for item in items] == [True, False, True]
+    assert ["eo:snow_cover" in item.properties for item in items] == [True, False, True]
+
+
+def test_files_and_items_of_several_times_of_a_day_are_told_apart(tmp_path):
+    water = extract(times=2, rows=10, columns=10)
+    day = np.datetime64("2019-11-20", "ns")
+    water = water.assign_coords(time=[day + np.timedelta64(3, "h"), day + np.timedelta64(37_805, "s")])
+    made = export(water, tmp_path, products=["mask"], stac=True)
+    names = ["mask-2019-11-20T030000.tif", "mask-2019-11-20T103005.tif"]
+    assert [Path(file.path).name for file in made] == names
+    with rasterio.open(tmp_path / names[0]) as file:
+        np.testing.assert_array_equal(file.read(1), water.water_mask[0])
+    found = pystac.Collection.from_file(str(tmp_path / "collection.json"))
+    assert [item.id[-17:] for item in found.get_items()] == ["2019-11-20T030000", "2019-11-20T103005"]
+
+
+@pytest.mark.parametrize("id", ["../../elsewhere", "a/b", "", ".."])
+def test_an_id_that_is_a_path_is_refused(tmp_path, id):
+    with pytest.raises(InvalidInputError, match="only letters, digits"):
+        to_stac(extract(times=1), tmp_path / "out", id=id, cloud_cover=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "maps", "lakes-0.parquet", "frequency.tif"])
+def test_nothing_is_written_into_a_store(store, name):
+    """What lies there is what was committed, to the byte."""
+    target = Path(store.encoding["source"]) / name
+    before = {path: path.stat().st_mtime_ns for path in Path(store.encoding["source"]).rglob("*")}
+    with pytest.raises(InvalidInputError, match="lies in the store"):
+        export(store, target)
+    for write in (to_stac, to_cog, to_netcdf):
+        with pytest.raises(InvalidInputError, match="lies in the store"):
+            write(store, target)
+    assert {path: path.stat().st_mtime_ns for path in Path(store.encoding["source"]).rglob("*")} == before
 
 
 def test_the_command_line_spells_the_same_names():
