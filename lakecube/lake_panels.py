@@ -13,7 +13,8 @@ from matplotlib.patches import Patch
 from lakecube.errors import InvalidInputError
 from lakecube.names import DATE, LAKE, X, Y
 from lakecube.panels import BLUE, GREY, INK, ORANGE, extent, furnish_series, legend_above, outline, thin
-from lakecube.summary import crs_of, to_crs
+from lakecube.series.pixel_area import PixelGrid
+from lakecube.summary import crs_of
 
 #: Share of the extent that must be seen for a date to count as seen.
 _SEEN = 0.99
@@ -46,13 +47,12 @@ def one_lake(store: xr.Dataset, lake: Any) -> xr.Dataset:
 def window_around(store: xr.Dataset, lake: xr.Dataset) -> xr.Dataset:
     """The part of a store that shows a lake: half of its perimeter wide, and no less than its own size."""
     crs = crs_of(store)
-    x, y = float(lake["longitude"]), float(lake["latitude"])
+    x, y = PixelGrid.of(store).xy(lake["longitude"].values, lake["latitude"].values)
     half = max(float(lake["perimeter"]) / 4, 1.2 * float(lake["max_area"]) ** 0.5)
     metres = {X: 1.0, Y: 1.0}  # per unit of the grid
     if crs is not None and crs.is_geographic:
         metres = {X: 111_320.0 * max(np.cos(np.radians(y)), 0.01), Y: 111_320.0}
     elif crs is not None:
-        x, y = to_crs(crs, x, y)
         metres = dict.fromkeys(metres, crs.axis_info[0].unit_conversion_factor or 1.0)
     parts = {}
     for dim, centre in ((X, x), (Y, y)):

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyproj
 import xarray as xr
 
 from lakecube.dashboard.kept import Kept
@@ -60,10 +59,8 @@ class Opened:
         if LAKE not in self.store.dims:
             return {name: np.zeros(0, np.int64) for name in (LAKE, "x", "y", *_TABLE)}
         table = {name: self.store[name].values for name in (LAKE, *_TABLE)}
-        x, y = table["longitude"], table["latitude"]
-        if self.crs is not None and not self.crs.is_geographic:
-            x, y = pyproj.Transformer.from_crs("EPSG:4326", self.crs, always_xy=True).transform(x, y)
-        return table | {"x": np.asarray(x), "y": np.asarray(y)}
+        x, y = self.grid.xy(table["longitude"], table["latitude"])
+        return table | {"x": x, "y": y}
 
     @cached_property
     def mean_seen(self) -> np.ndarray:

@@ -136,6 +136,15 @@ class PixelGrid:
         lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)  # of a grid of degrees over the antimeridian
         return np.where(np.isfinite(lon), lon, np.nan), np.where(np.isfinite(lat), lat, np.nan)
 
+    def xy(self, longitude: np.ndarray, latitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The inverse of `lonlat`: x and y in the CRS, on the side of the antimeridian that the grid is on."""
+        if self.system is None or self.crs is None:
+            return np.full(np.shape(longitude), np.nan), np.full(np.shape(latitude), np.nan)
+        x, y = _transformer("EPSG:4326", self.crs).transform(longitude, latitude)
+        if self.system.is_geographic:
+            x = x + 360 * np.round((self.x + self.dx * self.shape[1] / 2 - x) / 360)
+        return x, y
+
 
 def pixel_quanta(grid: PixelGrid, rows: tuple[int, int], columns: tuple[int, int]) -> Quanta:
     """Areas of the pixels of a window, and lengths of their edges.

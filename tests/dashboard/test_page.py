@@ -11,6 +11,7 @@ import lakecube
 from lakecube.dashboard import filters
 from lakecube.dashboard import source as sources
 from lakecube.dashboard.filters import Filters
+from lakecube.dashboard.lake_near import LakeNear
 from lakecube.dashboard.map_view import outlines
 from lakecube.dashboard.page import Page
 from lakecube.dashboard.source import Source
@@ -233,15 +234,16 @@ def test_a_view_that_costs_too_much_marks_lakes_instead(page, monkeypatch, sourc
     assert page.lake == page.map._marks.data["lake"][0]
 
 
-def test_nothing_is_read_outside_the_view(source, monkeypatch):
-    """Chunks that a view does not touch may even be gone."""
-    opened = source.opened
-    layer = opened.layers["frequency"]
-    whole = opened.picture(layer, Window.of(opened.grid), 0)
-    part = Window((0, 32), (0, 32), 1)
-    np.testing.assert_array_equal(opened.picture(layer, part, 0), whole[:32, :32])
-    strided = Window((0, 96), (0, 80), 4)
-    np.testing.assert_array_equal(opened.picture(layer, strided, 0), whole[::4, ::4])
+def test_nothing_is_read_outside_the_view(copy):
+    """Chunks that a view does not touch may even be torn."""
+    torn = next((copy / "revision" / "0" / "water_frequency").rglob("c/2/2"))
+    torn.write_bytes(b"torn")
+    opened = Source(copy).opened
+    layer, whole = opened.layers["frequency"], lakecube.open_store(copy)["water_frequency"][:64]
+    part = opened.picture(layer, Window((0, 64), (0, 80), 2), 0)
+    np.testing.assert_array_equal(part == 255, np.isnan(whole[::2, ::2]))
+    with pytest.raises((RuntimeError, ValueError)):
+        opened.picture(layer, Window((0, 96), (0, 80), 2), 0)
 
 
 def test_a_new_revision_is_noticed(copy, monkeypatch):
@@ -297,6 +299,19 @@ def test_degrees_are_as_wide_as_high_on_the_ground(tmp_path):
     assert shown == pytest.approx(page.map.screen["inner_width"] / page.map.screen["inner_height"], rel=1e-3)
     page.map.resize("inner_width", 400)
     assert page.map.box[2] - page.map.box[0] >= 0.0080
+
+
+def test_lakes_beyond_the_antimeridian_lie_on_the_map(tmp_path):
+    water = bowls(dates=4, epsg=4326)[0]
+    to_zarr(water.assign_coords(x=water.x + (179.996 - 105)), tmp_path / "s.zarr", chunks=32, progress=False)
+    page = Page(Source(tmp_path / "s.zarr"))
+    lakes, (left, _, right, _) = page.opened.lakes, page.map.box
+    assert (lakes["longitude"] < 0).any() and (lakes["longitude"] > 0).any()
+    assert ((lakes["x"] > left) & (lakes["x"] < right)).all()
+    beyond = np.flatnonzero(lakes["longitude"] < 0)
+    small = int(lakes["lake"][beyond[lakes["max_area"][beyond].argmin()]])
+    west, _, east, _ = LakeNear(page.opened, page.opened.lake(small)).box
+    assert east > 180 and east - west < 0.005  # of 0.008
 
 
 def test_outlines_are_of_the_lakes_that_are_kept():

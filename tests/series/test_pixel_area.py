@@ -174,3 +174,27 @@ def test_longitudes_over_the_antimeridian_are_those_of_the_other_side():
     grid = PixelGrid.of(image(20, 40, 0.1, 50, "EPSG:4326").assign_coords(x=178 + 0.1 * (np.arange(40) + 0.5)))
     lon, _ = grid.lonlat(*grid.centres(np.zeros(3), np.array([0, 19, 39])))
     np.testing.assert_allclose(lon, [178.05, 179.95, -178.05])
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_places_are_found_again(name):
+    grid = grid_at(name)
+    rows, columns = np.array([0, 17, 299]), np.array([3, 200, 399])
+    np.testing.assert_allclose(
+        grid.xy(*grid.lonlat(*grid.centres(rows, columns))),
+        grid.centres(rows, columns),
+        rtol=0,
+        atol=abs(grid.dx) / 1e4,
+    )
+
+
+@pytest.mark.parametrize("west", [179.0, -181.0])
+def test_places_beyond_the_antimeridian_are_found_again(west):
+    crs = pyproj.CRS("EPSG:4326").to_wkt()
+    coords = {"y": 10 - 0.01 * np.arange(20.0), "x": west + 0.01 * np.arange(200.0)}
+    grid = PixelGrid.of(xr.Dataset(coords=coords | {"spatial_ref": ((), 0, {"crs_wkt": crs})}))
+    columns = np.array([0, 99, 101, 199])
+    x, y = grid.centres(np.zeros(4), columns)
+    lon, lat = grid.lonlat(x, y)
+    assert (np.abs(lon) <= 180).all() and np.ptp(lon) > 300
+    np.testing.assert_allclose(grid.xy(lon, lat), (x, y), atol=1e-9)
