@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import rasterio
 
+import lakecube
 from lakecube.arguments import parser
 from lakecube.cli import main
 from lakecube.commands import helping
@@ -149,6 +150,17 @@ def test_doctor_in_words(capsys, monkeypatch):
     assert "torch       not installed; pip install -c constraints.txt '.[deep]' gives the networks" in out
     assert "accounts  AWS" in out and "hidden-profile" not in out
     assert "GPU" not in out
+
+
+def test_an_address_in_object_storage_stays_one(capsys, store, tmp_path, monkeypatch):
+    """pathlib would make s3:/bucket of it."""
+    asked, opened = [], lakecube.open_store(store)
+    monkeypatch.setattr(lakecube, "open_store", lambda path: asked.append(path) or opened)
+    address = "s3://bucket/lake.zarr"
+    for words in (("info", address), ("lakes", address), ("export", address, tmp_path / "f.tif")):
+        assert run(capsys, *words)[0] == 0
+    assert asked == [address] * 3
+    assert strict(run(capsys, "info", address, "--json")[1])["size_bytes"] is None
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

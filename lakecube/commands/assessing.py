@@ -26,7 +26,7 @@ def assess(given: argparse.Namespace) -> dict[str, Any]:
         )
     if given.design is not None:
         check_target(Path(given.design))
-    store = open_store(Path(given.store))
+    store = open_store(given.store)
     with engine(given), _bar(given):
         return _design(store, given) if given.design is not None else _compare(store, given)
 

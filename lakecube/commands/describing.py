@@ -14,6 +14,7 @@ import xarray as xr
 import lakecube
 from lakecube.commands.words import day
 from lakecube.errors import StoreError
+from lakecube.store.objects import is_object_url
 from lakecube.summary import AreaSeries, area_series, block_count, bytes_on_disk, cloud_doubt, crs_of, plural
 
 #: Blocks that `info` counts without being asked to.
@@ -24,10 +25,10 @@ _NEEDS = {"slope": "--dem", "ndvi": "red and nir", "ndbi": "nir", "ndrei": "rede
 
 def info(given: argparse.Namespace) -> dict[str, Any]:
     """Say what a store holds."""
-    store = open_store(Path(given.store))
+    store = open_store(given.store)
     counted = given.dates or block_count(store) <= QUICK_BLOCKS
     series = area_series(store) if counted else None
-    result = describe(Path(given.store), store, series)
+    result = describe(given.store, store, series)
     if given.dates and series is not None:
         result["by_date"] = [
             {"date": day(d, result["unit"]), "water_km2": w / 1e6, "seen": float(s)}
@@ -40,14 +41,14 @@ def info(given: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def describe(path: Path, store: xr.Dataset, series: AreaSeries | None) -> dict[str, Any]:
+def describe(path: str, store: xr.Dataset, series: AreaSeries | None) -> dict[str, Any]:
     """What a store holds, as plain values."""
     crs = crs_of(store)
     parameters = json.loads(store.attrs.get("parameters", "{}"))
     unit = "month" if parameters.get("composite") == "month" else "date"
     out: dict[str, Any] = {
-        "store": str(path),
-        "size_bytes": bytes_on_disk(path),
+        "store": path,
+        "size_bytes": None if is_object_url(path) else bytes_on_disk(path),
         "method": store.attrs.get("method", ""),
         "revision": store.attrs.get("revision"),
         "collections": store.attrs.get("collections", ""),
@@ -71,7 +72,8 @@ def describe(path: Path, store: xr.Dataset, series: AreaSeries | None) -> dict[s
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """The description as text."""
-    yield f"{found['store']}  ({found['size_bytes'] / 1e6:,.1f} MB, revision {found['revision']}, {found['method']})"
+    size = "" if found["size_bytes"] is None else f"{found['size_bytes'] / 1e6:,.1f} MB, "
+    yield f"{found['store']}  ({size}revision {found['revision']}, {found['method']})"
     scenes = f"{found['items']} {plural('scene', found['items'])} of {found['collections'] or 'files'}"
     span = found["first"] if found["dates"] == 1 else f"{found['first']} to {found['last']}"
     yield f"  {plural(found['unit'], 2):<10}{found['dates']}, {span}; {scenes}"
@@ -169,7 +171,7 @@ def _method_in_words(found: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def open_store(path: Path) -> xr.Dataset:
+def open_store(path: str) -> xr.Dataset:
     """Open a store, and say of an unfinished one how far it came."""
     try:
         return lakecube.open_store(path)
@@ -177,8 +179,8 @@ def open_store(path: Path) -> xr.Dataset:
         from lakecube.store.files import LocalFiles
         from lakecube.store.ledger import Ledger
 
-        ledger = Ledger(LocalFiles(path))
-        if not path.is_dir() or not ledger.is_pending():
+        ledger = Ledger(LocalFiles(Path(path)))
+        if is_object_url(path) or not Path(path).is_dir() or not ledger.is_pending():
             raise
         done = written_blocks(ledger)
         raise StoreError(

@@ -15,7 +15,7 @@ def export(given: argparse.Namespace) -> dict[str, Any]:
     """Write files, and say which."""
     from lakecube.export import export as write
 
-    store, out = open_store(Path(given.store)), Path(given.out)
+    store, out = open_store(given.store), Path(given.out)
     if not out.absolute().parent.is_dir():
         raise StoreError(f"cannot write {given.out}: the folder {out.absolute().parent} does not exist")
     with engine(given):

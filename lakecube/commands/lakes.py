@@ -23,7 +23,7 @@ _KINDS, _SIZES = ({code: word for word, code in table.items()} for table in (LAK
 
 def lakes(given: argparse.Namespace) -> dict[str, Any]:
     """List lakes, or tell of one; write series, outlines, a picture."""
-    store = open_store(Path(given.store))
+    store = open_store(given.store)
     if LAKE not in store.dims:
         raise StoreError(f"{given.store} has no lakes yet: lakecube revise {given.store} makes them")
     if given.plot and given.lake is None:
@@ -43,7 +43,7 @@ def revise(given: argparse.Namespace) -> dict[str, Any]:
     """Make a new revision if the current one is not of these rows and parameters."""
     from lakecube.store import revise as make
 
-    before = open_store(Path(given.store)).attrs.get("revision")
+    before = open_store(given.store).attrs.get("revision")
     parameters = values_set(given)
     with engine(given):
         store = make(given.store, registry=given.registry, progress=not given.quiet, **parameters)
@@ -65,7 +65,7 @@ def update(given: argparse.Namespace) -> dict[str, Any]:
     """Add what the archive has got since, and revise."""
     from lakecube.follow import update as follow
 
-    before = open_store(Path(given.store))
+    before = open_store(given.store)
     revising: bool | dict[str, Any] = False if given.no_revise else values_set(given) or True
     with engine(given):
         store = follow(
