@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from lakecube.dashboard.filters import Filters, lake_number
@@ -47,7 +49,7 @@ class Download(RequestHandler):
             self.set_header("Content-Type", "text/csv" if path.suffix == ".csv" else "application/vnd.apache.parquet")
             self.set_header("Content-Disposition", f'attachment; filename="{path.name}"')
             self.set_header("Content-Length", str(path.stat().st_size))
-            with path.open("rb") as file:
+            with path.open("rb") as file, contextlib.suppress(StreamClosedError):  # who asked has gone
                 while piece := file.read(_PIECE):
                     self.write(piece)
                     await self.flush()

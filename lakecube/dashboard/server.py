@@ -72,7 +72,7 @@ def serve(
     source = Source(store, storage_options)
     source.opened.first_picture()  # read before the first visitor waits for it
     server, url = make_server(source, port=port, address=address, origins=origins)
-    print(f"lakecube dashboard: {store} at {url} (Ctrl-C ends it)", flush=True)
+    print(f"lakecube dashboard: {source.place} at {url} (Ctrl-C ends it)", flush=True)
     if show:
         server.io_loop.call_later(0.1, server.io_loop.run_in_executor, None, webbrowser.open, url)
     try:

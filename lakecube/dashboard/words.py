@@ -26,6 +26,7 @@ _EVENTS = {
     EVENT["merge"]: ("merged into lake {other}", "lake {other} merged into it"),
     EVENT["exchange"]: ("took pixels of lake {other}", "gave pixels to lake {other}"),
 }
+_OTHER_EVENT = ("changed with lake {other}", "changed with lake {other}")
 
 
 def legend(layer: Layer) -> str:
@@ -118,7 +119,7 @@ def lineage(store: xr.Dataset, lake: xr.Dataset) -> str:
         of, other = store["lineage_lake"].values, store["lineage_other"].values
         for row in np.flatnonzero((of == number) | (other == number)).tolist():
             code, mine = int(store["lineage_event"].values[row]), of[row] == number
-            words = _EVENTS[code][0 if mine else 1]
+            words = _EVENTS.get(code, _OTHER_EVENT)[0 if mine else 1]
             said.append(words.format(other=int(other[row] if mine else of[row])))
     return _list(escape(line) for line in said) if said else "<p>nothing recorded</p>"
 

@@ -6,9 +6,10 @@ import asyncio
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import lakecube
-from lakecube.dashboard import filters
+from lakecube.dashboard import filters, words
 from lakecube.dashboard import source as sources
 from lakecube.dashboard.filters import Filters
 from lakecube.dashboard.lake_near import LakeNear
@@ -17,6 +18,7 @@ from lakecube.dashboard.page import Page
 from lakecube.dashboard.source import Source
 from lakecube.dashboard.window import Window
 from lakecube.errors import InvalidInputError
+from lakecube.names import LAND, TRANSITION, WATER, WATER_MASK
 from lakecube.store import revise, to_zarr
 from tests.store.bowls import bowls
 
@@ -312,6 +314,29 @@ def test_lakes_beyond_the_antimeridian_lie_on_the_map(tmp_path):
     small = int(lakes["lake"][beyond[lakes["max_area"][beyond].argmin()]])
     west, _, east, _ = LakeNear(page.opened, page.opened.lake(small)).box
     assert east > 180 and east - west < 0.005  # of 0.008
+
+
+def test_legends_are_of_the_flag_tables(source):
+    layers = source.opened.layers
+    for layer, table in ((layers["transitions"], TRANSITION), (layers["date"], WATER_MASK)):
+        shown = words.legend(layer)
+        for name, code in table.items():
+            text = name.replace("_", " ")
+            assert layer.words[code] == text
+            assert f'background:{layer.colours[code]}"></span>{text}<' in shown
+        assert len({layer.colours[code] for code in table.values()}) == len(table)
+    extent = layers["extent"]
+    assert [extent.colours[code] for code in (LAND, WATER)] == [layers["date"].colours[code] for code in (LAND, WATER)]
+    assert (extent.words[LAND], extent.words[WATER]) == ("never water", "water at least once")
+    frequency = layers["frequency"]
+    light = [int(colour[1:3], 16) + int(colour[3:5], 16) + int(colour[5:], 16) for colour in frequency.colours[:101]]
+    assert light == sorted(light, reverse=True) and frequency.colours[255] not in frequency.colours[:101]
+
+
+def test_lineage_tells_events_of_later_versions_too(source):
+    store = xr.Dataset({name: ("event", [value]) for name, value in
+                        (("lineage_lake", 3), ("lineage_other", 5), ("lineage_event", 99))})  # fmt: skip
+    assert "changed with lake 5" in words.lineage(store, xr.Dataset(coords={"lake": 3}))
 
 
 def test_outlines_are_of_the_lakes_that_are_kept():

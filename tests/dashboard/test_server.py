@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +17,7 @@ from bokeh.util.token import generate_jwt_token, generate_session_id
 
 import lakecube
 from lakecube.cli import main
-from lakecube.dashboard import server
+from lakecube.dashboard import downloads, server
 from lakecube.dashboard.server import allowed_hosts, is_loopback, make_server
 from lakecube.errors import InvalidInputError
 from lakecube.series.areas import write_series
@@ -86,6 +88,18 @@ def test_series_of_one_lake_and_of_those_that_pass(url, made, tmp_path):
 def test_outlines_are_the_file_of_the_revision(url, made):
     code, body = ask(f"{url}download/outlines.parquet")
     assert code == 200 and body == (made / "lakes-0.parquet").read_bytes()
+
+
+def test_who_leaves_during_a_download_is_not_an_error(url, monkeypatch, caplog):
+    monkeypatch.setattr(downloads, "_PIECE", 1)
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.sendall(f"GET /download/outlines.parquet HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        line.recv(10)
+    assert ask(url)[0] == 200
+    time.sleep(0.3)
+    assert "Uncaught" not in caplog.text
 
 
 @pytest.mark.parametrize("query", ["lake=99999", "lake=x", "lake=%C2%B2", "kinds=sea", "mean_seen=7"])
