@@ -31,7 +31,7 @@ def extract(given: argparse.Namespace) -> dict[str, Any]:
             print("already complete, nothing written")
         series = area_series(store)
     _check_read(series)
-    result = describe(out, store, series)
+    result = describe(str(out), store, series)
     if talks:
         print("\n".join(lines(result)))
         print(_next_steps(given.out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lakecube.dashboard import filters, words
 from lakecube.dashboard import source as sources
 from lakecube.dashboard.filters import Filters
 from lakecube.dashboard.lake_near import LakeNear
+from lakecube.dashboard.layers import _percent
 from lakecube.dashboard.map_view import outlines
 from lakecube.dashboard.page import Page
 from lakecube.dashboard.source import Source
@@ -337,6 +339,23 @@ def test_lineage_tells_events_of_later_versions_too(source):
     store = xr.Dataset({name: ("event", [value]) for name, value in
                         (("lineage_lake", 3), ("lineage_other", 5), ("lineage_event", 99))})  # fmt: skip
     assert "changed with lake 5" in words.lineage(store, xr.Dataset(coords={"lake": 3}))
+
+
+def test_water_outside_the_reference_is_a_kind_of_its_own():
+    lakes = {
+        "provisional": np.array([0, 1, 0, 1]),
+        "kind": np.array([0, 0, 1, 1]),
+        "size_class": np.array([0, 1, 2, 0]),
+    }
+    opened = SimpleNamespace(lakes=lakes)
+    kept = {kinds: Filters(kinds=kinds).keep(opened).tolist() for kinds in (("lake",), ("river",), ("provisional",))}
+    assert list(kept.values()) == [[True, False, False, False], [False, False, True, False], [False, True, False, True]]
+    assert Filters(("medium",), filters.KINDS).keep(opened).tolist() == [False, True, False, False]
+
+
+def test_a_pixel_that_was_ever_wet_is_not_shown_as_dry():
+    shares = xr.DataArray(np.array([[0, 0.001, 0.5, 1, np.nan]], "f4"), dims=("y", "x"))
+    assert _percent(shares).tolist() == [[0, 1, 50, 100, 255]]
 
 
 def test_outlines_are_of_the_lakes_that_are_kept():

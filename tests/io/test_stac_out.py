@@ -141,7 +141,12 @@ def test_sources_are_linked_without_secrets(water):
         "https://stac.example/v1/collections/sentinel-2-l2a/items/S2A_48RX%C3%85_2019-11-20_0"
     )
     assert item.properties["lakecube:source_items"] == water.item_id.values[:2].tolist()
-    text = json.dumps(item.to_dict())
+    file = Exported(
+        "https://me:pw@files.example/m.tif?sig=abc", "mask", "", "water_mask", "uint8", water.time.values[0]
+    )
+    dressed = next(collection_of(water, id="lake", exported=[file]).get_items())
+    assert dressed.assets["mask"].href == "https://files.example/m.tif"
+    text = json.dumps([item.to_dict(), dressed.to_dict()])
     assert not any(secret in text for secret in ("secret", "sig=", "pw@"))
     assert item.assets["zarr"].href == "https://files.example/s.zarr"
 
