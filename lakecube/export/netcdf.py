@@ -14,7 +14,7 @@ from lakecube.export.products import chosen_dates
 from lakecube.io.out_files import outside_stores, replacing
 from lakecube.names import DATE, ITEM, TIME, X, Y
 
-_LEVEL = 4
+_LEVEL, _BLOCK = 4, 1024
 
 
 def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
@@ -70,8 +70,11 @@ def _at(water: xr.Dataset, positions: np.ndarray) -> xr.Dataset:
 
 
 def _plain(water: xr.Dataset) -> xr.Dataset:
-    """Attributes as NetCDF has them: text, numbers and arrays."""
-    water = water.copy()
+    """Attributes as NetCDF has them: text, numbers and arrays. Maps in blocks: xarray reads any other whole."""
+    whole = {name: maps for name, maps in water.data_vars.items() if maps.dims[-2:] == (Y, X) and maps.chunks is None}
+    water = water.assign(
+        {name: v.chunk({**dict.fromkeys(v.dims[:-2], 1), Y: _BLOCK, X: _BLOCK}) for name, v in whole.items()}
+    )
     water.attrs = {name: _attribute(value) for name, value in water.attrs.items()}
     for variable in water.variables.values():
         variable.attrs = {name: _attribute(value) for name, value in variable.attrs.items() if name != "dtype"}
@@ -95,6 +98,6 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
         }
     if variable.dims[-2:] == (Y, X) and variable.size:
         sizes = zip(variable.dims, variable.shape, variable.chunks or [()] * variable.ndim, strict=True)
-        chunks = tuple(min(size, (parts or (1024,))[0]) if dim in (Y, X) else 1 for dim, size, parts in sizes)
+        chunks = tuple(min(size, (parts or (_BLOCK,))[0]) if dim in (Y, X) else 1 for dim, size, parts in sizes)
         encoding |= {"zlib": True, "complevel": _LEVEL, "shuffle": True, "chunksizes": chunks}
     return encoding

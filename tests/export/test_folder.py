@@ -126,6 +126,18 @@ def test_netcdf_holds_all_of_a_store(store, tmp_path):
         np.testing.assert_array_equal(file.read(1), store.water_frequency)
 
 
+def test_netcdf_of_a_store_without_dask_is_written_in_blocks(store, tmp_path, monkeypatch):
+    lazy = lakecube.open_store(store.encoding["source"], chunks=None)
+    assert lazy.water_mask.chunks is None
+    written, write = [], xr.Dataset.to_netcdf
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", lambda self, *a, **k: written.append(self) or write(self, *a, **k))
+    path = to_netcdf(lazy, tmp_path / "lazy.nc")
+    assert all(v.chunks and v.chunks[0][0] == 1 for v in written[0].data_vars.values() if v.dims[1:] == ("y", "x"))
+    assert lazy.water_mask.chunks is None
+    with xr.open_dataset(path, engine="h5netcdf") as back:
+        np.testing.assert_array_equal(back.water_mask, store.water_mask)
+
+
 def test_one_date_of_all_of_a_store(store, tmp_path):
     path = to_netcdf(store, tmp_path / "one.nc", date="2019-12-06")
     with xr.open_dataset(path, engine="h5netcdf") as back:
