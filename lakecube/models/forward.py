@@ -20,6 +20,8 @@ _KEPT = 2**28
 _lock = threading.Lock()
 _loaded: dict[tuple[str, str, Precision], Any] = {}
 _passes, _threads_before = 0, 1
+#: In a thread that left while others ran: how many threads it had before, since its own number is still 1.
+_own = threading.local()
 #: One pass at a time on a GPU: two only wait for each other and double the memory.
 _on_gpu = threading.Lock()
 
@@ -121,8 +123,9 @@ def one_thread(torch: Any) -> Iterator[None]:
     """
     global _passes, _threads_before
     with _lock:
+        _own.before = getattr(_own, "before", None) or torch.get_num_threads()
         if _passes == 0:
-            _threads_before = torch.get_num_threads()
+            _threads_before = _own.before
         _passes += 1
         torch.set_num_threads(1)
     try:
@@ -132,6 +135,7 @@ def one_thread(torch: Any) -> Iterator[None]:
             _passes -= 1
             if _passes == 0:
                 torch.set_num_threads(_threads_before)
+                _own.before = None
 
 
 @contextlib.contextmanager

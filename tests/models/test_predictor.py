@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import dask
@@ -122,6 +123,34 @@ def test_threads_and_their_number_change_nothing(cube, model):
             with dask.config.set(scheduler="threads", num_workers=4):
                 xr.testing.assert_identical(lazy.compute(), alone)
             assert torch.get_num_threads() == outside
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_is_put_back_by_a_thread_that_once_left_before_the_last():
+    before, both, left = torch.get_num_threads(), threading.Barrier(2), threading.Event()
+
+    def leaves_first():
+        with forward.one_thread(torch):
+            both.wait(10)
+        left.set()
+
+    def leaves_last():
+        with forward.one_thread(torch):
+            both.wait(10)
+            left.wait(10)
+
+    def alone():
+        with forward.one_thread(torch):
+            pass
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as third:
+            for passes in (one.submit(leaves_first), other.submit(leaves_last)):
+                passes.result()
+            one.submit(alone).result()
+            assert third.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
 
