@@ -99,7 +99,7 @@ def header_of(content: bytes, name: str) -> dict[str, Any]:
     """The header of a safetensors file, and in `__end__` where its numbers begin."""
     try:
         (length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + length])
-        return {"__metadata__": {}, **header, "__end__": 8 + length}
-    except (struct.error, ValueError, TypeError) as error:
+        header = {"__metadata__": {}, **json.loads(content[8 : 8 + length]), "__end__": 8 + length}
+        return {**header, "__metadata__": dict(header["__metadata__"])}
+    except (struct.error, ValueError, TypeError, RecursionError) as error:
         raise ReadError(f"{name} is no safetensors file") from error

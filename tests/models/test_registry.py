@@ -37,6 +37,31 @@ def test_a_spec_comes_back_from_its_text():
         ModelSpec.from_json("[1]")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stride": 1.5}, {"stride": True}, {"stride": 10**9}, {"radius": float("nan")}, {"window": 10**9}, {"patch": 0},
+        {"patch": 10**6}, {"scale": [float("nan")] * 3}, {"bands": ["green", "green", "nir"]}, {"options": [1]},
+        {"architecture": ["unet"]}, {"name": "../../x"}, {"name": ""}, {"name": 5}, {"name": "a\\b"},
+    ],
+)  # fmt: skip
+def test_a_spec_that_no_model_can_have_is_refused(tmp_path, wrong):
+    text = json.dumps({**json.loads(made.spec().to_json()), **wrong})
+    header = json.dumps({"__metadata__": {"lakecube": text}}).encode()
+    path = tmp_path / "crafted.safetensors"
+    path.write_bytes(np.uint64(len(header)).tobytes() + header)
+    with pytest.raises(ReadError, match="holds no model of lakecube"):
+        registry.find(path)
+
+
+@pytest.mark.parametrize("header", [b'{"__metadata__": null}', b'{"__metadata__": "abc"}', b"[1]", b"[" * 200_000])
+def test_a_header_of_another_form_is_refused(tmp_path, header):
+    path = tmp_path / "crafted.safetensors"
+    path.write_bytes(np.uint64(len(header)).tobytes() + header)
+    with pytest.raises(ReadError, match="no safetensors file|holds no model"):
+        registry.find(path)
+
+
 class TestWithTorch:
     """What reads or writes tensors."""
 
