@@ -88,11 +88,15 @@ def described(path: Path) -> ModelSpec:
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        header = header_of(start + file.read(min(length, _LONGEST_HEADER)), path.name)
+        return spec_of(header_of(start + file.read(min(length, _LONGEST_HEADER)), path.name), path.name)
+
+
+def spec_of(header: dict[str, Any], name: str) -> ModelSpec:
+    """The spec in a file's header."""
     try:
         return ModelSpec.from_json(header["__metadata__"][SPEC])
     except (KeyError, InvalidInputError) as error:
-        raise ReadError(f"{path.name} holds no model of lakecube: {error}") from error
+        raise ReadError(f"{name} holds no model of lakecube: {error}") from error
 
 
 def header_of(content: bytes, name: str) -> dict[str, Any]:

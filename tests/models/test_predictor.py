@@ -244,6 +244,26 @@ def test_mistakes_are_told_before_anything_is_computed(cube, model, options, err
         predict(cube, **{"model": model, **options})
 
 
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ({"options": {"width": 10**6}}, "do not fit unet"),  # would take terabytes
+        ({"options": {"width": 0}}, "do not fit unet"),
+        ({"options": {"depth": 3}}, "does not take these options"),
+        ({"architecture": "efficientnet-unet", "options": {"decoder": [1]}}, "does not take these options"),
+        ({"bands": ("green", "nir"), "scale": (4.0,) * 2, "offset": (-0.5,) * 2}, "do not fit unet"),
+        ({"stride": 8}, "a stride of 8 px; it is 16"),
+        ({"patch": 28}, "must not name a patch"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_spec_that_lies_about_its_network_is_refused(model, tmp_path, lie, words):
+    spec, state = registry.load(model)
+    registry.save(tmp_path / "lies.safetensors", replace(spec, **lie), state)
+    with pytest.raises(InvalidInputError, match=words):
+        forward.network(registry.find(tmp_path / "lies.safetensors"))
+
+
 def test_bands_and_weights_that_do_not_fit(cube, model, tmp_path):
     with pytest.raises(MissingBandError, match="needs swir16"):
         predict(cube.drop_vars("swir16"), model)

@@ -58,7 +58,7 @@ def test_a_spec_that_no_model_can_have_is_refused(tmp_path, wrong):
 def test_a_header_of_another_form_is_refused(tmp_path, header):
     path = tmp_path / "crafted.safetensors"
     path.write_bytes(np.uint64(len(header)).tobytes() + header)
-    with pytest.raises(ReadError, match="no safetensors file|holds no model"):
+    with pytest.raises(ReadError, match=r"no safetensors file|holds no model"):
         registry.find(path)
 
 
@@ -95,6 +95,28 @@ class TestWithTorch:
         path.write_bytes(content[:-40])
         with pytest.raises(ReadError):
             registry.load(path)
+
+    def test_a_number_too_great_for_float16_is_kept(self, tmp_path):
+        import torch
+
+        spec, state = registry.load(made.write(tmp_path))
+        name = next(n for n in state if n.endswith("running_var"))
+        state[name] = torch.full_like(state[name], 1e6)
+        registry.save(tmp_path / "great.safetensors", spec, state)
+        assert torch.equal(registry.load(tmp_path / "great.safetensors")[1][name], state[name])
+        state[name][0] = float("nan")
+        registry.save(tmp_path / "none.safetensors", spec, state)
+        with pytest.raises(ReadError, match="NaN or infinity in down"):
+            registry.load(tmp_path / "none.safetensors")
+
+    def test_an_index_that_says_other_things_than_the_file_is_refused(self, packaged):
+        registry.add(made.write(packaged, "one"))
+        path = weights_file.FOLDER / "index.json"
+        index = json.loads(path.read_text())
+        index["one"]["spec"]["bands"] = ["nir", "green", "swir16"]
+        path.write_text(json.dumps(index))
+        with pytest.raises(ReadError, match="says other things"):
+            registry.load("one")
 
     def test_weights_put_into_the_package_are_found_by_name(self, packaged):
         registry.add(made.write(packaged, "one"))
