@@ -137,8 +137,8 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
     digest = hashlib.sha256(content).hexdigest()
     if digest != weights.spec.sha256:
         raise ReadError(
-            f"the weights {weights.source} are not those expected: sha256 {digest[:12]}… instead of "
-            f"{weights.spec.sha256[:12]}…; they were changed or damaged, install or train them again"
+            f"the weights {weights.source} in {path} are not those expected: sha256 {digest[:12]}… instead of "
+            f"{weights.spec.sha256[:12]}…; they were changed or damaged, install, fetch or train them again"
         )
     header = header_of(content, path.name)
     if SPEC in header["__metadata__"] and spec_of(header, path.name) != replace(weights.spec, sha256=""):

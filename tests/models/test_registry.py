@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 import threading
+import urllib.request
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -149,9 +152,47 @@ class TestWithTorch:
         kept.unlink()
         with pytest.raises(ReadError, match="cannot be fetched"):
             registry.load("far")
+        monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "https://me:secret@no such host")
+        with pytest.raises(ReadError, match="cannot be fetched") as caught:
+            registry.load("far")
+        assert "secret" not in str(caught.value)
         monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "file:///etc")
         with pytest.raises(InvalidInputError, match="http"):
             registry.load("far")
+
+    @pytest.mark.parametrize(
+        "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz"]
+    )
+    def test_a_server_that_talks_nonsense_is_named(self, packaged, monkeypatch, answer):
+        registry.add(made.write(packaged, "far"), packaged=False)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def talk():
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+            threading.Thread(target=talk, daemon=True).start()
+            monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+            with pytest.raises(ReadError, match="cannot be fetched"):
+                registry.load("far")
+
+    def test_a_cache_that_cannot_be_written_is_named(self, packaged, monkeypatch):
+        path = made.write(packaged, "far")
+        registry.add(path, packaged=False)
+        (packaged / "cache").write_text("in the way")
+        monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: io.BytesIO(path.read_bytes()))
+        monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "https://example.org")
+        with pytest.raises(ReadError, match="set LAKECUBE_CACHE"):
+            registry.load("far")
+
+    @pytest.mark.parametrize("text", ["{", "[1]", '{"one": {}}', '{"one": {"spec": 1, "sha256": "", "bytes": 1}}'])
+    def test_a_damaged_index_is_named(self, packaged, text):
+        weights_file.FOLDER.mkdir()
+        (weights_file.FOLDER / "index.json").write_text(text)
+        with pytest.raises(ReadError, match="install lakecube again"):
+            registry.available()
 
     def test_the_preferred_model_that_fits_is_chosen(self, packaged):
         for name, options in {
