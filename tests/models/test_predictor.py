@@ -244,6 +244,25 @@ def test_mistakes_are_told_before_anything_is_computed(cube, model, options, err
         predict(cube, **{"model": model, **options})
 
 
+def test_nothing_to_predict_on_is_named(cube, model):
+    for part in ({"time": slice(0)}, {"x": slice(0)}):
+        with pytest.raises(InvalidInputError, match="nothing along"):
+            predict(cube.isel(part), model)
+
+
+def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeypatch):
+    shown = []
+    forwarded = predictor.probabilities
+    monkeypatch.setattr(predictor, "probabilities", lambda w, x, *rest: shown.append(x) or forwarded(w, x, *rest))
+    cloudy = cube.isel(time=[0], y=slice(32, 96), x=slice(32, 96)).drop_vars(["y", "x"]).load()
+    cloudy["observation"] = cloudy["observation"].copy()
+    cloudy["observation"][:, :, :32] = OBSERVATION["cloud"]
+    found = predict(cloudy, model, tile=64, margin=0, blend=0).compute()
+    assert found[:, :, :32].isnull().all()
+    known = np.isfinite(cloudy["green"].values[0])
+    np.testing.assert_allclose(shown[0][0, ..., 0][known], cloudy["green"].values[0][known] * 4 - 0.5, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("lie", "words"),
     [
