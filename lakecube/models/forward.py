@@ -16,6 +16,8 @@ from lakecube.models.spec import ModelSpec
 
 Precision = Literal["float32", "bfloat16"]
 
+#: Networks that are kept in memory; of more, the one that was used longest ago goes.
+_NETWORKS = 4
 #: Bytes of a block up to which glibc is asked to keep it.
 _KEPT = 2**28
 _lock = threading.Lock()
@@ -46,12 +48,14 @@ def device_of(device: str | None) -> str:
 
 
 def network(weights: Weights, device: str = "cpu", precision: Precision = "float32") -> Any:
-    """The network of some weights, ready to predict: channels last, loaded once per process."""
+    """The network of some weights, ready to predict: channels last, loaded once per process, the last few kept."""
     key = weights.spec.sha256, device, precision
     with _lock:
-        if key not in _loaded:
-            _loaded[key] = _built(weights, device, precision)
-        return _loaded[key]
+        net = _loaded.pop(key) if key in _loaded else _built(weights, device, precision)
+        _loaded[key] = net
+        while len(_loaded) > _NETWORKS:
+            del _loaded[next(iter(_loaded))]
+        return net
 
 
 def _keep_memory() -> None:

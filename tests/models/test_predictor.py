@@ -181,6 +181,14 @@ def test_a_model_is_a_small_handle_that_is_loaded_once(cube, model, monkeypatch)
     assert len(loads) == 1
 
 
+def test_only_the_last_networks_are_kept(monkeypatch):
+    monkeypatch.setattr(forward, "_loaded", {})
+    monkeypatch.setattr(forward, "_built", lambda weights, *_: weights.spec.sha256)
+    for k in (0, 1, 2, 3, 0, 4):
+        forward.network(registry.Weights(str(k), replace(made.spec(), sha256=str(k))))
+    assert [key[0] for key in forward._loaded] == ["2", "3", "0", "4"]
+
+
 def test_a_model_that_is_not_local_is_defined_on_its_window(cube):
     path = made.shared(window=64)
     tiling = default_tiling(made.spec(window=64))
