@@ -144,7 +144,7 @@ def _fitted(
         state, _ = sapcnn_train.fit(
             learn.values * units[0] + units[1], learn.labels, seed=request.seed, jitter=_JITTER, dark=units[1],
             validation=None if test is None else (test.values * units[0] + units[1], test.labels),
-            bfloat16=place.precision == "bfloat16", device=place.device.type, progress=logging(told),
+            bfloat16=place.precision == "bfloat16", device=str(place.device), progress=logging(told),
             **options,
         )  # fmt: skip
     return state, rows
