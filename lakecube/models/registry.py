@@ -141,7 +141,7 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
             f"{weights.spec.sha256[:12]}…; they were changed or damaged, install, fetch or train them again"
         )
     header = header_of(content, path.name)
-    if SPEC in header["__metadata__"] and spec_of(header, path.name) != replace(weights.spec, sha256=""):
+    if SPEC in header["__metadata__"] and spec_of(header, path.name).to_json() != weights.spec.to_json():
         raise ReadError(f"{path.name} says other things of its model than was asked for: take registry.find(name)")
     kept = header["__metadata__"].get(DATA)
     if kept is not None and hashlib.sha256(content[header["__end__"] :]).hexdigest() != kept:

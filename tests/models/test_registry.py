@@ -73,6 +73,7 @@ class TestWithTorch:
         pytest.importorskip("torch")
 
     def test_saved_weights_are_loaded_as_float32_with_their_hash(self, tmp_path):
+        assert registry.load(made.write(tmp_path, metrics={"iou": float("nan")}))[0].metrics.keys() == {"iou"}
         path = made.write(tmp_path)
         spec, state = registry.load(path)
         assert replace(spec, sha256="") == made.spec()
