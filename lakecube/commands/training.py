@@ -12,7 +12,7 @@ from typing import Any
 
 from lakecube.commands.request import values_set
 from lakecube.errors import InvalidInputError
-from lakecube.models.presets import PATCH_PRESET, Preset, preset_of
+from lakecube.models.presets import Preset, preset_of
 from lakecube.models.samples import Samples, cube_samples, folder_samples, joined
 from lakecube.models.train import PATCHES, Trained
 from lakecube.models.train import train as train_network
@@ -69,7 +69,10 @@ def _from_cube(given: argparse.Namespace, cut: dict[str, Any]) -> Samples:
 
 def _preset(given: argparse.Namespace) -> str | Preset | None:
     """The preset with the numbers that were given."""
-    if given.architecture == PATCHES or given.preset == PATCH_PRESET:
+    if given.architecture == PATCHES:
+        ignored = [f"--{n}" for n in ("epochs", "rate", "batch", "augment", "average") if getattr(given, n) is not None]
+        if ignored:
+            raise InvalidInputError(f"{PATCHES} knows no {', '.join(ignored)}: --set epochs=N sets its epochs")
         return given.preset
     preset = preset_of(given.preset or "cao-2024")
     for name, kind in (("epochs", int), ("rate", float)):

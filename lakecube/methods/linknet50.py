@@ -21,12 +21,12 @@ from lakecube.detect.composite import composite as make_composite
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.stages import decide
-from lakecube.methods.provenance import attributes, carried, check_parameters, configuration_of
+from lakecube.methods.provenance import attributes, carried, check_parameters, configuration_of, thresholds
 from lakecube.models.forward import Precision
 from lakecube.models.predictor import default_tiling, predict, radiometry_of, weights_for
 from lakecube.models.registry import need_torch
 from lakecube.models.spec import Radiometry
-from lakecube.names import INDEX, LAND, SPATIAL_REF, THRESHOLD_SOURCE, TIME, UNKNOWN, VARIABLES, WATER, X, Y
+from lakecube.names import LAND, SPATIAL_REF, TIME, UNKNOWN, VARIABLES, WATER, X, Y
 from lakecube.refine import crf as dense_crf
 from lakecube.refine.majority import majority
 from lakecube.refine.superpixels import superpixels
@@ -178,7 +178,11 @@ def extract(
     probability = predict(
         cube, weights, tile=tile, margin=margin, precision=precision, device=device, radiometry=radiometry
     )
-    out = _judged(cube, probability, chain, radiometry).assign(_thresholds(cube, chain)).assign_coords(carried(cube))
+    out = (
+        _judged(cube, probability, chain, radiometry)
+        .assign(thresholds(cube, chain.threshold, Chain.threshold))
+        .assign_coords(carried(cube))
+    )
     if audited is not None:
         out = out.assign(audited.data_vars)
     if "elevation" in cube:
@@ -277,13 +281,3 @@ def _centred(probability: np.ndarray, fused: np.ndarray | None = None, *, thresh
         return p
     other = ((fused == WATER) & (p <= 0.5)) | ((fused == LAND) & (p > 0.5))
     return np.where(other, 1 - p, p)
-
-
-def _thresholds(cube: xr.Dataset, chain: Chain) -> dict[str, Any]:
-    """The threshold of every date: the same for all."""
-    shape = cube.sizes[TIME], 1
-    source = THRESHOLD_SOURCE["fixed" if chain.threshold == Chain.threshold else "given"]
-    values = np.full(shape, chain.threshold, np.float32), np.full(shape, source, np.uint8)
-    specs = VARIABLES["threshold"], VARIABLES["threshold_source"]
-    out: dict[str, Any] = {s.name: (s.dims, v, s.attrs) for s, v in zip(specs, values, strict=True)}
-    return {**out, INDEX: np.array(["water_probability"])}

@@ -13,7 +13,7 @@ from dask.base import tokenize
 
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import source_of
-from lakecube.names import ITEM, TIME
+from lakecube.names import INDEX, ITEM, THRESHOLD_SOURCE, TIME, VARIABLES
 
 
 def check_parameters(method: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -60,6 +60,16 @@ def _row_of_items(cube: xr.Dataset) -> np.ndarray:
     else:
         inside = dates[:, None] == times[None, :]
     return np.where(inside.any(1), inside.argmax(1), -1)
+
+
+def thresholds(cube: xr.Dataset, threshold: float, default: float) -> dict[str, Any]:
+    """The variables that tell the threshold of a probability on every date: the same for all."""
+    shape = cube.sizes[TIME], 1
+    source = THRESHOLD_SOURCE["fixed" if threshold == default else "given"]
+    values = np.full(shape, threshold, np.float32), np.full(shape, source, np.uint8)
+    specs = VARIABLES["threshold"], VARIABLES["threshold_source"]
+    out: dict[str, Any] = {s.name: (s.dims, v, s.attrs) for s, v in zip(specs, values, strict=True)}
+    return {**out, INDEX: np.array(["water_probability"])}
 
 
 def attributes(cube: xr.Dataset, method: str, paper: str, used: Mapping[str, Any]) -> dict[str, Any]:

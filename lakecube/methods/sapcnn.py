@@ -24,7 +24,7 @@ from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.patches import gather, regions_in
-from lakecube.methods.provenance import attributes, carried, configuration_of
+from lakecube.methods.provenance import attributes, carried, configuration_of, thresholds
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.patch_forward import patch_probabilities
 from lakecube.models.predictor import radiometry_of
@@ -32,12 +32,10 @@ from lakecube.models.registry import STAND_INS, Weights, find, missing_bands, ne
 from lakecube.models.spec import Radiometry
 from lakecube.names import (
     BANDS,
-    INDEX,
     LAND,
     LAND_REASONS,
     NO_VALID_BANDS,
     RULE_BITS,
-    THRESHOLD_SOURCE,
     TIME,
     UNKNOWN,
     VARIABLES,
@@ -154,7 +152,7 @@ def extract(
     labels = _superpixels(cube, part, superpixels, outlines, region, price)
     extent = 3 * region if superpixels == "aslic" else superpixel_extent(region)
     out = _classified(cube, labels, names, extent, weights, threshold, device)
-    out = out.assign(_thresholds(cube, threshold)).assign_coords(carried(cube))
+    out = out.assign(thresholds(cube, threshold, 0.5)).assign_coords(carried(cube))
     if audited is not None:
         out = out.assign(audited.data_vars)
     if "elevation" in cube:
@@ -302,13 +300,3 @@ def _classify_date(
     reason = np.where(unknown, why, np.where(wet, 0, LAND_REASONS["low_probability"])).astype(np.uint8)
     fired = land.astype(np.uint16) << np.uint16(RULE_BITS["low_probability"])
     return dict(zip(OUTPUTS, (mask, reason, fired, probability), strict=True))
-
-
-def _thresholds(cube: xr.Dataset, threshold: float) -> dict[str, Any]:
-    """The threshold of every date: the same for all."""
-    code = THRESHOLD_SOURCE["fixed" if threshold == 0.5 else "given"]
-    shape = cube.sizes[TIME], 1
-    values = np.full(shape, threshold, np.float32), np.full(shape, code, np.uint8)
-    specs = VARIABLES["threshold"], VARIABLES["threshold_source"]
-    out: dict[str, Any] = {s.name: (s.dims, v, s.attrs) for s, v in zip(specs, values, strict=True)}
-    return {**out, INDEX: np.array(["water_probability"])}

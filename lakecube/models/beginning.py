@@ -12,7 +12,7 @@ import torch
 from lakecube.errors import InvalidInputError
 from lakecube.models import registry
 from lakecube.models.inputs import WHITE
-from lakecube.models.nets import build
+from lakecube.models.nets import build, misfits
 from lakecube.models.samples import Samples, spectral
 from lakecube.models.spec import ModelSpec
 from lakecube.models.tiles import Tiles
@@ -132,17 +132,10 @@ def _put(
     given = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
     for name in own.keys() & given.keys():
         given[name] = _widened(given[name], own[name], known)
-    wrong = [f"{name} is missing" for name in own.keys() - given.keys()]
-    wrong += [f"{name} has no place" for name in given.keys() - own.keys()]
-    wrong += [
-        f"{name} is {tuple(given[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own.keys() & given.keys() if own[name].shape != given[name].shape
-    ]  # fmt: skip
-    if wrong or not own:
+    wrong = misfits(own, given) if own else "the network has none"
+    if wrong:
         what = "encoder" if encoder_only else "weights"
-        told = "; ".join(sorted(wrong)[:3]) or "the network has none"
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise InvalidInputError(f"the {what} of {start} do not fit the network: {told}{more}")
+        raise InvalidInputError(f"the {what} of {start} do not fit the network: {wrong}")
     network.load_state_dict({**network.state_dict(), **given})
 
 

@@ -6,6 +6,7 @@ file's metadata, floats by their shortest exact text, so that a run goes on with
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 
 from lakecube.errors import ReadError
 
-_KEY = "lakecube-checkpoint"
+_KEY, _HASH = "lakecube-checkpoint", "sha256"
 _NETWORK, _AVERAGE, _OPTIMISER = "network.", "average.", "optimiser."
 State = dict[str, torch.Tensor]
 
@@ -53,7 +54,7 @@ def write_checkpoint(path: Path, kept: Checkpoint) -> None:
             else:
                 numbers.setdefault(str(index), {})[name] = value
     facts = json.dumps({"facts": kept.facts, "numbers": numbers}, sort_keys=True)
-    write_state(path, tensors, {_KEY: facts})
+    write_state(path, tensors, {_KEY: facts, _HASH: _hash_of(tensors, facts)})
 
 
 def write_state(path: Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -69,22 +70,34 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     ReadError
-        The file is none.
+        The file is none, or damaged.
     """
     try:
         with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except (SafetensorError, OSError) as error:
-        raise ReadError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise ReadError(f"{path} cannot be read as a checkpoint: {error}; mode='overwrite' begins anew") from error
+    text = metadata.get(_KEY)
     if text is None:
         raise ReadError(f"{path} is no checkpoint of lakecube: mode='overwrite' begins anew")
+    if _HASH in metadata and metadata[_HASH] != _hash_of(tensors, text):
+        raise ReadError(f"{path} is damaged: mode='overwrite' begins anew")
     told = json.loads(text)
     optimiser: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in told["numbers"].items()}
     for name in [n for n in tensors if n.startswith(_OPTIMISER)]:
         index, slot = name.removeprefix(_OPTIMISER).split(".", 1)
         optimiser.setdefault(int(index), {})[slot] = tensors.pop(name)
     return Checkpoint(_under(_NETWORK, tensors), _under(_AVERAGE, tensors), optimiser, told["facts"])
+
+
+def _hash_of(tensors: State, text: str) -> str:
+    """Of all that a checkpoint holds."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _under(prefix: str, tensors: State) -> State:

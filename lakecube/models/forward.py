@@ -12,14 +12,19 @@ import numpy as np
 
 from lakecube.errors import InvalidInputError
 from lakecube.models.registry import Weights, load, need_torch
+from lakecube.models.spec import ModelSpec
 
 Precision = Literal["float32", "bfloat16"]
 
+#: Networks that are kept in memory; of more, the one that was used longest ago goes.
+_NETWORKS = 4
 #: Bytes of a block up to which glibc is asked to keep it.
 _KEPT = 2**28
 _lock = threading.Lock()
 _loaded: dict[tuple[str, str, Precision], Any] = {}
 _passes, _threads_before = 0, 1
+#: In a thread that left while others ran: how many threads it had before, since its own number is still 1.
+_own = threading.local()
 #: One pass at a time on a GPU: two only wait for each other and double the memory.
 _on_gpu = threading.Lock()
 
@@ -43,12 +48,14 @@ def device_of(device: str | None) -> str:
 
 
 def network(weights: Weights, device: str = "cpu", precision: Precision = "float32") -> Any:
-    """The network of some weights, ready to predict: channels last, loaded once per process."""
+    """The network of some weights, ready to predict: channels last, loaded once per process, the last few kept."""
     key = weights.spec.sha256, device, precision
     with _lock:
-        if key not in _loaded:
-            _loaded[key] = _built(weights, device, precision)
-        return _loaded[key]
+        net = _loaded.pop(key) if key in _loaded else _built(weights, device, precision)
+        _loaded[key] = net
+        while len(_loaded) > _NETWORKS:
+            del _loaded[next(iter(_loaded))]
+        return net
 
 
 def _keep_memory() -> None:
@@ -70,18 +77,30 @@ def _built(weights: Weights, device: str, precision: Precision) -> Any:
     _keep_memory()
     import torch
 
-    from lakecube.models.nets import build
+    from lakecube.models.nets import build, misfits
 
-    net: Any = build(spec.architecture, len(spec.bands), **spec.options)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise InvalidInputError(f"the weights {spec.name} do not fit {spec.architecture}: {error}") from error
-    if not getattr(net, "local", True) and spec.window is None:
-        raise InvalidInputError(f"{spec.architecture} is not local: the spec of {spec.name} must name its window")
+    with torch.device("meta"):  # takes no memory, however great the network that a file asks for
+        net: Any = build(spec.architecture, len(spec.bands), **spec.options)
+    wrong = misfits(net.state_dict(), state)
+    if wrong:
+        raise InvalidInputError(f"the weights {spec.name} do not fit {spec.architecture}: {wrong}")
+    _check_kind(net, spec)
+    net.load_state_dict(state, assign=True)
     net.eval().requires_grad_(False)
     net = net.to(device, getattr(torch, precision))
     return net.to(memory_format=torch.channels_last)
+
+
+def _check_kind(net: Any, spec: ModelSpec) -> None:
+    """Raise if the spec says of the network what it is not."""
+    of_patches = not hasattr(net, "stride")
+    if of_patches != (spec.patch is not None):
+        what = "patches: its spec must name their side" if of_patches else "pixels: its spec must not name a patch"
+        raise InvalidInputError(f"{spec.architecture} of {spec.name} is for {what}")
+    if not of_patches and spec.stride % net.stride:
+        raise InvalidInputError(f"the spec of {spec.name} names a stride of {spec.stride} px; it is {net.stride}")
+    if not getattr(net, "local", True) and spec.window is None:
+        raise InvalidInputError(f"{spec.architecture} is not local: the spec of {spec.name} must name its window")
 
 
 def probabilities(
@@ -121,8 +140,9 @@ def one_thread(torch: Any) -> Iterator[None]:
     """
     global _passes, _threads_before
     with _lock:
+        _own.before = getattr(_own, "before", None) or torch.get_num_threads()
         if _passes == 0:
-            _threads_before = torch.get_num_threads()
+            _threads_before = _own.before
         _passes += 1
         torch.set_num_threads(1)
     try:
@@ -132,6 +152,7 @@ def one_thread(torch: Any) -> Iterator[None]:
             _passes -= 1
             if _passes == 0:
                 torch.set_num_threads(_threads_before)
+                _own.before = None
 
 
 @contextlib.contextmanager

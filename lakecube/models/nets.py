@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lakecube.errors import InvalidInputError
 from lakecube.models.efficientnet import EfficientUNet
@@ -56,5 +56,17 @@ def build(architecture: str, bands: int, **options: Any) -> nn.Module:
         )
     try:
         return ARCHITECTURES[architecture](bands, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidInputError(f"{architecture!r} does not take these options: {options} ({error})") from error
+
+
+def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """Which tensors of a state do not fit a network's own: the first three by name, and how many more; or nothing."""
+    wrong = [f"{name} is missing" for name in own.keys() - given.keys()]
+    wrong += [f"{name} has no place" for name in given.keys() - own.keys()]
+    for name in own.keys() & given.keys():
+        kinds = [(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")) for tensor in (given[name], own[name])]
+        if kinds[0] != kinds[1]:
+            wrong.append("{} is {}, not {}".format(name, *(f"{shape} {dtype}" for shape, dtype in kinds)))
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return "; ".join(sorted(wrong)[:3]) + more

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lakecube.errors import InvalidInputError, MissingDependencyError
+from lakecube.errors import InvalidInputError
 from lakecube.kernels.aslic import Settings, aslic
 from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.slic import slic
@@ -24,6 +23,8 @@ from lakecube.models.training_log import COLUMNS, draw_log, write_log
 _MOST, _WET = 30_000, 3 / 8
 #: Superpixels as the method takes them: side of a region, price of one more in it; of SLIC the step.
 _REGION, _PRICE, _STEP = 16, 0.02, 10
+#: Options of the network, and of its training.
+_OPTIONS, _SCHEDULE = ("pooling", "hidden"), ("epochs", "patience")
 #: How far brightness and colours are changed.
 _JITTER = 0.2
 
@@ -41,14 +42,16 @@ def train_patches(samples: Samples, request: Request) -> Trained:
 
     Raises
     ------
-    MissingDependencyError
-        This version has no SAPCNN.
     InvalidInputError
-        The scenes have not both water and land.
+        The scenes have not both water and land, an option is unknown, or another run is in the folder.
     """
+    from lakecube.models.trainer import CHECKPOINT
     from lakecube.models.training_run import folder_of, name_of
 
-    folder = folder_of(request.out, "resume")
+    network, schedule = _divided(request.options)
+    folder = folder_of(request.out, request.mode)
+    if (folder / CHECKPOINT).exists():
+        raise InvalidInputError(f"{folder} holds another training run: choose another folder, or mode='overwrite'")
     parts = samples.split()
     each = max(_MOST // len(samples.scenes), 8)
     learn, test = (gathered(part, samples.bands, each, request.seed) if part else None for part in parts)
@@ -56,13 +59,13 @@ def train_patches(samples: Samples, request: Request) -> Trained:
         raise InvalidInputError(MIXED if learn is not None else "all scenes are kept for validation")
     scale = float(1 / max(learn.values.std(), 1e-6))
     units = (scale, float(-learn.values.mean()) * scale)
-    state, rows = _fitted(learn, test, units, request, samples.bands)
+    state, rows = _fitted(learn, test, units, request, samples.bands, {**network, **schedule})
     draw_log(folder, rows)
     best = min(rows, key=lambda row: row["loss"] if row["validation_loss"] is None else row["validation_loss"])
     path = folder / f"{request.name or name_of('sapcnn', samples.bands)}.safetensors"
     said = f"{len(learn.labels)} patches of superpixels from {len(parts[0])} scenes; {len(parts[1])} others validated."
     _save(
-        path, learn, units, state, bands=samples.bands, options=request.options, licence=request.licence,
+        path, learn, units, state, bands=samples.bands, options=network, licence=request.licence,
         training=request.training or said, metrics={"accuracy": best["accuracy"], "epoch": best["epoch"] + 1},
     )  # fmt: skip
     return Trained(path, (path,), {"epoch": best["epoch"], "accuracy": best["accuracy"]}, rows)
@@ -70,7 +73,8 @@ def train_patches(samples: Samples, request: Request) -> Trained:
 
 def gathered(scenes: Sequence[Scene], bands: Sequence[str], each: int, seed: int) -> Patches:
     """The patches at the centres of superpixels, at most `each` of a scene, drawn in the paper's proportion."""
-    samples_of = _code().samples
+    from lakecube.models.sapcnn_train import samples as samples_of
+
     chance = np.random.default_rng(seed)
     values, labels, kinds = [], [], set()
     for scene in scenes:
@@ -99,23 +103,34 @@ def superpixels(values: np.ndarray, bands: Sequence[str], radiometry: str) -> np
     return slic(list(values), _STEP, scale=100 / white, offset=-50.0)
 
 
-def _code() -> Any:
-    try:
-        return import_module("lakecube.models.sapcnn_train")
-    except ImportError as error:
-        raise MissingDependencyError("this version of lakecube cannot train 'sapcnn': train another one") from error
+def _divided(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the network is built with, which its file tells, and how it is trained."""
+    parts: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for name, value in options.items():
+        if name not in (*_OPTIONS, *_SCHEDULE):
+            raise InvalidInputError(f"'sapcnn' has no option {name!r}; there are {', '.join((*_OPTIONS, *_SCHEDULE))}")
+        if name != "pooling" and (type(value) is not int or value < 1):
+            raise InvalidInputError(f"{name}={value!r}: a whole number of 1 or more is needed")
+        parts[name in _SCHEDULE][name] = value
+    return parts
 
 
 def _fitted(
-    learn: Patches, test: Patches | None, units: tuple[float, float], request: Request, bands: Sequence[str]
+    learn: Patches,
+    test: Patches | None,
+    units: tuple[float, float],
+    request: Request,
+    bands: Sequence[str],
+    options: dict[str, Any],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """State and rows of the log, told and written as they come."""
+    from lakecube.models import sapcnn_train
     from lakecube.models.beginning import place_of
     from lakecube.models.training_run import bar
 
     place, rows = place_of(request.device, request.precision), list[dict[str, Any]]()
     settings = {"architecture": "sapcnn", "preset": "chen-2018", "bands": list(bands), "seed": request.seed,
-                "options": request.options, "patches": len(learn.labels)}  # fmt: skip
+                "options": options, "patches": len(learn.labels)}  # fmt: skip
 
     def logging(told: Callable[[str], None]) -> Callable[[dict[str, float]], None]:
         def logged(row: dict[str, float]) -> None:
@@ -126,11 +141,11 @@ def _fitted(
         return logged
 
     with bar(request.progress, "sapcnn") as (told, _):
-        state, _ = _code().fit(
+        state, _ = sapcnn_train.fit(
             learn.values * units[0] + units[1], learn.labels, seed=request.seed, jitter=_JITTER, dark=units[1],
             validation=None if test is None else (test.values * units[0] + units[1], test.labels),
-            bfloat16=place.precision == "bfloat16", device=place.device.type, progress=logging(told),
-            **request.options,
+            bfloat16=place.precision == "bfloat16", device=str(place.device), progress=logging(told),
+            **options,
         )  # fmt: skip
     return state, rows
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +29,9 @@ _ARRAYS = {
     "svm": {"mean": "f8", "deviation": "f8", "vectors": "f8", "weights": "f8", "intercept": "f8", "gamma": "f8"},
     "rf": {"roots": "i8", "feature": "i8", "limit": "f8", "left": "i8", "right": "i8", "share": "f8"},
 }
+#: What NumPy, zipfile and zlib raise of a file that is damaged or crafted; of memory, where it says it is too great.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
+               zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +123,7 @@ def read_pixel_model(path: str | os.PathLike[str]) -> PixelModel:
         with np.load(path, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
             return PixelModel(about["kind"], tuple(about["bands"]), {n: kept[n] for n in kept.files if n != "about"})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ReadError(f"{path.name} holds no pixel model: {error}") from error
 
 
@@ -137,9 +141,12 @@ def _check_machine(a: Mapping[str, np.ndarray], bands: int) -> None:
 def _check_forest(a: Mapping[str, np.ndarray], bands: int) -> None:
     n = a["feature"].size
     alike = all(a[name].shape == (n,) for name in ("feature", "limit", "left", "right", "share"))
+    alike = alike and a["roots"].ndim == 1 and bool(((a["share"] >= 0) & (a["share"] <= 1)).all())
     inner = np.flatnonzero(a["feature"] >= 0)
     onwards = alike and all(((a[name][inner] > inner) & (a[name][inner] < n)).all() for name in ("left", "right"))
     if not onwards or not a["roots"].size or not ((a["roots"] >= 0) & (a["roots"] < n)).all() or not (
         a["feature"] < bands
     ).all():  # fmt: skip
-        raise InvalidInputError("the nodes of the forest do not fit: each leads to later ones, and has a band there is")
+        raise InvalidInputError(
+            "the nodes of the forest do not fit: each leads to later ones, has a band there is and a share from 0 to 1"
+        )

@@ -94,12 +94,12 @@ def predict(
     -------
     xr.DataArray
         `water_probability`, float32 (time, y, x), 0 to 1; NaN where a band is NaN or `observation` is not clear.
-        Inside the network such pixels are what its input 0 means.
+        To the network a NaN is its input 0; what is not clear but has values is shown as it is, as in training.
 
     Raises
     ------
     InvalidInputError
-        An unknown model or a parameter out of range.
+        An unknown model, a parameter out of range, or a cube without dates or pixels.
     MissingBandError
         A band that the model takes is missing, or no model works on the cube's bands.
     MissingDependencyError
@@ -223,6 +223,9 @@ def default_tiling(
 
 
 def _check_cube(cube: xr.Dataset) -> None:
+    empty = [dim for dim in (TIME, Y, X) if cube.sizes.get(dim) == 0]
+    if empty:
+        raise InvalidInputError(f"there is nothing along {', '.join(empty)}: the selection of the cube is empty")
     for name in (*(b for b in BANDS if b in cube), *(n for n in ("observation",) if n in cube)):
         kind = "u" if name == "observation" else "f"
         if set(cube[name].dims) != {TIME, Y, X} or cube[name].dtype.kind != kind:

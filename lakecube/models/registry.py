@@ -31,6 +31,7 @@ from lakecube.models.weights_file import (
     header_of,
     located,
     read_index,
+    spec_of,
 )
 
 #: Bands that may stand in for another.
@@ -136,10 +137,12 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
     digest = hashlib.sha256(content).hexdigest()
     if digest != weights.spec.sha256:
         raise ReadError(
-            f"the weights {weights.source} are not those expected: sha256 {digest[:12]}… instead of "
-            f"{weights.spec.sha256[:12]}…; they were changed or damaged, install or train them again"
+            f"the weights {weights.source} in {path} are not those expected: sha256 {digest[:12]}… instead of "
+            f"{weights.spec.sha256[:12]}…; they were changed or damaged, install, fetch or train them again"
         )
     header = header_of(content, path.name)
+    if SPEC in header["__metadata__"] and spec_of(header, path.name).to_json() != weights.spec.to_json():
+        raise ReadError(f"{path.name} says other things of its model than was asked for: take registry.find(name)")
     kept = header["__metadata__"].get(DATA)
     if kept is not None and hashlib.sha256(content[header["__end__"] :]).hexdigest() != kept:
         raise ReadError(f"the numbers in {path.name} are not those that were saved: the file is damaged")
@@ -147,7 +150,11 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
         state = parse(content)
     except SafetensorError as error:
         raise ReadError(f"{path.name} cannot be read as safetensors: {error}") from error
-    return weights.spec, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    odd = next((name for name, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None)
+    if odd is not None:
+        raise ReadError(f"{path.name} holds NaN or infinity in {odd}: such a network answers nothing, train it again")
+    return weights.spec, state
 
 
 def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any], *, half: bool = True) -> ModelSpec:
@@ -161,7 +168,7 @@ def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any]
     state : mapping
         The network's ``state_dict()``.
     half : bool
-        Keep floats as float16.
+        Keep floats as float16, but for tensors with a number that is too great for it.
 
     Returns
     -------
@@ -178,7 +185,10 @@ def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any]
     kept = {}
     for name, tensor in state.items():
         tensor = tensor.detach().cpu().contiguous()
-        kept[name] = tensor.to(torch.float16 if half else torch.float32) if tensor.is_floating_point() else tensor
+        if tensor.is_floating_point():
+            fits = half and bool((tensor.abs() <= torch.finfo(torch.float16).max).all())
+            tensor = tensor.to(torch.float16 if fits else torch.float32)
+        kept[name] = tensor
     plain = serialise(kept)
     data = plain[header_of(plain, path.name)["__end__"] :]
     content = serialise(kept, {SPEC: spec.to_json(), DATA: hashlib.sha256(data).hexdigest()})

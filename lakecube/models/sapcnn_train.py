@@ -124,6 +124,8 @@ def fit(
             if validation is not None:
                 loss, accuracy = evaluate(network, *validation, bfloat16=bfloat16)
                 row |= {"validation_loss": loss, "validation_accuracy": accuracy}
+            if not math.isfinite(loss):
+                raise InvalidInputError(f"the loss is {loss} in epoch {epoch + 1}: training diverged, check the values")
             log.append(row)
             if progress is not None:
                 progress(row)

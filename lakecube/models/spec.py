@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from lakecube.names import BANDS
 
 #: What the values of a band are: surface reflectance, or an 8-bit picture's numbers over 255.
 Radiometry = Literal["reflectance", "display"]
+#: No side in pixels is greater, so that a crafted file cannot ask for more memory than there is.
+_LARGEST = 8192
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class ModelSpec:
     Parameters
     ----------
     name : str
-        Also of the file of its weights.
+        Also of the file of its weights: no folder in it.
     architecture : str
         As `lakecube.models.nets.build` knows it.
     bands : tuple of str
@@ -70,6 +73,7 @@ class ModelSpec:
     sha256: str = ""
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         for name, kind in (("bands", str), ("scale", float), ("offset", float)):
             object.__setattr__(self, name, tuple(kind(v) for v in getattr(self, name)))
         unknown = [band for band in self.bands if band not in BANDS]
@@ -84,9 +88,21 @@ class ModelSpec:
             )
         if self.radiometry not in ("reflectance", "display"):
             raise InvalidInputError(f"radiometry is 'reflectance' or 'display'; got {self.radiometry!r}")
-        if self.stride < 1 or self.radius < 0:
-            raise InvalidInputError(f"stride is 1 or more and radius 0 or more; got {self.stride} and {self.radius}")
-        if self.window is not None and (self.window < 1 or self.window % self.stride):
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if len(set(self.bands)) < len(self.bands) or not all(map(math.isfinite, (*self.scale, *self.offset))):
+            raise InvalidInputError(f"model {self.name!r} names a band twice, or a scale or offset that is no number")
+        if not isinstance(self.architecture, str) or not isinstance(self.options, Mapping):
+            raise InvalidInputError(f"model {self.name!r}: the architecture is a name, its options are a mapping")
+        least = {"stride": 1, "radius": 0, "window": self.stride, "patch": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is None and name in ("window", "patch"):
+                continue
+            if type(value) is not int or not low <= value <= _LARGEST:
+                raise InvalidInputError(f"{name} is a whole number of pixels, {low} to {_LARGEST}; got {value!r}")
+        if self.window is not None and self.window % self.stride:
             raise InvalidInputError(f"window={self.window} is no multiple of the stride {self.stride}")
 
     def to_json(self) -> str:
@@ -106,6 +122,12 @@ class ModelSpec:
             given = json.loads(text)
             known = {f.name for f in fields(cls)}
             spec = cls(**{k: v for k, v in given.items() if k in known})
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
             raise InvalidInputError(f"the text describes no model of lakecube: {error}") from error
         return replace(spec, sha256=sha256)
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInputError unless a model may be called so: the name is that of a file, not of a folder."""
+    if not isinstance(name, str) or not name.strip(". ") or set(name) & {"/", "\\", "\0", "\n"}:
+        raise InvalidInputError(f"a model's name is that of its file, without a folder; got {name!r}")

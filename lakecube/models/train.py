@@ -10,6 +10,8 @@ from typing import Any, Literal
 from lakecube.errors import InvalidInputError
 from lakecube.models.presets import PATCH_PRESET, Preset, preset_of
 from lakecube.models.samples import Samples
+from lakecube.models.spec import check_name
+from lakecube.names import BANDS
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Mode = Literal["resume", "overwrite"]
@@ -83,7 +85,7 @@ def train(
     name : str, optional
         Of the weights and their file; by default architecture and bands.
     options : mapping, optional
-        Of the architecture.
+        Of the architecture; of "sapcnn" also `epochs`, at most so many, and `patience`.
     start : str or path, optional
         Weights to begin with: a name in the registry or a file. They fix the order of the bands and their
         scaling. Bands that they do not know begin with weights of 0.
@@ -100,7 +102,7 @@ def train(
         Number format of the network's products (autocast; weights and losses stay float32). ``"auto"``: float32 on
         a CPU; on a GPU bfloat16, or float16 with a scaled loss where it has none.
     mode : {"resume", "overwrite"}
-        Go on from the checkpoint in `out`, if there is one, or begin anew.
+        Go on from the checkpoint in `out`, if there is one, or begin anew. "sapcnn" keeps no checkpoint.
     training, licence : str
         Said in the file of the weights: what the model saw, and under what terms it may be used.
     progress : bool
@@ -117,7 +119,7 @@ def train(
     MissingDependencyError
         Without PyTorch and safetensors.
     KeyboardInterrupt
-        After Ctrl-C: the checkpoint is written, the same call goes on.
+        After Ctrl-C: the checkpoint is written, the same call goes on (with "sapcnn" it begins anew).
 
     References
     ----------
@@ -133,6 +135,7 @@ def train(
     need_torch()
     if minutes is not None and not minutes > 0:
         raise InvalidInputError(f"minutes={minutes}: a time above 0 is needed")
+    _check_names(samples.bands, name, seed)
     request = Request(
         Path(out), name, dict(options or {}), start, encoder_only, minutes, seed, device, precision, mode, training,
         licence, progress,
@@ -140,15 +143,31 @@ def train(
     if architecture == PATCHES:
         from lakecube.models.patch_training import train_patches
 
-        _check_patches(preset, start, minutes)
+        _check_patches(preset, start, encoder_only, minutes)
         return train_patches(samples, request)
     from lakecube.models.training_run import train_pixels
 
     return train_pixels(samples, architecture, preset_of(preset or "cao-2024"), request)
 
 
-def _check_patches(preset: str | Preset | None, start: str | Path | None, minutes: float | None) -> None:
-    if preset not in (None, PATCH_PRESET) or start is not None or minutes is not None:
+def _check_names(bands: tuple[str, ...], name: str | None, seed: int) -> None:
+    """Raise before the first epoch what would else be found when the weights are written."""
+    unknown = [band for band in bands if band not in BANDS]
+    if unknown or len(set(bands)) < len(bands):
         raise InvalidInputError(
-            f"{PATCHES!r} is trained on patches, with preset {PATCH_PRESET!r} alone: no start=, no minutes="
+            f"a model takes each band once, by its STAC common name ({', '.join(BANDS)}); got {', '.join(bands)}: "
+            "name them so with bands="
+        )
+    if name is not None:
+        check_name(name)
+    if seed < 0:
+        raise InvalidInputError(f"seed={seed}: a whole number of 0 or more is needed")
+
+
+def _check_patches(
+    preset: str | Preset | None, start: str | Path | None, encoder_only: bool, minutes: float | None
+) -> None:
+    if preset not in (None, PATCH_PRESET) or start is not None or encoder_only or minutes is not None:
+        raise InvalidInputError(
+            f"{PATCHES!r} is trained on patches, with preset {PATCH_PRESET!r} alone: no start=, encoder_only=, minutes="
         )

@@ -278,7 +278,8 @@ class Trainer:
             for index, one in kept.optimiser.items()
         }
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
-        self.scaler.load_state_dict(kept.facts["scaler"])
+        if kept.facts["scaler"]:  # empty: the run was not in float16 before
+            self.scaler.load_state_dict(kept.facts["scaler"])
 
     def _laid_out(self, tensor: torch.Tensor) -> torch.Tensor:
         """In memory as the network's own tensors: another order of the same sums could give other bits."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from lakecube.errors import InvalidInputError, StoreError
+from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.models import registry
 from lakecube.models.augment import augment_of
 from lakecube.models.beginning import Beginning, beginning, place_of
@@ -157,8 +158,18 @@ def _go_on(trainer: Trainer, folder: Path, settings: dict[str, Any]) -> None:
         raise InvalidInputError(
             f"{folder} holds a training run of other settings ({told}): choose another folder, or mode='overwrite'"
         )
-    trainer.restore(kept)
+    try:
+        trainer.restore(kept)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ReadError(f"{path} is of another version of lakecube or torch: mode='overwrite' begins anew") from error
     logger.info("going on in epoch %d of %s", trainer.at.epoch + 1, folder)
+
+
+def _best_state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ReadError(f"{path} is missing or damaged ({error}): mode='overwrite' trains anew") from error
 
 
 def _words_of_preset(preset: Preset, minutes: float | None) -> str:
@@ -189,7 +200,7 @@ def _keep(trainer: Trainer, begin: Beginning, standard: tuple[np.ndarray, np.nda
             training=request.training, metrics=metrics,
         )  # fmt: skip
         path = trainer.folder / f"{name}.safetensors"
-        registry.save(path, spec, load_file(best_of(trainer.folder, row["phase"])))
+        registry.save(path, spec, _best_state(best_of(trainer.folder, row["phase"])))
         return path
 
     weights = write(kept, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,7 +28,14 @@ _LONGEST_HEADER = 10_000_000
 def read_index(folder: Path | None = None) -> dict[str, Any]:
     """The entries of an index by name; none without one."""
     path = (FOLDER if folder is None else folder) / INDEX
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        entries: dict[str, Any] = json.loads(path.read_text())
+        {name: (e["spec"].items(), e["sha256"] + "", int(e["bytes"])) for name, e in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ReadError(f"the list of weights {path.name} is damaged: install lakecube again") from error
+    return entries
 
 
 def located(source: str, sha256: str) -> Path:
@@ -58,21 +66,29 @@ def _cache() -> Path:
 
 def _fetched(url: str, target: Path, size: int) -> Path:
     """A file of known size from an address, in its place only when it is whole; `load` checks its hash."""
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     if not url.startswith(("https://", "http://")):
-        raise InvalidInputError(f"{URL} must be an http or https address; got {url!r}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+        raise InvalidInputError(f"{URL} must be an http or https address; it begins with {url.partition(':')[0]!r}")
+    name = url.rpartition("/")[2]
     try:
         with urlopen(url, timeout=60) as answer:
             content = answer.read(size + 1)
-    except (OSError, ValueError) as error:
-        raise ReadError(f"the weights cannot be fetched from {url.partition('?')[0]}: {error}") from error
+    except (OSError, ValueError, HTTPException) as error:
+        told = type(error).__name__ if isinstance(error, HTTPException) else error  # which may quote the address
+        raise ReadError(f"{name} cannot be fetched from {URL}: {told}") from error
     if len(content) != size or hashlib.sha256(content).hexdigest() != target.stem:
-        raise ReadError(f"what {url.partition('?')[0]} holds is not what the index promises ({size} bytes, by hash)")
+        raise ReadError(f"what {URL} holds as {name} is not what the index promises ({size} bytes, by hash)")
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise ReadError(f"{name} cannot be kept in {target.parent}: {error}; set {CACHE} to another folder") from error
     return target
 
 
@@ -85,21 +101,29 @@ def hash_of(path: Path, changed: int, size: int) -> str:
 
 def described(path: Path) -> ModelSpec:
     """The spec in the metadata of a file."""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read: {error.strerror or error}") from error
+    with file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        header = header_of(start + file.read(min(length, _LONGEST_HEADER)), path.name)
+        return spec_of(header_of(start + file.read(min(length, _LONGEST_HEADER)), path.name), path.name)
+
+
+def spec_of(header: dict[str, Any], name: str) -> ModelSpec:
+    """The spec in a file's header."""
     try:
         return ModelSpec.from_json(header["__metadata__"][SPEC])
     except (KeyError, InvalidInputError) as error:
-        raise ReadError(f"{path.name} holds no model of lakecube: {error}") from error
+        raise ReadError(f"{name} holds no model of lakecube: {error}") from error
 
 
 def header_of(content: bytes, name: str) -> dict[str, Any]:
     """The header of a safetensors file, and in `__end__` where its numbers begin."""
     try:
         (length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + length])
-        return {"__metadata__": {}, **header, "__end__": 8 + length}
-    except (struct.error, ValueError, TypeError) as error:
+        header = {"__metadata__": {}, **json.loads(content[8 : 8 + length]), "__end__": 8 + length}
+        return {**header, "__metadata__": dict(header["__metadata__"])}
+    except (struct.error, ValueError, TypeError, RecursionError) as error:
         raise ReadError(f"{name} is no safetensors file") from error

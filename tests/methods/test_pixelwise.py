@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -75,14 +77,44 @@ def test_a_pickle_is_not_opened(tmp_path):
     np.savez(path, about=np.array(json.dumps({"kind": "rf", "bands": BANDS})), roots=np.array([{}], object))
     with pytest.raises(ReadError, match="no pixel model"):
         read_pixel_model(path)
-    path.write_bytes(b"nothing")
+    for content in (b"nothing", b""):
+        path.write_bytes(content)
+        with pytest.raises(ReadError, match="no pixel model"):
+            read_pixel_model(path)
+
+
+def test_a_damaged_or_boundless_pixel_model_is_refused(models, tmp_path):
+    path = tmp_path / "m.npz"
+    models["rf"].save(path)
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 2, len(content) // 2 + 40)
+    content[middle] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match="no pixel model"):
+        read_pixel_model(path)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
+    about = io.BytesIO()
+    np.save(about, np.array(json.dumps({"kind": "svm", "bands": BANDS})))
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("about.npy", about.getvalue())
+        file.writestr("mean.npy", header.getvalue())
     with pytest.raises(ReadError, match="no pixel model"):
         read_pixel_model(path)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"left": [0, 0, 0]}, {"right": [9, 0, 0]}, {"feature": [7, -1, -1]}, {"roots": [3]}, {"share": [0.0]}],
+    [
+        {"left": [0, 0, 0]},
+        {"right": [9, 0, 0]},
+        {"feature": [7, -1, -1]},
+        {"roots": [3]},
+        {"share": [0.0]},
+        {"roots": [[0]]},
+        {"share": [0.5, 7.0, 0.9]},
+        {"share": [0.5, np.nan, 0.9]},
+    ],
     ids=str,
 )
 def test_a_forest_that_leads_astray_is_refused(change):

@@ -70,7 +70,25 @@ def test_every_set_of_bands_has_superpixels(bands):
     assert 4 <= len(np.unique(labels[3:])) < 60
 
 
+def test_how_it_is_trained_is_no_part_of_the_network(samples, tmp_path, monkeypatch):
+    from lakecube.models.forward import network
+    from lakecube.models.registry import find
+
+    monkeypatch.setattr(patch_training, "_MOST", 80)
+    options = {"hidden": 8, "epochs": 1, "patience": 2}
+    found = train(samples, "sapcnn", out=tmp_path, options=options, progress=False)
+    assert len(found.rows) == 1
+    assert find(found.weights).spec.options == {"hidden": 8}
+    network(find(found.weights))
+
+
 def test_mistakes_are_named(samples, tmp_path):
-    for options in ({"preset": "cao-2024"}, {"minutes": 3}, {"start": "x"}):
+    for options in ({"dropout": 0.2}, {"seed": 3}, {"epochs": 0}, {"hidden": "wide"}):
+        with pytest.raises(InvalidInputError, match=r"no option|whole number"):
+            train(samples, "sapcnn", out=tmp_path, options=options)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"of another run")
+    with pytest.raises(InvalidInputError, match="another training run"):
+        train(samples, "sapcnn", out=tmp_path)
+    for options in ({"preset": "cao-2024"}, {"minutes": 3}, {"start": "x"}, {"encoder_only": True}):
         with pytest.raises(InvalidInputError, match="with preset 'chen-2018' alone"):
             train(samples, "sapcnn", out=tmp_path, **options)

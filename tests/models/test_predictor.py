@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import dask
@@ -126,6 +127,34 @@ def test_threads_and_their_number_change_nothing(cube, model):
         torch.set_num_threads(before)
 
 
+def test_the_number_of_threads_is_put_back_by_a_thread_that_once_left_before_the_last():
+    before, both, left = torch.get_num_threads(), threading.Barrier(2), threading.Event()
+
+    def leaves_first():
+        with forward.one_thread(torch):
+            both.wait(10)
+        left.set()
+
+    def leaves_last():
+        with forward.one_thread(torch):
+            both.wait(10)
+            left.wait(10)
+
+    def alone():
+        with forward.one_thread(torch):
+            pass
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as third:
+            for passes in (one.submit(leaves_first), other.submit(leaves_last)):
+                passes.result()
+            one.submit(alone).result()
+            assert third.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_workers_in_other_processes_give_the_same(cube, model):
     from distributed import Client, LocalCluster
 
@@ -150,6 +179,14 @@ def test_a_model_is_a_small_handle_that_is_loaded_once(cube, model, monkeypatch)
     for thread in threads:
         thread.join()
     assert len(loads) == 1
+
+
+def test_only_the_last_networks_are_kept(monkeypatch):
+    monkeypatch.setattr(forward, "_loaded", {})
+    monkeypatch.setattr(forward, "_built", lambda weights, *_: weights.spec.sha256)
+    for k in (0, 1, 2, 3, 0, 4):
+        forward.network(registry.Weights(str(k), replace(made.spec(), sha256=str(k))))
+    assert [key[0] for key in forward._loaded] == ["2", "3", "0", "4"]
 
 
 def test_a_model_that_is_not_local_is_defined_on_its_window(cube):
@@ -213,6 +250,45 @@ def test_the_narrow_near_infrared_stands_in(cube, model):
 def test_mistakes_are_told_before_anything_is_computed(cube, model, options, error, words):
     with pytest.raises(error, match=words):
         predict(cube, **{"model": model, **options})
+
+
+def test_nothing_to_predict_on_is_named(cube, model):
+    for part in ({"time": slice(0)}, {"x": slice(0)}):
+        with pytest.raises(InvalidInputError, match="nothing along"):
+            predict(cube.isel(part), model)
+
+
+def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeypatch):
+    shown = []
+    forwarded = predictor.probabilities
+    monkeypatch.setattr(predictor, "probabilities", lambda w, x, *rest: shown.append(x) or forwarded(w, x, *rest))
+    cloudy = cube.isel(time=[0], y=slice(32, 96), x=slice(32, 96)).drop_vars(["y", "x"]).load()
+    cloudy["observation"] = cloudy["observation"].copy()
+    cloudy["observation"][:, :, :32] = OBSERVATION["cloud"]
+    found = predict(cloudy, model, tile=64, margin=0, blend=0).compute()
+    assert found[:, :, :32].isnull().all()
+    known = np.isfinite(cloudy["green"].values[0])
+    np.testing.assert_allclose(shown[0][0, ..., 0][known], cloudy["green"].values[0][known] * 4 - 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ({"options": {"width": 10**6}}, "do not fit unet"),  # would take terabytes
+        ({"options": {"width": 0}}, "do not fit unet"),
+        ({"options": {"depth": 3}}, "does not take these options"),
+        ({"architecture": "efficientnet-unet", "options": {"decoder": [1]}}, "does not take these options"),
+        ({"bands": ("green", "nir"), "scale": (4.0,) * 2, "offset": (-0.5,) * 2}, "do not fit unet"),
+        ({"stride": 8}, "a stride of 8 px; it is 16"),
+        ({"patch": 28}, "must not name a patch"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_spec_that_lies_about_its_network_is_refused(model, tmp_path, lie, words):
+    spec, state = registry.load(model)
+    registry.save(tmp_path / "lies.safetensors", replace(spec, **lie), state)
+    with pytest.raises(InvalidInputError, match=words):
+        forward.network(registry.find(tmp_path / "lies.safetensors"))
 
 
 def test_bands_and_weights_that_do_not_fit(cube, model, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 import threading
+import urllib.request
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +40,31 @@ def test_a_spec_comes_back_from_its_text():
         ModelSpec.from_json("[1]")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stride": 1.5}, {"stride": True}, {"stride": 10**9}, {"radius": float("nan")}, {"window": 10**9}, {"patch": 0},
+        {"patch": 10**6}, {"scale": [float("nan")] * 3}, {"bands": ["green", "green", "nir"]}, {"options": [1]},
+        {"architecture": ["unet"]}, {"name": "../../x"}, {"name": ""}, {"name": 5}, {"name": "a\\b"},
+    ],
+)  # fmt: skip
+def test_a_spec_that_no_model_can_have_is_refused(tmp_path, wrong):
+    text = json.dumps({**json.loads(made.spec().to_json()), **wrong})
+    header = json.dumps({"__metadata__": {"lakecube": text}}).encode()
+    path = tmp_path / "crafted.safetensors"
+    path.write_bytes(np.uint64(len(header)).tobytes() + header)
+    with pytest.raises(ReadError, match="holds no model of lakecube"):
+        registry.find(path)
+
+
+@pytest.mark.parametrize("header", [b'{"__metadata__": null}', b'{"__metadata__": "abc"}', b"[1]", b"[" * 200_000])
+def test_a_header_of_another_form_is_refused(tmp_path, header):
+    path = tmp_path / "crafted.safetensors"
+    path.write_bytes(np.uint64(len(header)).tobytes() + header)
+    with pytest.raises(ReadError, match=r"no safetensors file|holds no model"):
+        registry.find(path)
+
+
 class TestWithTorch:
     """What reads or writes tensors."""
 
@@ -45,6 +73,7 @@ class TestWithTorch:
         pytest.importorskip("torch")
 
     def test_saved_weights_are_loaded_as_float32_with_their_hash(self, tmp_path):
+        assert registry.load(made.write(tmp_path, metrics={"iou": float("nan")}))[0].metrics.keys() == {"iou"}
         path = made.write(tmp_path)
         spec, state = registry.load(path)
         assert replace(spec, sha256="") == made.spec()
@@ -70,6 +99,28 @@ class TestWithTorch:
         path.write_bytes(content[:-40])
         with pytest.raises(ReadError):
             registry.load(path)
+
+    def test_a_number_too_great_for_float16_is_kept(self, tmp_path):
+        import torch
+
+        spec, state = registry.load(made.write(tmp_path))
+        name = next(n for n in state if n.endswith("running_var"))
+        state[name] = torch.full_like(state[name], 1e6)
+        registry.save(tmp_path / "great.safetensors", spec, state)
+        assert torch.equal(registry.load(tmp_path / "great.safetensors")[1][name], state[name])
+        state[name][0] = float("nan")
+        registry.save(tmp_path / "none.safetensors", spec, state)
+        with pytest.raises(ReadError, match="NaN or infinity in down"):
+            registry.load(tmp_path / "none.safetensors")
+
+    def test_an_index_that_says_other_things_than_the_file_is_refused(self, packaged):
+        registry.add(made.write(packaged, "one"))
+        path = weights_file.FOLDER / "index.json"
+        index = json.loads(path.read_text())
+        index["one"]["spec"]["bands"] = ["nir", "green", "swir16"]
+        path.write_text(json.dumps(index))
+        with pytest.raises(ReadError, match="says other things"):
+            registry.load("one")
 
     def test_weights_put_into_the_package_are_found_by_name(self, packaged):
         registry.add(made.write(packaged, "one"))
@@ -102,9 +153,47 @@ class TestWithTorch:
         kept.unlink()
         with pytest.raises(ReadError, match="cannot be fetched"):
             registry.load("far")
+        monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "https://me:secret@no such host")
+        with pytest.raises(ReadError, match="cannot be fetched") as caught:
+            registry.load("far")
+        assert "secret" not in str(caught.value)
         monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "file:///etc")
         with pytest.raises(InvalidInputError, match="http"):
             registry.load("far")
+
+    @pytest.mark.parametrize(
+        "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz"]
+    )
+    def test_a_server_that_talks_nonsense_is_named(self, packaged, monkeypatch, answer):
+        registry.add(made.write(packaged, "far"), packaged=False)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def talk():
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+            threading.Thread(target=talk, daemon=True).start()
+            monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+            with pytest.raises(ReadError, match="cannot be fetched"):
+                registry.load("far")
+
+    def test_a_cache_that_cannot_be_written_is_named(self, packaged, monkeypatch):
+        path = made.write(packaged, "far")
+        registry.add(path, packaged=False)
+        (packaged / "cache").write_text("in the way")
+        monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: io.BytesIO(path.read_bytes()))
+        monkeypatch.setenv("LAKECUBE_WEIGHTS_URL", "https://example.org")
+        with pytest.raises(ReadError, match="set LAKECUBE_CACHE"):
+            registry.load("far")
+
+    @pytest.mark.parametrize("text", ["{", "[1]", '{"one": {}}', '{"one": {"spec": 1, "sha256": "", "bytes": 1}}'])
+    def test_a_damaged_index_is_named(self, packaged, text):
+        weights_file.FOLDER.mkdir()
+        (weights_file.FOLDER / "index.json").write_text(text)
+        with pytest.raises(ReadError, match="install lakecube again"):
+            registry.available()
 
     def test_the_preferred_model_that_fits_is_chosen(self, packaged):
         for name, options in {

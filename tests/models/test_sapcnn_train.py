@@ -88,6 +88,13 @@ def test_mistakes_are_named(change, match):
         sapcnn_train.fit(given["patches"], given["labels"], epochs=1)
 
 
+def test_a_loss_that_is_no_number_stops_the_run(monkeypatch):
+    patches, labels = easy(8)
+    monkeypatch.setattr(sapcnn_train, "_epoch", lambda *_: (float("nan"), 0.5))
+    with pytest.raises(InvalidInputError, match="diverged"):
+        sapcnn_train.fit(patches, labels, epochs=1, hidden=4)
+
+
 def test_pixels_must_agree():
     with pytest.raises(InvalidInputError, match="same pixels"):
         sapcnn_train.samples(np.zeros((1, 3, 3), np.float32), np.zeros((3, 4), np.int64), np.zeros((3, 3), np.uint8))

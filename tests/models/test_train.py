@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lakecube.errors import InvalidInputError, MissingBandError, StoreError
+from lakecube.errors import InvalidInputError, MissingBandError, ReadError, StoreError
 from lakecube.models.presets import PRESETS, Phase, Preset
 from lakecube.models.samples import Samples, folder_samples
 from lakecube.models.train import train
@@ -153,6 +156,30 @@ def test_a_run_that_died_goes_on_from_its_last_epoch(whole, samples, tmp_path, m
     assert same(train(samples, preset=SHORT, out=tmp_path, **SMALL).weights, whole.weights)
 
 
+@pytest.mark.parametrize("damage", ["bit", "cut", "empty", "best"])
+def test_a_damaged_checkpoint_is_named_and_begun_anew(whole, samples, tmp_path, damage):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.weights.parent, folder)
+    path = folder / ("best-1.safetensors" if damage == "best" else "checkpoint.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes({"bit": content, "cut": content[:-40], "empty": b"", "best": b""}[damage])
+    with pytest.raises(ReadError, match="mode='overwrite'"):
+        train(samples, preset=SHORT, out=folder, **SMALL)
+    if damage == "bit":
+        assert same(train(samples, preset=SHORT, out=folder, mode="overwrite", **SMALL).weights, whole.weights)
+
+
+def test_a_run_may_go_on_in_float16(whole, samples, tmp_path, monkeypatch):
+    """Whose losses are scaled, of which a checkpoint of another format says nothing."""
+    from lakecube.models import training_run
+    from lakecube.models.trainer import Place
+
+    shutil.copytree(whole.weights.parent, tmp_path / "run")
+    monkeypatch.setattr(training_run, "place_of", lambda *_: Place(torch.device("cpu"), "float16"))
+    assert same(train(samples, preset=SHORT, out=tmp_path / "run", **SMALL).weights, whole.weights)
+
+
 def test_a_finished_run_is_not_trained_again(whole, samples, monkeypatch):
     stop_after(monkeypatch, 1, how="death")
     again = train(samples, preset=SHORT, out=whole.weights.parent, **SMALL)
@@ -170,7 +197,12 @@ def test_it_can_begin_anew(whole, samples, tmp_path):
     assert same(train(samples, preset=SHORT, out=tmp_path, mode="overwrite", **SMALL).weights, whole.weights)
 
 
-def test_time_may_be_the_limit(samples, tmp_path):
+def test_time_may_be_the_limit(samples, tmp_path, monkeypatch):
+    """By a clock that ticks when it is looked at."""
+    from lakecube.models import trainer
+
+    ticks = itertools.count(0, 0.05)
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     found = train(samples, preset=PRESETS["quick"], out=tmp_path, minutes=0.02, **SMALL)
     assert {row["loss_name"] for row in found.rows} == {"bce-dice", "lovasz"}
     assert sum(row["seconds"] for row in found.rows) < 10
