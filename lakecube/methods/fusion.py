@@ -17,10 +17,9 @@ from lakecube.detect.composite import composite as make_composite
 from lakecube.detect.judge import judge, rule_params
 from lakecube.detect.threshold import SAMPLE_TILES
 from lakecube.detect.threshold import threshold as find_threshold
-from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import REACH, RuleParams
-from lakecube.methods.provenance import attributes, carried, check_parameters, configuration_of
+from lakecube.methods.provenance import check_parameters, finished, given_of
 
 PAPER = "Xue et al. (2025), Multi-Feature Fusion and Cloud Restoration-Based Approach, 10.3390/app152111490"
 
@@ -85,20 +84,13 @@ def extract(
     Xue et al. (2025), 10.3390/app152111490.
     """
     _check(parameters)
-    source = source_of(cube)
-    audited = audit(source) if source is not None else None
-    configuration = configuration_of(cube)
+    given = given_of(cube)
     for_threshold = {k: v for k, v in parameters.items() if k in _THRESHOLD_FIELDS}
     for_rules = {k: v for k, v in parameters.items() if k in _RULE_FIELDS}
     if composite is not None:
         cube = make_composite(cube, composite, choice=choice)
     limits = find_threshold(cube, threshold, sample=sample, **for_threshold)
     judged = judge(cube, limits["threshold"], rules=rules, probability=probability, **for_rules)
-    out = judged.assign(limits.data_vars).assign_coords(carried(cube))
-    if audited is not None:
-        out = out.assign(audited.data_vars)
-    if "elevation" in cube:  # a store keeps it, for the elevation band of its lakes
-        out = out.assign(elevation=cube["elevation"])
     used = {
         "composite": composite,
         "choice": choice if composite else None,
@@ -107,8 +99,8 @@ def extract(
         **asdict(ThresholdParams(**for_threshold)),
         **asdict(rule_params(rules, for_rules)),
     }
-    about = attributes(cube, "fusion", PAPER, used)
-    return out.assign_attrs(about, rules_skipped=judged.attrs.get("rules_skipped", ""), configuration=configuration)
+    out = finished(judged.assign(limits.data_vars), cube, given, "fusion", PAPER, used)
+    return out.assign_attrs(rules_skipped=judged.attrs.get("rules_skipped", ""))
 
 
 def _check(parameters: dict[str, Any]) -> None:

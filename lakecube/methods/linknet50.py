@@ -19,9 +19,8 @@ from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.errors import InvalidInputError
-from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.stages import decide
-from lakecube.methods.provenance import attributes, carried, check_parameters, configuration_of, thresholds
+from lakecube.methods.provenance import check_parameters, check_threshold, finished, given_of, thresholds
 from lakecube.models.forward import Precision
 from lakecube.models.predictor import default_tiling, predict, radiometry_of, weights_for
 from lakecube.models.registry import need_torch
@@ -79,8 +78,7 @@ class Chain:
             raise InvalidInputError(f"refine={self.refine!r}: use {', '.join(map(repr, get_args(Refine)))}")
         if self.unary not in get_args(Unary):
             raise InvalidInputError(f"unary={self.unary!r}: use 'probability' or 'labels'")
-        if not isinstance(self.threshold, int | float) or not 0 < self.threshold < 1:
-            raise InvalidInputError(f"threshold={self.threshold!r}: a probability between 0 and 1 is needed")
+        check_threshold(self.threshold)
         for name in ("slic", "crf"):
             if not isinstance(getattr(self, name), Mapping | None):
                 raise InvalidInputError(f"{name} is a mapping of parameters; got {getattr(self, name)!r}")
@@ -167,9 +165,7 @@ def extract(
     check_parameters("linknet50", parameters, Chain.__dataclass_fields__)
     need_torch()
     chain = Chain(**parameters)
-    source = source_of(cube)
-    audited = audit(source) if source is not None else None
-    configuration = configuration_of(cube)
+    given = given_of(cube)
     radiometry = radiometry_of(cube)
     weights = weights_for(cube, model, radiometry)
     tiling = default_tiling(weights.spec, tile, margin)
@@ -178,15 +174,7 @@ def extract(
     probability = predict(
         cube, weights, tile=tile, margin=margin, precision=precision, device=device, radiometry=radiometry
     )
-    out = (
-        _judged(cube, probability, chain, radiometry)
-        .assign(thresholds(cube, chain.threshold, Chain.threshold))
-        .assign_coords(carried(cube))
-    )
-    if audited is not None:
-        out = out.assign(audited.data_vars)
-    if "elevation" in cube:
-        out = out.assign(elevation=cube["elevation"])
+    out = _judged(cube, probability, chain, radiometry).assign(thresholds(cube, chain.threshold, Chain.threshold))
     used = {
         "composite": composite, "choice": choice if composite else None, "model": weights.spec.name,
         "weights_sha256": weights.spec.sha256, "architecture": weights.spec.architecture, "precision": precision,
@@ -195,7 +183,7 @@ def extract(
         "slic": chain.for_slic(cube, radiometry) if "slic" in chain.refine else None,
         "crf": chain.for_crf(cube, radiometry) if "crf" in chain.refine else None,
     }  # fmt: skip
-    return out.assign_attrs(attributes(cube, "linknet50", PAPER, used), configuration=configuration)
+    return finished(out, cube, given, "linknet50", PAPER, used)
 
 
 def _judged(cube: xr.Dataset, probability: xr.DataArray, chain: Chain, radiometry: Radiometry) -> xr.Dataset:

@@ -19,16 +19,13 @@ from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError
-from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.methods.provenance import attributes, carried, configuration_of
+from lakecube.kernels.stages import decide
+from lakecube.methods.provenance import finished, given_of
 from lakecube.models.pixel_model import Kind, PixelModel, read_pixel_model
 from lakecube.names import (
     BANDS,
     LAND,
-    LAND_REASONS,
-    NO_VALID_BANDS,
-    RULE_BITS,
     SPATIAL_REF,
     TIME,
     UNKNOWN,
@@ -202,9 +199,7 @@ def extract(
     Cao et al., section 4.2; Cortes and Vapnik (1995), 10.1007/BF00994018; Breiman (2001), 10.1023/A:1010933404324.
     """
     fitted = _model(model, kind)
-    source = source_of(cube)
-    audited = audit(source) if source is not None else None
-    configuration = configuration_of(cube)
+    given = given_of(cube)
     cube = checked(cube)
     missing = [band for band in fitted.bands if band not in cube]
     if missing:
@@ -214,14 +209,9 @@ def extract(
         )
     if composite is not None:
         cube = make_composite(cube, composite, choice=choice)
-    out = _classified(cube, fitted).assign_coords(carried(cube))
-    if audited is not None:
-        out = out.assign(audited.data_vars)
-    if "elevation" in cube:
-        out = out.assign(elevation=cube["elevation"])
     used = {"composite": composite, "choice": choice if composite else None, "bands": fitted.bands,
             "model_sha256": fitted.sha256}  # fmt: skip
-    return out.assign_attrs(attributes(cube, kind, PAPER, used), configuration=configuration)
+    return finished(_classified(cube, fitted), cube, given, kind, PAPER, used)
 
 
 #: The two methods by name.
@@ -260,13 +250,5 @@ def _classify(*blocks: np.ndarray, model: PixelModel) -> dict[str, np.ndarray]:
         known = known & np.isfinite(band)
     score = np.full(observation.shape, np.nan)
     score[known] = model.evaluate(np.stack([band[known] for band in bands], axis=1))
-    wet = score > (0.5 if model.kind == "rf" else 0.0)
-    land = known & ~wet
-    why = np.where(IS_JUDGED[observation], NO_VALID_BANDS, observation)
-    reason = np.where(known, np.where(wet, 0, LAND_REASONS["low_probability"]), why).astype(np.uint8)
-    return {
-        "water_mask": np.where(known, np.where(wet, WATER, LAND), UNKNOWN).astype(np.uint8),
-        "reason": reason,
-        "rules_fired": land.astype(np.uint16) << np.uint16(RULE_BITS["low_probability"]),
-        "water_probability": score.astype(np.float32),
-    }
+    decided = decide(score, observation, 0.5 if model.kind == "rf" else 0.0)
+    return dict(zip(_OUTPUTS, (*decided, score.astype(np.float32)), strict=True))

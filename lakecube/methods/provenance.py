@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube.errors import InvalidInputError
-from lakecube.io.lazy import source_of
+from lakecube.io.lazy import audit, source_of
 from lakecube.names import INDEX, ITEM, THRESHOLD_SOURCE, TIME, VARIABLES
 
 
@@ -35,6 +36,36 @@ def configuration_of(cube: xr.Dataset) -> str:
     if source_of(cube) is None and "item_date" in cube.coords:
         how["changed"] = tokenize([cube[name].data for name in sorted(map(str, cube.data_vars))])
     return json.dumps(how, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of a cube as it was given, before composites or checks change it."""
+
+    configuration: str
+    audited: xr.Dataset | None
+    """What the audit of radiometric offsets found; None where the cube does not come from files."""
+
+
+def given_of(cube: xr.Dataset) -> Given:
+    """What a method hands on of the cube it was given."""
+    source = source_of(cube)
+    return Given(configuration_of(cube), audit(source) if source is not None else None)
+
+
+def finished(
+    out: xr.Dataset, cube: xr.Dataset, given: Given, method: str, paper: str, used: Mapping[str, Any]
+) -> xr.Dataset:
+    """The result of a method with all that goes with it: items, audit, elevation, attributes, configuration.
+
+    `cube` is the one that was judged, of composites if there are any; `given` is of the cube before.
+    """
+    out = out.assign_coords(carried(cube))
+    if given.audited is not None:
+        out = out.assign(given.audited.data_vars)
+    if "elevation" in cube:  # a store keeps it, for the elevation band of its lakes
+        out = out.assign(elevation=cube["elevation"])
+    return out.assign_attrs(attributes(cube, method, paper, used), configuration=given.configuration)
 
 
 def carried(cube: xr.Dataset) -> dict[str, Any]:
@@ -60,6 +91,12 @@ def _row_of_items(cube: xr.Dataset) -> np.ndarray:
     else:
         inside = dates[:, None] == times[None, :]
     return np.where(inside.any(1), inside.argmax(1), -1)
+
+
+def check_threshold(threshold: Any) -> None:
+    """Raise InvalidInputError unless it cuts a probability in two."""
+    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
+        raise InvalidInputError(f"threshold={threshold!r}: a probability between 0 and 1 is needed")
 
 
 def thresholds(cube: xr.Dataset, threshold: float, default: float) -> dict[str, Any]:

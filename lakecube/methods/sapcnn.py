@@ -21,10 +21,11 @@ from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.patches import gather, regions_in
-from lakecube.methods.provenance import attributes, carried, configuration_of, thresholds
+from lakecube.kernels.stages import decide
+from lakecube.methods.provenance import check_threshold, finished, given_of, thresholds
+from lakecube.models.forward import check_device
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.patch_forward import patch_probabilities
 from lakecube.models.predictor import radiometry_of
@@ -32,14 +33,8 @@ from lakecube.models.registry import STAND_INS, Weights, find, missing_bands, ne
 from lakecube.models.spec import Radiometry
 from lakecube.names import (
     BANDS,
-    LAND,
-    LAND_REASONS,
-    NO_VALID_BANDS,
-    RULE_BITS,
     TIME,
-    UNKNOWN,
     VARIABLES,
-    WATER,
     X,
     Y,
 )
@@ -140,9 +135,7 @@ def extract(
     """
     need_torch()
     _check(superpixels, threshold, device)
-    source = source_of(cube)
-    audited = audit(source) if source is not None else None
-    configuration = configuration_of(cube)
+    given = given_of(cube)
     cube = checked(cube)
     weights, names = _weights(model, cube)
     if composite is not None:
@@ -152,26 +145,19 @@ def extract(
     labels = _superpixels(cube, part, superpixels, outlines, region, price)
     extent = 3 * region if superpixels == "aslic" else superpixel_extent(region)
     out = _classified(cube, labels, names, extent, weights, threshold, device)
-    out = out.assign(thresholds(cube, threshold, 0.5)).assign_coords(carried(cube))
-    if audited is not None:
-        out = out.assign(audited.data_vars)
-    if "elevation" in cube:
-        out = out.assign(elevation=cube["elevation"])
     used = {
         "composite": composite, "choice": choice if composite else None, "superpixels": superpixels, "region": region,
         "price": price if superpixels == "aslic" else None, "bands": outlines, "threshold": threshold,
         "model": weights.spec.name, "weights_sha256": weights.spec.sha256, "radiometry": radiometry_of(cube),
     }  # fmt: skip
-    return out.assign_attrs(attributes(cube, "sapcnn", PAPER, used), configuration=configuration)
+    return finished(out.assign(thresholds(cube, threshold, 0.5)), cube, given, "sapcnn", PAPER, used)
 
 
 def _check(superpixels: str, threshold: float, device: str | None) -> None:
     if superpixels not in ("aslic", "slic"):
         raise InvalidInputError(f"superpixels={superpixels!r}: use 'aslic' or 'slic'")
-    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
-        raise InvalidInputError(f"threshold={threshold!r}: a probability between 0 and 1 is needed")
-    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
-        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
+    check_threshold(threshold)
+    check_device(device)
 
 
 def _weights(model: Any, cube: xr.Dataset) -> tuple[Weights, list[str]]:
@@ -292,11 +278,4 @@ def _classify_date(
         images = network_input(list(patches.swapaxes(0, 1)), network.weights.spec, network.radiometry)
         chance[some] = patch_probabilities(network.weights, images, network.device)
     probability = chance[found.number]
-    unknown = found.number < 0
-    wet = probability > np.float32(network.threshold)
-    land = ~unknown & ~wet
-    mask = np.where(unknown, UNKNOWN, np.where(wet, WATER, LAND)).astype(np.uint8)
-    why = np.where(IS_JUDGED[observation], NO_VALID_BANDS, observation)
-    reason = np.where(unknown, why, np.where(wet, 0, LAND_REASONS["low_probability"])).astype(np.uint8)
-    fired = land.astype(np.uint16) << np.uint16(RULE_BITS["low_probability"])
-    return dict(zip(OUTPUTS, (mask, reason, fired, probability), strict=True))
+    return dict(zip(OUTPUTS, (*decide(probability, observation, network.threshold), probability), strict=True))

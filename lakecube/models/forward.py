@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,29 @@ _passes, _threads_before = 0, 1
 _own = threading.local()
 #: One pass at a time on a GPU: two only wait for each other and double the memory.
 _on_gpu = threading.Lock()
+
+
+def check_device(device: str | None) -> None:
+    """Raise InvalidInputError for a kind of device that is not known here; whether there is one is `device_of`'s."""
+    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
+
+
+def gpu_name() -> str | None:
+    """Name of the GPU that torch would use; None without one, or without torch."""
+    if find_spec("torch") is None:
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
+
+
+def use_threads(threads: int) -> None:
+    """How many threads torch may use in this process, for training."""
+    need_torch()
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def device_of(device: str | None) -> str:

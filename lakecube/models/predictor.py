@@ -23,7 +23,7 @@ from lakecube import chunked
 from lakecube.chunked import Tile, law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.models.forward import Precision, probabilities
+from lakecube.models.forward import Precision, check_device, probabilities
 from lakecube.models.inputs import network_input
 from lakecube.models.registry import STAND_INS, Weights, choose, find, missing_bands, need_torch
 from lakecube.models.spec import ModelSpec, Radiometry
@@ -177,8 +177,7 @@ def _settings(
 ) -> PredictSettings:  # fmt: skip
     if precision not in get_args(Precision):
         raise InvalidInputError(f"precision is 'float32' or 'bfloat16'; got {precision!r}")
-    if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
-        raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
+    check_device(device)
     if radiometry not in get_args(Radiometry):
         raise InvalidInputError(f"radiometry is 'reflectance' or 'display'; got {radiometry!r}")
     tiling = default_tiling(weights.spec, tile, margin, blend)
