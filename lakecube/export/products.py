@@ -11,7 +11,7 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError
 from lakecube.io.out_files import name_of
-from lakecube.io.search_time import parse_datetime
+from lakecube.io.search_time import parse_datetime, within
 from lakecube.names import TIME, VARIABLES, VariableSpec
 from lakecube.series import products as jrc
 from lakecube.series.months import months_of
@@ -109,10 +109,7 @@ def chosen_dates(water: xr.Dataset, dates: Any) -> np.ndarray:
     for one in given:
         interval = parse_datetime(one)
         assert interval is not None
-        start, end = (None if moment is None else np.datetime64(moment.replace(tzinfo=None)) for moment in interval)
-        inside = np.ones(times.size, bool)
-        inside &= True if start is None else times >= start
-        inside &= True if end is None else times <= end
+        inside = within(times, interval)
         if not inside.any():
             held = f"{name_of(times.min())} to {name_of(times.max())}" if times.size else "none"
             raise InvalidInputError(f"date={str(one)!r} holds no date of these: {held}")

@@ -17,7 +17,7 @@ from lakecube.io.hrefs import redact, strip_signature
 from lakecube.io.lazy import band_attrs
 from lakecube.io.rasters import ALIASES
 from lakecube.io.search_place import parse_bbox
-from lakecube.io.search_time import parse_datetime
+from lakecube.io.search_time import parse_datetime, within
 from lakecube.names import BANDS, OBSERVATION, SPATIAL_REF, TIME, VARIABLES, X, Y
 
 _DIM_ALIASES = {"lat": Y, "latitude": Y, "northing": Y, "lon": X, "longitude": X, "easting": X, "t": TIME, "date": TIME}
@@ -157,11 +157,8 @@ def _cut(cube: xr.Dataset, datetime: Any, bbox: Any) -> xr.Dataset:
     interval = parse_datetime(datetime)
     if interval is not None:
         cube = cube.sortby(TIME)
-        start, end = (None if t is None else np.datetime64(t.replace(tzinfo=None)) for t in interval)
         dates = cube[TIME].values
-        inside = np.ones(dates.size, bool)
-        inside &= True if start is None else dates >= start
-        inside &= True if end is None else dates <= end
+        inside = within(dates, interval)
         if not inside.any():
             held = f"{str(dates[0])[:10]} to {str(dates[-1])[:10]}" if dates.size else "no date"
             raise EmptySearchError(f"datetime={datetime!r} leaves no date; the Dataset holds {held}")

@@ -53,6 +53,15 @@ def parse_datetime(value: Any) -> Interval | None:
     return start, end
 
 
+def within(times: np.ndarray, interval: Interval) -> np.ndarray:
+    """Which of these times (datetime64, UTC) lie in a closed interval, bool."""
+    start, end = (None if moment is None else np.datetime64(moment.replace(tzinfo=None)) for moment in interval)
+    inside = np.ones(times.size, bool)
+    inside &= True if start is None else times >= start
+    inside &= True if end is None else times <= end
+    return inside
+
+
 def _moment(value: Any, whole: Any) -> Interval:
     """First and last instant of a date."""
     if value is None or value in ("", ".."):
