@@ -18,6 +18,7 @@ import lakecube
 from lakecube.arguments import parser
 from lakecube.cli import main
 from lakecube.commands import helping
+from lakecube.models import forward
 from tests.store.made import extract
 
 
@@ -123,7 +124,7 @@ def test_doctor_tells_what_is_there(capsys, monkeypatch):
     monkeypatch.setattr(
         helping, "_OPTIONAL", {"no_such_package": ("deep", "the networks"), "pytest": ("test", "tests")}
     )
-    monkeypatch.setattr(helping, "_gpu", lambda: None)
+    monkeypatch.setattr(forward, "gpu_name", lambda: None)
     code, out, _ = run(capsys, "doctor", "--json")
     found = strict(out)
     assert code == 0 and "SECRET" not in out
@@ -142,7 +143,7 @@ def test_doctor_knows_the_extras_of_the_package():
 
 
 def test_doctor_in_words(capsys, monkeypatch):
-    monkeypatch.setattr(helping, "_gpu", lambda: None)
+    monkeypatch.setattr(forward, "gpu_name", lambda: None)
     monkeypatch.setattr(helping, "_optional", lambda name: None if name == "torch" else "1.0")
     monkeypatch.setenv("AWS_PROFILE", "hidden-profile")
     code, out, _ = run(capsys, "doctor")

@@ -64,6 +64,8 @@ def examine() -> dict[str, Any]:
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
+    from lakecube.models.forward import gpu_name
+
     temporary = tempfile.gettempdir()
     with rasterio.Env() as gdal:
         drivers = gdal.drivers()
@@ -76,7 +78,7 @@ def examine() -> dict[str, Any]:
         "proj": pyproj.proj_version_str,
         "packages": {name: metadata.version(name) for name in _PARTS},
         "optional": {name: _optional(name) for name in _OPTIONAL},
-        "gpu": _gpu(),
+        "gpu": gpu_name(),
         "numba_cache": _numba_cache(),
         "credentials": {who: any(os.environ.get(name) for name in names) for who, names in _CREDENTIALS.items()},
         "cpu_threads": CPU_COUNT,
@@ -91,15 +93,6 @@ def _optional(name: str) -> str | None:
     if importlib.util.find_spec(name) is None:
         return None
     return metadata.version(_DISTRIBUTION.get(name, name))
-
-
-def _gpu() -> str | None:
-    """Name of the GPU that torch would use; None without one, or without torch."""
-    if importlib.util.find_spec("torch") is None:
-        return None
-    import torch
-
-    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
 
 
 def _numba_cache() -> dict[str, Any]:

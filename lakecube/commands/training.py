@@ -99,12 +99,9 @@ def _set_threads(workers: int | None) -> None:
         return
     if workers < 1:
         raise InvalidInputError(f"--workers {workers}: a number of threads is needed, 1 or more")
-    from lakecube.models.registry import need_torch
+    from lakecube.models.forward import use_threads
 
-    need_torch()
-    import torch
-
-    torch.set_num_threads(workers)
+    use_threads(workers)
 
 
 @contextlib.contextmanager
