@@ -26,6 +26,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.layers import ArrayValuesDep
 
 from lakecube.errors import InvalidInputError
+from lakecube.georeference import transform_numbers
 
 Grade = Literal["exact", "tile-defined", "sum"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -280,10 +281,8 @@ def _lattice_index(dataset: xr.Dataset | xr.DataArray, dim: str) -> int:
 
 
 def _step_of_transform(dataset: xr.Dataset | xr.DataArray, dim: str) -> float:
-    if "spatial_ref" not in dataset.coords:
-        return 1.0
-    transform = dataset["spatial_ref"].attrs.get("GeoTransform", "0 1 0 0 0 1").split()
-    return float(transform[1] if dim == "x" else transform[5])
+    numbers = transform_numbers(dataset.coords)
+    return 1.0 if not numbers else numbers[1 if dim == "x" else 5]
 
 
 def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:

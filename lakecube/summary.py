@@ -21,7 +21,8 @@ import xarray as xr
 
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
-from lakecube.names import LAND_REASONS, REASON, SPATIAL_REF, TIME, X, Y
+from lakecube.georeference import crs_text
+from lakecube.names import LAND_REASONS, REASON, TIME, X, Y
 from lakecube.series.pixel_area import band_areas
 
 #: Days by which a date that is asked for may miss the nearest one there is.
@@ -117,10 +118,7 @@ def row_areas(dataset: xr.Dataset) -> np.ndarray:
 
 def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
     """The CRS in `spatial_ref`; None without one."""
-    if SPATIAL_REF not in dataset.variables:
-        return None
-    attrs = dataset[SPATIAL_REF].attrs
-    text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    text = crs_text(dataset.variables)
     return None if text is None else pyproj.CRS.from_user_input(text)
 
 

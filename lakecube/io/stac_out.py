@@ -18,11 +18,12 @@ import xarray as xr
 from pystac.stac_io import DefaultStacIO
 
 from lakecube.errors import InvalidInputError
+from lakecube.georeference import crs_text, transform_numbers
 from lakecube.io import stac_fields
 from lakecube.io.footprint import footprint
 from lakecube.io.hrefs import is_remote, strip_signature
 from lakecube.io.out_files import name_of, replacing
-from lakecube.names import DATE, ITEM, SPATIAL_REF, TIME, VARIABLES, YEAR, YEAR_MONTH, X, Y
+from lakecube.names import DATE, ITEM, TIME, VARIABLES, YEAR, YEAR_MONTH, X, Y
 
 #: Media types of what is written, by suffix.
 MEDIA_TYPES = {
@@ -175,8 +176,7 @@ def slug(text: str) -> str:
 
 
 def _place_of(water: xr.Dataset) -> _Place:
-    attrs = water[SPATIAL_REF].attrs if SPATIAL_REF in water.variables else {}
-    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    wkt = crs_text(water.variables)
     if not wkt:
         raise InvalidInputError(
             "there is no CRS (spatial_ref), so nobody could find it: water.rio.write_crs(…) sets one"
@@ -184,7 +184,7 @@ def _place_of(water: xr.Dataset) -> _Place:
     if not water.sizes.get(TIME):
         raise InvalidInputError("there is no date, so there is nothing to tell of")
     crs, shape = pyproj.CRS.from_user_input(wkt), (water.sizes[Y], water.sizes[X])
-    given = [float(v) for v in str(attrs.get("GeoTransform", "")).split()]
+    given = transform_numbers(water.variables)
     dx, dy = _step(water[X].values, given[1:2]), _step(water[Y].values, given[5:6])
     transform = (dx, 0.0, float(water[X].values[0]) - dx / 2, 0.0, dy, float(water[Y].values[0]) - dy / 2)
     geometry, bbox = footprint(crs, transform, shape)

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingDependencyError
+from lakecube.georeference import crs_text
 from lakecube.models.scenes import CubeScene, Scene
-from lakecube.names import LAND, SPATIAL_REF, TIME, UNKNOWN, WATER, X, Y
+from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
 
 #: A window that is one place is so many tiles high and wide, or fewer where there would be too few places.
 _TILES_ACROSS, _PLACES = (4, 2, 1), 5
@@ -23,8 +24,7 @@ def grid_of(cube: xr.Dataset) -> tuple[Any, Any]:
     from affine import Affine
     from pyproj import CRS
 
-    attrs = cube[SPATIAL_REF].attrs if SPATIAL_REF in cube.coords else {}
-    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    wkt = crs_text(cube.coords)
     if not wkt or min(cube.sizes.get(Y, 0), cube.sizes.get(X, 0)) < 2:
         raise InvalidInputError("polygons are laid on a cube of 2 x 2 pixels or more with its CRS in spatial_ref")
     y, x = (cube[dim].to_numpy().astype(np.float64) for dim in (Y, X))

@@ -18,9 +18,10 @@ import xarray as xr
 
 from lakecube.chunked import anchor_of
 from lakecube.errors import InvalidInputError
+from lakecube.georeference import crs_text, transform_numbers
 from lakecube.kernels.lakes import AREA_QUANTA, LENGTH_QUANTA
 from lakecube.kernels.lattice import between_nodes
-from lakecube.names import SPATIAL_REF, X, Y
+from lakecube.names import X, Y
 
 #: Nodes of the lattice are at most this far apart, and 2⁸ pixels.
 _NODES_APART = 4000.0
@@ -82,9 +83,7 @@ class PixelGrid:
             If a coordinate is missing or not evenly spaced, has one pixel whose size is nowhere told, or runs past a
             pole; or if pixels are too small or too large to be counted.
         """
-        attrs = data.coords[SPATIAL_REF].attrs if SPATIAL_REF in data.coords else {}
-        crs = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-        given = [float(v) for v in str(attrs.get("GeoTransform", "")).split()]
+        crs, given = crs_text(data.coords), transform_numbers(data.coords)
         dx, dy = _step(data, X, given[1:2]), _step(data, Y, given[5:6])
         x, y = float(data[X].values[0]) - dx / 2, float(data[Y].values[0]) - dy / 2
         grid = cls(crs, x, y, dx, dy, anchor_of(data), (data.sizes[Y], data.sizes[X]))

@@ -13,6 +13,7 @@ import xarray as xr
 from pyproj import CRS
 
 from lakecube.errors import StoreError
+from lakecube.georeference import crs_text, transform_numbers
 from lakecube.names import SPATIAL_REF, X, Y
 
 PROJ_UUID = "f17cb550-5864-4468-aeb7-f3180cfb622f"
@@ -79,10 +80,7 @@ def axis_attrs(water: xr.Dataset, dim: str) -> dict[str, Any]:
 
 def crs_of(water: xr.Dataset) -> CRS | None:
     """The CRS in `spatial_ref`, or None."""
-    if SPATIAL_REF not in water.variables:
-        return None
-    attrs = water[SPATIAL_REF].attrs
-    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    wkt = crs_text(water.variables)
     return CRS.from_wkt(wkt) if wkt else None
 
 
@@ -96,9 +94,8 @@ def transform_of(water: xr.Dataset) -> list[float] | None:
     """
     steps = {dim: _step(np.asarray(water[dim].values, np.float64), dim) for dim in (Y, X)}
     a, e = steps[X], steps[Y]
-    given = water[SPATIAL_REF].attrs.get("GeoTransform") if SPATIAL_REF in water.variables else None
-    if given is not None:  # the only word on the size of a pixel that has no neighbour
-        numbers = [float(v) for v in str(given).split()]
+    numbers = transform_numbers(water.variables)
+    if numbers:  # the only word on the size of a pixel that has no neighbour
         a, e = a or numbers[1], e or numbers[5]
     if a is None or e is None:
         return None
