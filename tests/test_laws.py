@@ -31,7 +31,7 @@ from lakecube.chunked import LAWS
 from lakecube.detect import composite, indices, judge, observe, threshold
 from lakecube.io import files
 from lakecube.io.lazy import source_of
-from lakecube.methods import fusion, linknet50, pixelwise, sapcnn
+from lakecube.methods import fusion, linknet50, pixelwise, provenance, sapcnn
 from lakecube.models import predictor
 from lakecube.models.pixel_model import PixelModel
 from lakecube.names import BANDS, OBSERVATION
@@ -270,6 +270,10 @@ def margin():
 CASES += [
     Case("lakecube.methods.pixelwise.extract", lambda c: pixelwise.extract(c, model=stump()), "rf"),
     Case("lakecube.methods.pixelwise.extract", lambda c: pixelwise.extract(c, kind="svm", model=margin()), "svm"),
+    Case(
+        "lakecube.methods.provenance.finished",
+        lambda c: provenance.finished(mask_of(c).to_dataset(name="water_mask"), c, provenance.given_of(c), "m", "", {}),
+    ),
     Case("lakecube.models.predictor.predict", lambda c: predictor.predict(c, made.shared(), tile=16, margin=16),
          "local", needs="torch"),
     Case("lakecube.models.predictor.predict", lambda c: predictor.predict(c, made.shared(window=32), margin=0, blend=0),

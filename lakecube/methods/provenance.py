@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import audit, source_of
 from lakecube.names import INDEX, ITEM, THRESHOLD_SOURCE, TIME, VARIABLES
@@ -53,12 +54,26 @@ def given_of(cube: xr.Dataset) -> Given:
     return Given(configuration_of(cube), audit(source) if source is not None else None)
 
 
+@law("exact")
 def finished(
     out: xr.Dataset, cube: xr.Dataset, given: Given, method: str, paper: str, used: Mapping[str, Any]
 ) -> xr.Dataset:
     """The result of a method with all that goes with it: items, audit, elevation, attributes, configuration.
 
-    `cube` is the one that was judged, of composites if there are any; `given` is of the cube before.
+    Parameters
+    ----------
+    out : xr.Dataset
+        What the method found, on the dates and pixels of `cube`.
+    cube : xr.Dataset
+        The one that was judged, of composites if there are any.
+    given : Given
+        Of the cube before.
+    method, paper, used
+        Name, source and parameters.
+
+    Notes
+    -----
+    Chunks: any; those of `out` are kept. Law: exact. Reach: 0. Lazy.
     """
     out = out.assign_coords(carried(cube))
     if given.audited is not None:
