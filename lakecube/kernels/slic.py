@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lakecube.kernels.fragments import NO_SUPERPIXEL, joined_ids, label_ids
-from lakecube.kernels.slic_quanta import JOINING, Scaling, quantise
+from lakecube.kernels.slic_quanta import Scaling, quantise
 from lakecube.kernels.slic_sweep import Cells, cluster, empty_cells, lay_out, shares, to_cells
 
 #: Pixels that are quantised together.
@@ -120,22 +120,16 @@ def slic_quanta(
 
 
 def ids_of(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, threads: int) -> np.ndarray:
-    """Ids of the codes; each thread takes a band of rows and looks as far beyond it as joining reaches."""
-    rows = codes.shape[0]
-    halo = JOINING * step if join else 0
+    """Ids of the codes (y, x), int64."""
+    if join:
+        return joined_ids(codes, step, anchor, threads)
     out = np.empty(codes.shape, np.int64)
-    edges = np.linspace(0, rows, min(threads, max(rows // (2 * halo + 1), 1)) + 1).astype(int).tolist()
+    edges = np.linspace(0, len(codes), threads + 1).astype(int).tolist()
 
     def label(first: int, stop: int) -> None:
-        top = max(first - halo, 0)
-        y, x = anchor[0] + top, anchor[1]
-        origin, lattice = (y % step, x % step), (y // step, x // step)
-        part = codes[top : min(stop + halo, rows)]
-        if join:
-            joined_ids(part, step, origin, lattice, (y, x), first - top, out[first:stop])
-        else:
-            label_ids(part, step, *origin, *lattice, first - top, out[first:stop])
+        y, x = anchor[0] + first, anchor[1]
+        label_ids(codes[first:stop], step, y % step, x % step, y // step, x // step, out[first:stop])
 
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(label, edges[:-1], edges[1:]))
     return out
