@@ -269,8 +269,9 @@ def anchor_of(dataset: xr.Dataset | xr.DataArray) -> tuple[int, int]:
 
     Rows count southwards from y = 0, columns eastwards from x = 0, so that two requests on one lattice agree.
     """
-    told = transform_numbers(dataset.coords) or [None] * 6
-    return lattice_index(dataset["y"].values, told[5]), lattice_index(dataset["x"].values, told[1])
+    numbers = transform_numbers(dataset.coords)
+    down, across = (numbers[5], numbers[1]) if numbers else (None, None)
+    return lattice_index(dataset["y"].values, down), lattice_index(dataset["x"].values, across)
 
 
 def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:

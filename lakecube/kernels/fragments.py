@@ -152,7 +152,7 @@ def _fragments(
     largest = np.full((len(first), cells), -1, np.int32)
 
     def find(rows: tuple[int, int], k: int, best: np.ndarray) -> tuple[int, int]:
-        return find_components(runs, components, place, *rows, k, roots[k:], best)  # type: ignore[no-any-return]
+        return find_components(runs, components, place, *rows, k, roots[k:], best)
 
     found = strips.each(find, strips.rows, first, largest)
     best = largest[0]
