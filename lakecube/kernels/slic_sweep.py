@@ -189,19 +189,19 @@ def _sum_cells(features, codes, ys, xs, starts, origin_y, origin_x, step, r0, r1
             total = sums[r + 1, c + 1]
             at = starts[r, c]
             for y in range(ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step):
-                n, x = np.int64(0), np.int64(0)
+                n, x = np.int32(0), np.int32(0)  # a row of a cell has at most 2¹² pixels, a feature less than 2¹⁵ quanta
                 for j in range(xs[c + 1] - xs[c]):
-                    here = np.int64(codes[at + j] != 15)
-                    n += here
-                    x += here * j
-                total[2 * len(features)] += x + n * (xs[c] + origin_x - c * step)
+                    here = np.int32(codes[np.uintp(at + j)] != 15)
+                    n = np.int32(n + here)
+                    x = np.int32(x + here * np.int32(j))
+                total[2 * len(features)] += x + np.int64(n) * (xs[c] + origin_x - c * step)
                 total[2 * len(features) + 1] += n * y
                 total[2 * len(features) + 2] += n
                 for p in range(len(features)):
-                    row, low, high = features[p], np.int64(0), np.int64(0)
+                    row, low, high = features[p], np.int32(0), np.int32(0)
                     for j in range(at, at + xs[c + 1] - xs[c]):
-                        low += np.int16(row[np.uintp(j)])
-                        high += row[np.uintp(j)] >> 16
+                        low = np.int32(low + np.int16(row[np.uintp(j)]))
+                        high = np.int32(high + (row[np.uintp(j)] >> 16))
                     total[2 * p] += low
                     total[2 * p + 1] += high
                 at += xs[c + 1] - xs[c]
