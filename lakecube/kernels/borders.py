@@ -24,30 +24,27 @@ PASSES = 2
 
 
 class Components(NamedTuple):
-    """Components of n runs; number n stands for no superpixel, and for nobody."""
+    """m components of runs, in the order of their first runs; number m stands for no superpixel, and for nobody."""
 
-    parent: np.ndarray
-    """int32 (n,): of each run in the tree of its component, whose root is its first run."""
-    size: np.ndarray
-    """int32 (n,): pixels, at the roots."""
     owner: np.ndarray
-    """int32 (n + 1,): the root of each run's component."""
+    """int32 (runs,): the component of each run."""
     marks: np.ndarray
     """int64 (words,): a bit for each pixel of a fragment."""
+    size: np.ndarray
+    """int32 (m,): pixels."""
     gets: np.ndarray
-    """int32 (PASSES + 1, n + 1): which component gets each, before the first pass and after each, at the roots."""
+    """int32 (PASSES + 1, m + 1): which component gets each, before the first pass and after each."""
     ids: np.ndarray
-    """int64 (n + 1,), at the roots."""
+    """int64 (m + 1,)."""
     ends: np.ndarray
-    """int32 (n + 1,): where the notes of each fragment end, 0 of what is none, at the roots."""
+    """int32 (m + 1,): where the notes of each fragment end, 0 of what is none."""
 
 
-def empty_components(runs: Runs, n: int) -> Components:
-    """Room for the components; what stands for number n is set."""
-    parent, size, owner, ends = np.empty((4, n + 1), np.int32)
-    gets, ids = np.empty((PASSES + 1, n + 1), np.int32), np.empty(n + 1, np.int64)
-    ends[n], gets[:, n], ids[n] = 0, n, -1
-    return Components(parent[:n], size[:n], owner, np.empty_like(runs.begins), gets, ids, ends)
+def empty_components(runs: Runs, n: int, m: int) -> Components:
+    """Room for m components of n runs; what stands for number m is set."""
+    gets, ids, ends = np.empty((PASSES + 1, m + 1), np.int32), np.empty(m + 1, np.int64), np.empty(m + 1, np.int32)
+    gets[:, m], ids[m], ends[m] = m, -1, 0
+    return Components(np.empty(n, np.int32), np.empty_like(runs.begins), np.empty(m, np.int32), gets, ids, ends)
 
 
 @jit_inline
@@ -63,46 +60,45 @@ def unpack(superpixel):
 
 
 @jit
-def find_components(runs, components, place, r0, r1, k, fragments, largest):
-    """Tell the components of the rows r0 to r1, from run `k`; returns how many fragments, and room for their notes.
+def find_components(runs, parent, sizes, place, r0, r1, k, components, largest):
+    """Tell the components of the rows r0 to r1, from run `k`; returns how many notes their fragments may have.
 
-    place: step, cells to a row with one more on either side, and row and column of the first pixel, in its cell and
-    absolute. Puts the roots of fragments into `fragments`, and into `largest`, at first −1, that of each superpixel's
-    largest other component, the first among equals. The id of each root becomes the one that it has if apart.
+    parent, sizes: see `runs.join_runs`, the roots numbered. place: step, cells to a row with one more on either side,
+    and row and column of the first pixel, in its cell and absolute. Puts the largest component of each superpixel that
+    is no fragment, the first among equals, into `largest`, at first −1. The id of each is the one that it has if apart.
     """
     begins, colours, width = runs.begins, runs.colours, runs.width
-    parent, size, owner, marks, gets, ids, ends = components
+    owner, marks, size, gets, ids, _ = components
     step, across, origin_y, origin_x, pixel_y, pixel_x = place
-    none, count, room, small = np.int32(size.size), 0, 0, np.int64(0)
+    none, room, small = np.int32(size.size), 0, np.int64(0)
     for word in range(r0 * width, r1 * width):
         bits, turns, before = begins[word], np.int64(0), small
         while bits:
             t, low = lowest_bit(bits), bits & -bits
             bits &= bits - 1
-            colour, root = np.int64(colours[WORD + word * WORD + t]), parent[k]
-            while parent[root] != root:
-                root = parent[root]
-            last, small = small, np.int64(size[root] < step) & np.int64(colour != 255)
+            colour, root = np.int64(colours[WORD + word * WORD + t]), np.int64(k)
+            while parent[root] >= 0:
+                root = np.int64(parent[root])
+            number, pixels = -1 - parent[root], sizes[root]
+            last, small = small, np.int64(pixels < step) & np.int64(colour != 255)
             turns |= low & -(last ^ small)
-            owner[k] = none if colour == 255 else root
-            if owner[k] == k:
+            owner[k] = none if colour == 255 else number
+            if root == k:
                 y, x = word // width - 1, word % width * WORD + t
-                ids[k] = (np.int64(1) << 62) | pack(y + pixel_y, x + pixel_x)
-                gets[0, k] = none if small else k
+                ids[number] = (np.int64(1) << 62) | pack(y + pixel_y, x + pixel_x)
+                size[number] = pixels
+                gets[0, number] = none if small else number
                 if small:
-                    fragments[count] = k
-                    count += 1
-                    room += 2 * size[k] + 2
-                else:
-                    ends[k], gets[1, k], gets[2, k] = 0, k, k
+                    room += 2 * pixels + 2
+                elif colour != 255:
                     here = _cell_of(colour, (y + origin_y) // step, (x + origin_x) // step, across)
-                    if largest[here] < 0 or size[k] > size[largest[here]]:
-                        largest[here] = k
+                    if largest[here] < 0 or pixels > size[largest[here]]:
+                        largest[here] = number
             k += 1
         for shift in (1, 2, 4, 8, 16, 32):
             turns ^= turns << shift
         marks[word] = turns ^ -before
-    return count, room
+    return room
 
 
 @jit_inline
@@ -112,12 +108,12 @@ def _cell_of(colour, r, c, across):
 
 
 @jit
-def cells_of(roots, runs, components, place):
+def cells_of(numbers, runs, components, place):
     """The cells, int64, of the superpixels of components whose ids are still those of their places."""
     step, across, origin_y, origin_x, pixel_y, pixel_x = place
-    out = np.empty(roots.size, np.int64)
-    for f in range(roots.size):
-        y, x = unpack(components.ids[roots[f]])
+    out = np.empty(numbers.size, np.int64)
+    for f in range(numbers.size):
+        y, x = unpack(components.ids[numbers[f]])
         y, x = y - pixel_y, x - pixel_x
         colour = np.int64(runs.colours[WORD + (y + 1) * runs.width * WORD + x])
         out[f] = _cell_of(colour, (y + origin_y) // step, (x + origin_x) // step, across)
@@ -125,12 +121,14 @@ def cells_of(roots, runs, components, place):
 
 
 @jit
-def set_ends(components, fragments, first):
-    """Room for the notes of each fragment, from `first`."""
-    size, ends = components.size, components.ends
-    for f in range(fragments.size):
-        ends[fragments[f]] = first
-        first += 2 * size[fragments[f]] + 2
+def set_ends(components, c0, c1, first):
+    """Room for the notes of the fragments among the components c0 to c1, from `first`."""
+    size, ends, gets = components.size, components.ends, components.gets
+    for c in range(c0, c1):
+        ends[c] = 0
+        if gets[0, c] == size.size:
+            ends[c] = first
+            first += 2 * size[c] + 2
 
 
 @jit
@@ -168,34 +166,35 @@ def _note(p, q, junk, ends, notes):
 
 
 @jit
-def join_fragments(components, notes, number, fragments, first, shared):
+def join_fragments(components, notes, number, c0, c1, first, shared):
     """Pass `number`, from 1: fragments that nobody has go to the longest border, the first among equals.
 
-    first: where the notes of the first fragment begin; shared (n + 1,) int32: zeros, and zeros again at the end.
+    c0, c1: which components; first: where their notes begin; shared (m + 1,) int32: zeros, and zeros again at the end.
     """
-    size, ends = components.size, components.ends
-    before, after = components.gets[number - 1], components.gets[number]
+    size, ends, gets = components.size, components.ends, components.gets
+    before, after = gets[number - 1], gets[number]
     none = np.int64(size.size)
-    for f in range(fragments.size):
-        root, best = np.int64(fragments[f]), np.int64(0)  # of edges · 2³² − component the greatest
-        end = np.int64(ends[root])
-        if before[root] != none:
-            best = -np.int64(before[root])
-        elif end - first == 4:  # a single pixel: without a loop, whose end would have to be guessed
-            a, b = _beyond(notes, first, before), _beyond(notes, first + 1, before)
-            c, d = _beyond(notes, first + 2, before), _beyond(notes, first + 3, before)
-            best = max(max(_shared(a, b, c, d, none), _shared(b, a, c, d, none)), _shared(c, a, b, d, none))
-            best = max(best, _shared(d, a, b, c, none))
+    for c in range(c0, c1):
+        best, begin = np.int64(0), first  # best: of edges · 2³² − component the greatest
+        if gets[0, c] == none:
+            first += 2 * size[c] + 2
+        if before[c] != none:
+            after[c] = before[c]
+            continue
+        if ends[c] - begin == 4:  # a single pixel: without a loop, whose end would have to be guessed
+            p, q = _beyond(notes, begin, before), _beyond(notes, begin + 1, before)
+            r, s = _beyond(notes, begin + 2, before), _beyond(notes, begin + 3, before)
+            best = max(max(_shared(p, q, r, s, none), _shared(q, p, r, s, none)), _shared(r, p, q, s, none))
+            best = max(best, _shared(s, p, q, r, none))
         else:
-            for k in range(first, end):
+            for k in range(begin, ends[c]):
                 shared[_beyond(notes, k, before)] += 1
             shared[none] = 0
-            for k in range(first, end):
+            for k in range(begin, ends[c]):
                 other = _beyond(notes, k, before)
                 best = max(best, (np.int64(shared[other]) << 32) - other)
                 shared[other] = 0
-        after[root] = -best & 0xFFFFFFFF if best else none
-        first += 2 * np.int64(size[root]) + 2
+        after[c] = -best & 0xFFFFFFFF if best else none
 
 
 @jit_inline

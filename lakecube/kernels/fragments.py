@@ -16,11 +16,9 @@ fragments left as they are both have 0.947 and 0.0200.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,7 +36,8 @@ from lakecube.kernels.borders import (
 )
 from lakecube.kernels.jit import jit
 from lakecube.kernels.lanes import WORD, lowest_bit
-from lakecube.kernels.runs import NONE, Runs, empty_runs, find_runs, join_row, join_runs
+from lakecube.kernels.runs import NONE, Runs, count_roots, empty_runs, find_runs, join_row, join_runs, number_roots
+from lakecube.kernels.threads import Each, threads
 
 #: The id of pixels that belong to no superpixel.
 NO_SUPERPIXEL = -1
@@ -97,8 +96,7 @@ class _Strips(NamedTuple):
     """An image cut into strips of rows, a thread to each."""
 
     rows: list[tuple[int, int]]
-    each: Callable[..., list[Any]]
-    """`map`, by the threads, and waiting for all of them."""
+    each: Each
 
     @property
     def cuts(self) -> list[int]:
@@ -106,89 +104,87 @@ class _Strips(NamedTuple):
         return [first for first, _ in self.rows[1:]]
 
 
-def joined_ids(codes: np.ndarray, step: int, anchor: tuple[int, int], threads: int = 1) -> np.ndarray:
+def joined_ids(codes: np.ndarray, step: int, anchor: tuple[int, int], workers: int = 1) -> np.ndarray:
     """Ids of the codes (y, x) with fragments joined, int64; `anchor`: of the first pixel. O(pixels).
 
     Memory is NumPy's and not Numba's: NumPy asks for large pages, and small ones took a quarter of the time.
     """
     runs = empty_runs(*codes.shape)
-    count = max(min(threads, runs.rows // (step + 1)), 1)
+    count = max(min(workers, runs.rows // (step + 1)), 1)
     edges = np.linspace(0, runs.rows, count + 1).astype(int).tolist()
     origin = anchor[0] % step, anchor[1] % step
     down, across = (-(-(size + first) // step) + 2 for size, first in zip(codes.shape, origin, strict=True))
     place = (step, across, *origin, *anchor)
     out = np.empty(codes.shape, np.int64)
-    with ThreadPoolExecutor(count) as pool:
-        strips = _Strips(list(pairwise(edges)), lambda function, *of_each: list(pool.map(function, *of_each)))
-        components, first = _components(codes, runs, strips, place)
-        fragments, room, largest = _fragments(runs, components, strips, place, first, down * across)
-        _join(runs, components, strips, step, fragments, room)
-        _name(runs, components, place, np.concatenate(fragments), largest)
+    with threads(count) as each:
+        strips = _Strips(list(pairwise(edges)), each)
+        components, parts, room, largest = _components(codes, runs, strips, place, down * across)
+        _join(runs, components, strips, step, parts, room)
+        _name(runs, components, place, largest)
         owners = components.gets[PASSES]
         strips.each(lambda rows: _paint(runs, components.owner, owners, components.ids, *rows, out), strips.rows)
     return out
 
 
-def _components(codes: np.ndarray, runs: Runs, strips: _Strips, place: tuple[int, ...]) -> tuple[Components, list[int]]:
-    """The components, and the first run of each strip."""
-    counts = strips.each(lambda rows: find_runs(codes, place[0], *place[2:4], *rows, runs), strips.rows)
-    first = list(accumulate(counts, initial=0))
-    components = empty_components(runs, first.pop())
-    parent, size = components.parent, components.size
-    strips.each(lambda rows, k: join_runs(runs, *rows, k, parent, size), strips.rows, first)
-    for row in strips.cuts:
-        join_row(runs, row, parent, size)
-    return components, first
-
-
-def _fragments(
-    runs: Runs, components: Components, strips: _Strips, place: tuple[int, ...], first: list[int], cells: int
-) -> tuple[list[np.ndarray], list[int], np.ndarray]:
-    """Of each strip the roots of its fragments and room for their notes; and the largest component of each cell, or −1.
+def _components(
+    codes: np.ndarray, runs: Runs, strips: _Strips, place: tuple[int, ...], cells: int
+) -> tuple[Components, list[tuple[int, int]], list[int], np.ndarray]:
+    """The components; of each strip the first and the last, and room for notes; the largest of each cell, or −1.
 
     A fragment is not among the largest.
     """
-    roots, size = np.empty_like(components.size), components.size
+    counts = strips.each(lambda rows: find_runs(codes, place[0], *place[2:4], *rows, runs), strips.rows)
+    first = list(accumulate(counts, initial=0))
+    spans, n = list(pairwise(first)), first.pop()
+    parent, size = np.empty((2, n), np.int32)
+    strips.each(lambda rows, k: join_runs(runs, *rows, k, parent, size), strips.rows, first)
+    for row in strips.cuts:
+        join_row(runs, row, parent, size)
+    numbers = list(accumulate(strips.each(lambda span: count_roots(parent, *span), spans), initial=0))
+    components = empty_components(runs, n, numbers[-1])
+    strips.each(lambda span, number: number_roots(parent, *span, number), spans, numbers[:-1])
     largest = np.full((len(first), cells), -1, np.int32)
 
-    def find(rows: tuple[int, int], k: int, best: np.ndarray) -> tuple[int, int]:
-        return find_components(runs, components, place, *rows, k, roots[k:], best)
+    def find(rows: tuple[int, int], k: int, best: np.ndarray) -> int:
+        return find_components(runs, parent, size, place, *rows, k, components, best)
 
-    found = strips.each(find, strips.rows, first, largest)
+    room = strips.each(find, strips.rows, first, largest)
     best = largest[0]
     for other in largest[1:]:
-        best = np.where((other >= 0) & ((best < 0) | (size[other] > size[best])), other, best)
-    return [roots[k : k + n] for k, (n, _) in zip(first, found, strict=True)], [room for _, room in found], best
+        best = np.where((other >= 0) & ((best < 0) | (components.size[other] > components.size[best])), other, best)
+    return components, list(pairwise(numbers)), room, best
 
 
 def _join(
-    runs: Runs, components: Components, strips: _Strips, step: int, fragments: list[np.ndarray], room: list[int]
+    runs: Runs, components: Components, strips: _Strips, step: int, parts: list[tuple[int, int]], room: list[int]
 ) -> None:
     """Give each fragment the component that it joins, or none."""
     first = list(accumulate((n + 1 for n in room), initial=1))  # one place before those of each strip is for junk
     notes = np.empty(first.pop(), np.int32)
-    strips.each(partial(set_ends, components), fragments, first)
+    strips.each(lambda part, at: set_ends(components, *part, at), parts, first)
 
     def note(rows: tuple[int, int], at: int) -> None:
         note_borders(runs, components, notes, rows[0] + (step if rows[0] else 1), rows[1], at - 1)
 
+    def join(number: int, part: tuple[int, int], at: int, shared: np.ndarray) -> None:
+        join_fragments(components, notes, number, *part, at, shared)
+
     strips.each(note, strips.rows, first)
     for row in strips.cuts:
         note_borders(runs, components, notes, row, row + step, 0)
-    shared = np.zeros((len(first), components.size.size + 1), np.int32)
+    shared = np.zeros((len(first), components.ids.size), np.int32)
     for number in range(1, PASSES + 1):
-        strips.each(partial(join_fragments, components, notes, number), fragments, first, shared)
+        strips.each(partial(join, number), parts, first, shared)
 
 
-def _name(
-    runs: Runs, components: Components, place: tuple[int, ...], fragments: np.ndarray, largest: np.ndarray
-) -> None:
+def _name(runs: Runs, components: Components, place: tuple[int, ...], largest: np.ndarray) -> None:
     """Fragments that nobody has stay; the largest component of each superpixel gets its id."""
     step, across, _, _, *anchor = place
-    owners = components.gets[PASSES]
-    alone = fragments[owners[fragments] == components.size.size]
-    owners[alone] = alone
+    none = components.size.size
+    (alone,) = np.nonzero(components.gets[PASSES, :-1] == none)
+    components.gets[PASSES][alone] = alone
     if (largest[cells_of(alone, runs, components, place)] < 0).any():
+        (fragments,) = np.nonzero(components.gets[0, :-1] == none)
         cells = cells_of(fragments, runs, components, place)
         order = np.lexsort((fragments, -components.size[fragments], cells))
         cells, first = np.unique(cells[order], return_index=True)

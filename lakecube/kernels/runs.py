@@ -124,3 +124,21 @@ def join_row(runs, i, parent, size):
                 p, q = min(p, q), max(p, q)
                 parent[q] = p
                 size[p] += size[q]
+
+
+@jit
+def count_roots(parent, k0, k1):
+    """How many components have their first run among the runs k0 to k1."""
+    count = 0
+    for k in range(k0, k1):
+        count += parent[k] == np.int32(k)
+    return count
+
+
+@jit
+def number_roots(parent, k0, k1, number):
+    """Put −1 − its number, counted from `number`, into the parent of each root."""
+    for k in range(k0, k1):
+        first = parent[k] == k
+        parent[k] = -1 - number if first else parent[k]
+        number += first

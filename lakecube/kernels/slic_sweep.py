@@ -7,7 +7,6 @@ the next, and only pixels that change their superpixel are taken from one sum an
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 from lakecube.kernels.jit import jit, jit_inline
 from lakecube.kernels.lanes import LANES, WORD, lowest_bit, nearest
 from lakecube.kernels.slic_quanta import INVALID, Scaling
+from lakecube.kernels.threads import threads as sharing
 
 #: The code of a pixel that belongs to no superpixel; the others are 0 to 8, own cell 4, in lattice order.
 NONE = 15
@@ -104,8 +104,8 @@ def _lay_out_codes(first, ys, xs, starts, r0, r1, codes):
 
 
 @jit
-def _to_image(codes, ys, xs, starts, out):
-    for r in range(starts.shape[0]):
+def _to_image(codes, ys, xs, starts, out, r0, r1):
+    for r in range(r0, r1):
         for c in range(starts.shape[1]):
             at, left, width = starts[r, c], np.uintp(xs[c]), np.uintp(xs[c + 1] - xs[c])
             for i in range(ys[r], ys[r + 1]):
@@ -117,7 +117,7 @@ def _to_image(codes, ys, xs, starts, out):
 def to_image(codes: np.ndarray, cells: Cells) -> np.ndarray:
     """Codes of cells as an image, uint8 (y, x)."""
     out = np.empty((cells.rows[-1], cells.columns[-1]), np.uint8)
-    _to_image(codes, cells.rows, cells.columns, cells.starts, out)
+    _to_image(codes, *cells[1:4], out, 0, len(cells.starts))
     return out
 
 
@@ -189,7 +189,10 @@ def _sum_cells(features, codes, ys, xs, starts, origin_y, origin_x, step, r0, r1
             total = sums[r + 1, c + 1]
             at = starts[r, c]
             for y in range(ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step):
-                n, x = np.int32(0), np.int32(0)  # a row of a cell has at most 2¹² pixels, a feature less than 2¹⁵ quanta
+                n, x = (
+                    np.int32(0),
+                    np.int32(0),
+                )  # a row of a cell has at most 2¹² pixels, a feature less than 2¹⁵ quanta
                 for j in range(xs[c + 1] - xs[c]):
                     here = np.int32(codes[np.uintp(at + j)] != 15)
                     n = np.int32(n + here)
@@ -312,12 +315,12 @@ def cluster(cells: Cells, codes: np.ndarray, scaling: Scaling, iterations: int, 
     """Codes (y, x) uint8 from those of the start: which of the 3 × 3 cells around its own a pixel belongs to."""
     parts = shares(cells, threads)
     new = np.empty_like(codes)
-    with ThreadPoolExecutor(len(parts)) as pool:
-        sums = np.zeros(cells.shape, np.int64)
-        for share in pool.map(partial(first_sums, cells, codes, scaling.step), parts):
-            sums += share
+    with sharing(len(parts)) as each:
+        sums = sum(each(partial(first_sums, cells, codes, scaling.step), parts))
         for _ in range(iterations):
-            for share in pool.map(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts):
+            for share in each(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts):
                 sums += share
             codes, new = new, codes
-    return to_image(codes, cells)
+        out = np.empty((cells.rows[-1], cells.columns[-1]), np.uint8)
+        each(lambda part: _to_image(codes, *cells[1:4], out, *part), parts)
+    return out
