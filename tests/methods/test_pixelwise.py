@@ -146,6 +146,12 @@ def test_a_cube_is_judged_pixel_by_pixel(cube, models, kind):
     assert out.attrs["method"] == kind
 
 
+def test_the_narrow_near_infrared_stands_in(cube, models):
+    narrow = cube.drop_vars("nir08", errors="ignore").rename(nir="nir08")
+    found = pixelwise.extract(narrow, model=models["rf"]).water_mask
+    np.testing.assert_array_equal(found, pixelwise.extract(cube, model=models["rf"]).water_mask)
+
+
 def test_it_learns_from_a_labelled_cube(cube):
     truth = (cube["green"].isel(time=0) > cube["swir16"].isel(time=0)).astype("uint8")
     model = pixelwise.fit(cube.isel(time=[0]), truth, "rf", names=["green", "swir16"], sample=500)
