@@ -183,12 +183,16 @@ def _name(runs: Runs, components: Components, place: tuple[int, ...], largest: n
     none = components.size.size
     (alone,) = np.nonzero(components.gets[PASSES, :-1] == none)
     components.gets[PASSES][alone] = alone
-    if (largest[cells_of(alone, runs, components, place)] < 0).any():
+    wanted = np.zeros(largest.size, np.bool_)
+    wanted[cells_of(alone, runs, components, place)] = True
+    wanted &= largest < 0
+    if wanted.any():  # superpixels of fragments only
         (fragments,) = np.nonzero(components.gets[0, :-1] == none)
         cells = cells_of(fragments, runs, components, place)
+        fragments, cells = fragments[wanted[cells]], cells[wanted[cells]]
         order = np.lexsort((fragments, -components.size[fragments], cells))
         cells, first = np.unique(cells[order], return_index=True)
-        largest[cells] = np.where(largest[cells] < 0, fragments[order][first], largest[cells])
+        largest[cells] = fragments[order][first]
     (cells,) = np.nonzero(largest >= 0)
     row, column = cells // across + anchor[0] // step - 1, cells % across + anchor[1] // step - 1
     components.ids[largest[cells]] = ((row + SHIFT) << 31) | (column + SHIFT)
