@@ -12,13 +12,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.errors import StoreError, StoreExistsError
+from lakecube.store.conventions import with_levels
 from lakecube.store.files import Files, LocalFiles, is_partial
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
 from lakecube.store.lease import Lease
@@ -74,14 +75,15 @@ class Visible:
         return Visible(self.attrs, self.documents | {n: array_document(m) for n, m in arrays.items()})
 
     def with_revision(
-        self, number: int, arrays: Mapping[str, ArrayV3Metadata], attrs: Mapping[str, Any]
+        self, number: int, arrays: Mapping[str, ArrayV3Metadata], attrs: Mapping[str, Any],
+        pyramid: Sequence[tuple[str, Mapping[str, Any]]] = (),
     ) -> Visible:  # fmt: skip
-        """The same with `number` as its current revision; of the earlier ones only the last stays."""
+        """The same with `number` as its current revision, `pyramid` as its levels; of the earlier only the last stays."""
         kept = {n: doc for n, doc in self.documents.items() if _revision_of(n) in (None, self.revision)}
         group = f"revision/{number}"
         made = {"revision": group_document({}), group: group_document(attrs)}
         made |= {f"{group}/{name}": array_document(metadata) for name, metadata in arrays.items()}
-        return Visible({**self.attrs, "revision": number}, kept | made)
+        return Visible(with_levels({**self.attrs, "revision": number}, pyramid), kept | made)
 
 
 def _revision_of(name: str) -> int | None:
