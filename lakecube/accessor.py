@@ -12,10 +12,23 @@ from lakecube.errors import InvalidInputError
 
 @xr.register_dataset_accessor("water")
 class WaterAccessor:
-    """Everything lakecube does with a cube or a store, as methods; each names the function it calls."""
+    """Everything lakecube does with a cube or a store, as methods; each names the function it calls.
+
+    By itself it says what the Dataset is: `lakecube.card.card_of`.
+    """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    def __repr__(self) -> str:
+        from lakecube.card import card_of
+
+        return repr(card_of(self._dataset))
+
+    def _repr_html_(self) -> str:
+        from lakecube.card import card_of
+
+        return card_of(self._dataset)._repr_html_()
 
     def extract(self, method: str = "fusion", *, composite: str | None = None, **parameters: Any) -> xr.Dataset:
         """Water by one of the published systems, lazily: `lakecube.methods.extract`.

@@ -18,8 +18,18 @@ from matplotlib.patches import Patch
 from lakecube.errors import InvalidInputError
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
-from lakecube.panels import INK, ORANGE, draw_classes, draw_false_colour, draw_frequency, draw_series, legend_above
+from lakecube.panels import (
+    INK,
+    MAX_SIDE,
+    ORANGE,
+    draw_classes,
+    draw_false_colour,
+    draw_frequency,
+    draw_series,
+    legend_above,
+)
 from lakecube.series.occurrence import frequency
+from lakecube.store.read import overview
 from lakecube.summary import area_series, cloud_doubt, plural, position_of
 
 _CREDITS = (
@@ -85,7 +95,7 @@ def plot(
 
     Notes
     -----
-    Maps are read in strides: what is held is bounded whatever the size of the store.
+    Maps are read from the overviews of a store, else in strides: what is held is bounded whatever its size.
     """
     if path is not None:
         _check_path(Path(path))
@@ -166,7 +176,7 @@ def add_frequency(picture: Figure, axes: Any, values: xr.DataArray, dates: int) 
 def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
     """Frequency and area through time, and what is to be said of cloud."""
     known = "water_frequency" in dataset
-    values = dataset["water_frequency"] if known else frequency(dataset["water_mask"])
+    values = overview(dataset, "water_frequency", MAX_SIDE) if known else frequency(dataset["water_mask"])
     picture = _sheet(9.2 if series else 6.4)
     rows = picture.subplots(
         2 if series else 1, 1, squeeze=False, gridspec_kw={"height_ratios": [2.4, 1] if series else [1]}

@@ -39,7 +39,7 @@ class LakeNear:
 
     @cached_property
     def _inside(self) -> np.ndarray | None:
-        labels = self._opened.labels(self._window)
+        labels = self._opened.label_samples(self._window)
         return None if labels is None else labels == self._number
 
     def hidden(self, date: int) -> dict[int, float]:

@@ -214,14 +214,18 @@ class Page:
             self.say("Nothing of the store is in view: choose “whole area”")
             return
         layer = self.opened.layers[self.controls.layer.value]
-        if layer.cost(self.opened.store, window) > _SLOW:
+        if self.opened.cost(layer, window) > _SLOW:
             self.say(f"reading: {layer.title}")
         codes = await _read(lambda: self.opened.picture(layer, window, self.position))
         labels = await _read(lambda: self.opened.labels(window))
         self.map.show(layer, codes, window)
         self.map.show_lakes(labels, window, self._kept, self.lake, every=codes is None)
         self.texts["legend"].text = words.legend(layer)
-        more = "" if codes is not None else ": zoom in to see pixels; lakes are marked"
+        more = (
+            ": zoom in to see pixels; lakes are marked"
+            if codes is None
+            else words.sampled(window.step, self.opened.at(layer.needs, window)[0] is not self.opened.store)
+        )
         self.say(layer.title_on(self.controls.date.value) + more + self._news)
         self._news = ""
 

@@ -22,7 +22,7 @@ def sum_fours(values: np.ndarray) -> np.ndarray:
 
 @jit
 def join_labels(labels: np.ndarray) -> np.ndarray:
-    """The commonest label: (y, x) int64 to (⌈y / 2⌉, ⌈x / 2⌉); of equally common ones the smallest above 0. O(y · x)."""
+    """The commonest label: (y, x) int64 to (⌈y / 2⌉, ⌈x / 2⌉); of equals the smallest above 0. O(y · x)."""
     rows, columns = labels.shape
     out = np.zeros(((rows + 1) // 2, (columns + 1) // 2), np.int64)
     for i in range(out.shape[0]):

@@ -16,13 +16,14 @@ from lakecube.names import ITEM, SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
 from lakecube.store.conventions import CONVENTIONS, MULTISCALES, levels_of
-from lakecube.store.levels import MAPS
+from lakecube.store.ledger import Ledger
+from lakecube.store.overviews import MAPS
 from lakecube.store.place import LocalPlace, Place, place_of
 
 #: Root attributes that are the store's own business.
 _INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", CONVENTIONS, MULTISCALES, SUPERSEDED)
-#: Key of `Dataset.encoding` under which a store that was opened keeps where its levels are, and of which arrays.
-LEVELS = "lakecube_levels"
+#: Key of `Dataset.encoding` under which a store that was opened keeps where it lies, and its levels of which arrays.
+KEPT = "lakecube_store"
 #: Root attributes that are wrong as soon as somebody takes a part of the pixels; `x` and `y` tell it rightly.
 _OF_WHOLE_GRID = ("spatial:transform", "spatial:bbox", "spatial:shape")
 
@@ -82,6 +83,8 @@ def open_place(place: Place, chunks: Any = "auto", level: int = 0) -> xr.Dataset
         except (FileNotFoundError, KeyError) as error:
             if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
                 raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
+        except InvalidInputError:
+            raise
         except (ValueError, TypeError) as error:
             raise StoreError(f"{place} cannot be read, its metadata are torn or were edited: {error}") from error
     raise AssertionError  # the loop returns or raises
@@ -130,7 +133,8 @@ def _opened(place: Place, chunks: Any, level: int) -> xr.Dataset:
         joined = _with(joined.drop_dims([Y, X]), open_level(place, levels[level], chunks))
     opened = _typed(_in_order(_decoded(joined)))
     names = {n: opened[n].data.name for n in MAPS if n in opened and hasattr(opened[n].data, "dask")}
-    opened.encoding[LEVELS] = {"place": place, "levels": levels[1:] if level == 0 else [], "names": names}
+    kept = {"levels": levels[1:] if level == 0 else [], "names": names, "rows": observed.sizes[TIME]}
+    opened.encoding[KEPT] = {"place": place, **kept, SUPERSEDED: observed.attrs.get(SUPERSEDED, [])}
     return opened
 
 
@@ -153,7 +157,7 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
     most : int
         Pixels along the longest side.
     """
-    whole, kept = store[name], store.encoding.get(LEVELS, {})
+    whole, kept = store[name], store.encoding.get(KEPT, {})
     if max(whole.sizes[Y], whole.sizes[X]) <= most or kept.get("names", {}).get(name) != getattr(whole.data, "name", 0):
         return whole
     sides = [max(-(-whole.sizes[dim] // (2 << k)) for dim in (Y, X)) for k in range(len(kept["levels"]))]
@@ -161,6 +165,15 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
     if not fit:
         return whole
     return open_level(kept["place"], fit[0], {})[name]
+
+
+def failed_dates(store: xr.Dataset) -> list[str]:
+    """Dates of a store that was opened, of which some imagery could not be read; none that were read anew since."""
+    kept = store.encoding[KEPT]
+    rows = Ledger(kept["place"].files).rows(kept["rows"]) or []
+    return sorted(
+        str(row["date"])[:10] for k, row in enumerate(rows) if row.get("failed") and k not in kept[SUPERSEDED]
+    )
 
 
 def open_level(place: Place, group: str, chunks: Any) -> xr.Dataset:

@@ -18,7 +18,7 @@ from lakecube.series.shape import LakeParams, describe_lakes
 from lakecube.store.job import RevisionJob, RevisionOutcome
 from lakecube.store.layout import Stored, pixel_array, row_array, series_array
 from lakecube.store.ledger import Ledger
-from lakecube.store.levels import write_levels
+from lakecube.store.overviews import write_levels
 from lakecube.store.passes import Writer
 from lakecube.store.registry import Before, registry_arrays, torn_lakes
 from lakecube.store.report import Run

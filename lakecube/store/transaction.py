@@ -15,6 +15,8 @@ from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import (
     EXTRA_FILES,
+    OVERVIEWS,
+    REVISIONS,
     ROOT,
     Visible,
     commit,
@@ -127,7 +129,7 @@ def known_rows(ledger: Ledger, visible: Visible | None, place: Place) -> list[Ro
 def names_of(plan: Plan) -> list[str]:
     """Names under the root that a plan makes."""
     found = plan.contents
-    small = (*found.rows, *found.items, *found.fixed, TIME, Y, X, SPATIAL_REF, "revision")
+    small = (*found.rows, *found.items, *found.fixed, TIME, Y, X, SPATIAL_REF, REVISIONS, OVERVIEWS)
     return sorted({*plan.pixels, *found.fields, *small})
 
 
@@ -176,9 +178,10 @@ def _with_revision(
     if ledger.pending() != job.hash:
         forget_revisions(files, before)
         ledger.begin(job.hash)
-    for key in ("", "revision"):
+    for key in ("", REVISIONS, OVERVIEWS):
         files.sweep(key, below=False)
     files.sweep(job.group)
+    files.sweep(f"{OVERVIEWS}/{job.number}")
     outcome = write_revision(job, ledger, run, wish.wave)
     for name, stored in outcome.arrays.items():
         if stored.values is not None:

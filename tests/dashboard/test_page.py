@@ -240,14 +240,16 @@ def test_a_view_that_costs_too_much_marks_lakes_instead(page, monkeypatch, sourc
 
 def test_nothing_is_read_outside_the_view(copy):
     """Chunks that a view does not touch may even be torn."""
-    torn = next((copy / "revision" / "0" / "water_frequency").rglob("c/2/2"))
-    torn.write_bytes(b"torn")
+    for torn in ("revision/0/water_frequency/c/2/2", "overviews/0/1/water_frequency/c/1/1"):
+        (copy / torn).write_bytes(b"torn")
     opened = Source(copy).opened
     layer, whole = opened.layers["frequency"], lakecube.open_store(copy)["water_frequency"][:64]
-    part = opened.picture(layer, Window((0, 64), (0, 80), 2), 0)
-    np.testing.assert_array_equal(part == 255, np.isnan(whole[::2, ::2]))
-    with pytest.raises((RuntimeError, ValueError)):
-        opened.picture(layer, Window((0, 96), (0, 80), 2), 0)
+    part = opened.picture(layer, Window((0, 64), (0, 80), 1), 0)
+    np.testing.assert_array_equal(part == 255, np.isnan(whole))
+    assert opened.picture(layer, Window((0, 64), (0, 80), 2), 0).shape == (32, 40)
+    for step in (1, 2):
+        with pytest.raises((RuntimeError, ValueError)):
+            opened.picture(layer, Window((0, 96), (0, 80), step), 0)
 
 
 def test_a_new_revision_is_noticed(copy, monkeypatch):

@@ -3,9 +3,9 @@
 Level k is made from level k - 1, four pixels into one: counts add, a frequency is the ratio of the sums, lakes and
 months go by majority. So they do not depend on blocks or workers, and a task holds the four chunks it reads.
 
-A level is a group by itself, with its axes, below the group of the revision, but the consolidated metadata of neither
-root nor revision list it: xarray refuses a tree in which a child has other lengths of `y` and `x`. The attribute
-`multiscales` of the root names them all.
+A level is a group by itself, with its axes and its own consolidated metadata, and no part of the tree of the root:
+xarray refuses a tree in which a child has other lengths of `y` and `x`. The attribute `multiscales` of the root names
+them all.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import zarr
 from lakecube.kernels.coarsen import join_labels, join_months, sum_fours
 from lakecube.kernels.counts import divide_counts
 from lakecube.names import SPATIAL_REF, VARIABLES, YEAR, YEAR_MONTH
+from lakecube.store.commit import OVERVIEWS
 from lakecube.store.conventions import coarser
 from lakecube.store.job import Level, RevisionJob
 from lakecube.store.layout import Stored, axes, group_attrs, pixel_array
 from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import Block, BlockPasses, Results, cut
 
-#: Folder of the levels below the group of a revision; itself no group.
-OVERVIEWS = "overviews"
 _COUNTED = ("count_wet", "count_clear", "water_frequency")
 #: Maps by majority.
 _JOINED: dict[str, Callable[[np.ndarray], np.ndarray]] = {"month_state": join_months, "lake_label": join_labels}
@@ -44,11 +43,6 @@ def level_sizes(size: tuple[int, int], chunks: tuple[int, int]) -> list[tuple[in
     return sizes
 
 
-def group_of(revision: str, level: int) -> str:
-    """Path of a level's group below the root; 0 is the revision itself."""
-    return f"{revision}/{OVERVIEWS}/{level}" if level else revision
-
-
 def write_levels(passes: BlockPasses, job: RevisionJob, made: Mapping[str, Stored], grid: xr.Dataset) -> list[Level]:
     """Make all levels of a revision, one after the other.
 
@@ -63,9 +57,10 @@ def write_levels(passes: BlockPasses, job: RevisionJob, made: Mapping[str, Store
     grid : xr.Dataset
         Coordinates of the image.
     """
-    levels, below = [], made
+    levels: list[Level] = []
+    below = made
     for number, size in enumerate(level_sizes(job.size, job.chunks), 1):
-        source, target = (group_of(job.group, k) for k in (number - 1, number))
+        source, target = levels[-1].group if levels else job.group, f"{OVERVIEWS}/{job.number}/{number}"
         own = coarser(grid, number)
         arrays = {YEAR: made[YEAR], YEAR_MONTH: made[YEAR_MONTH], **axes(own)}
         for name in MAPS:
