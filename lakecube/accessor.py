@@ -340,11 +340,14 @@ class WaterAccessor:
 
         return plan(self._dataset, **options)
 
-    def plot(self, **options: Any) -> Any:
-        """A picture of what there is: `lakecube.plot.plot`.
+    def plot(self, *, engine: Literal["matplotlib", "bokeh"] = "matplotlib", **options: Any) -> Any:
+        """A picture of what there is: `lakecube.plot.plot`, or one to move: `lakecube.dashboard.still.interactive`.
 
         Parameters
         ----------
+        engine : {"matplotlib", "bokeh"}, optional
+            A picture to print; or, of a store, a map to move and to ask, for a notebook or a page (extra
+            ``dashboard``). The latter knows `date`, `lake`, `title` and `path`.
         date : date-like, optional
             The nearest date within three days: of a cube in false colour (default: its last), of a store as classes.
         water : xr.Dataset, optional
@@ -361,6 +364,12 @@ class WaterAccessor:
         matplotlib.figure.Figure
             It shows itself at the end of a notebook cell.
         """
+        if engine == "bokeh":
+            from lakecube.dashboard import interactive
+
+            return interactive(self._dataset, **options)
+        if engine != "matplotlib":
+            raise InvalidInputError(f"engine={engine!r}: use 'matplotlib' or 'bokeh'")
         from lakecube.plot import plot
 
         return plot(self._dataset, **options)

@@ -142,7 +142,7 @@ def _next(dataset: xr.Dataset, is_water: bool, is_cube: bool) -> str:
 
 
 def _is_lazy(array: xr.DataArray) -> bool:
-    return hasattr(array.data, "dask")
+    return array.chunks is not None
 
 
 def _unique(dataset: xr.Dataset, name: str) -> list[str]:

@@ -191,7 +191,8 @@ def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
 def _of_lake(store: xr.Dataset, number: int) -> Picture:
     """Where one lake lies, and its area through time."""
     lake = one_lake(store, number)
-    near = window_around(store, lake)
+    label = overview(store, "lake_label", MAX_SIDE)
+    near = window_around(store, lake, label if max(label.shape) <= MAX_SIDE else None)
     picture = _sheet(9.2)
     rows = picture.subplots(2, 1, gridspec_kw={"height_ratios": [2.0, 1.2]})
     add_frequency(picture, rows[0], near["water_frequency"], store.sizes.get(TIME, 0))

@@ -43,6 +43,11 @@ def level_sizes(size: tuple[int, int], chunks: tuple[int, int]) -> list[tuple[in
     return sizes
 
 
+def count_overviews(size: tuple[int, int], chunks: tuple[int, int]) -> int:
+    """Blocks of all levels together: what `write_levels` runs."""
+    return sum(len(cut(level, chunks)) for level in level_sizes(size, chunks))
+
+
 def write_levels(passes: BlockPasses, job: RevisionJob, made: Mapping[str, Stored], grid: xr.Dataset) -> list[Level]:
     """Make all levels of a revision, one after the other.
 

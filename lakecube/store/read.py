@@ -132,7 +132,7 @@ def _opened(place: Place, chunks: Any, level: int) -> xr.Dataset:
             raise InvalidInputError(f"level={level!r}: the store has {held}")
         joined = _with(joined.drop_dims([Y, X]), open_level(place, levels[level], chunks))
     opened = _typed(_in_order(_decoded(joined)))
-    names = {n: opened[n].data.name for n in MAPS if n in opened and hasattr(opened[n].data, "dask")}
+    names = {name: graph_name(opened[name]) for name in MAPS if name in opened}
     kept = {"levels": levels[1:] if level == 0 else [], "names": names, "rows": observed.sizes[TIME]}
     opened.encoding[KEPT] = {"place": place, **kept, SUPERSEDED: observed.attrs.get(SUPERSEDED, [])}
     return opened
@@ -158,13 +158,19 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
         Pixels along the longest side.
     """
     whole, kept = store[name], store.encoding.get(KEPT, {})
-    if max(whole.sizes[Y], whole.sizes[X]) <= most or kept.get("names", {}).get(name) != getattr(whole.data, "name", 0):
+    graph = graph_name(whole)
+    if max(whole.sizes[Y], whole.sizes[X]) <= most or graph is None or graph != kept.get("names", {}).get(name):
         return whole
     sides = [max(-(-whole.sizes[dim] // (2 << k)) for dim in (Y, X)) for k in range(len(kept["levels"]))]
     fit = [group for group, side in zip(kept["levels"], sides, strict=True) if side <= most]
     if not fit:
         return whole
     return open_level(kept["place"], fit[0], {})[name]
+
+
+def graph_name(array: xr.DataArray) -> str | None:
+    """Name of the Dask array behind `array`; None without Dask, and nothing is read to tell."""
+    return array.data.name if array.chunks is not None else None
 
 
 def failed_dates(store: xr.Dataset) -> list[str]:

@@ -367,3 +367,16 @@ def test_outlines_are_of_the_lakes_that_are_kept():
     assert (edges[1:5, 1:5] == [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]).all()
     assert not edges[5:8, 6:9].any()
     assert (outlines(labels, np.array([3, 7]), 7)[labels == 7] > 0).sum() >= 5
+
+
+def test_keys_move_the_map(page):
+    left, bottom, right, top = page.map.box
+    page.map.figure.tags = [1, 0, 0, 1]
+    assert page.map.box == pytest.approx((left + (right - left) / 5, bottom, right + (right - left) / 5, top))
+    page.map.figure.tags = [-1, 0, 0, 2]
+    page.map.figure.tags = [0, 10**9, 0, 3]  # a page that was tampered with moves no farther
+    assert page.map.box == pytest.approx((left, bottom + (top - bottom) / 5, right, top + (top - bottom) / 5))
+    page.map.figure.tags = [0, -1, 1, 4]
+    settle(page)
+    across = page.map.box[2] - page.map.box[0]
+    assert across == pytest.approx((right - left) / 2) and picture(page).size
