@@ -12,18 +12,18 @@ from tests.store.bowls import bowls
 
 
 def test_a_lake_whose_centre_is_near_one_end_is_shown_whole():
-    """A blob of 100 px with a tail of 140: three quarters of the perimeter lie on one side of the centre."""
+    """A blob with a tail: most of its length lies on one side of its centre."""
     water = bowls(stop=1)[0]
     label = np.zeros((60, 200), np.int64)
-    label[20:30, 10:20], label[25, 20:160] = 7, 7
+    label[10:40, 10:40], label[24:28, 40:160] = 7, 7
     store = xr.Dataset({"lake_label": (("y", "x"), label)}, {
         "y": 3_000_000 - 10 * (np.arange(60) + 0.5), "x": 500_000 + 10 * (np.arange(200) + 0.5),
         "spatial_ref": water["spatial_ref"],
     })  # fmt: skip
     rows, columns = np.nonzero(label)
     lon, lat = _degrees(store, float(store.x[columns].mean()), float(store.y[rows].mean()))
-    lake = xr.Dataset({"longitude": lon, "latitude": lat, "perimeter": 2.0 * (10 + 10 + 140) * 10,
-                       "max_area": 24_000.0}, {"lake": 7})  # fmt: skip
+    lake = xr.Dataset({"longitude": lon, "latitude": lat, "perimeter": 2.0 * (30 + 150) * 10,
+                       "max_area": 138_000.0}, {"lake": 7})  # fmt: skip
     cut = window_around(store, lake)
     assert cut.x[-1] < store.x[159]
     for step in (1, 4):  # whole, or an overview

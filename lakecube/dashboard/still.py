@@ -11,7 +11,7 @@ import xarray as xr
 from bokeh.embed import file_html
 from bokeh.layouts import column
 from bokeh.models import Div
-from bokeh.resources import Resources
+from bokeh.resources import INLINE
 
 from lakecube.dashboard import words
 from lakecube.dashboard.filters import Filters
@@ -46,15 +46,14 @@ class Interactive:
     @property
     def html(self) -> str:
         """The whole page, scripts included."""
-        inline = Resources(mode="inline", components=["bokeh", "bokeh-widgets"])
-        return file_html(self.layout, inline, title=self.title)
+        return file_html(self.layout, INLINE, title=self.title)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file."""
         Path(path).write_text(self.html, encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        height = sum(part.height or 70 for part in self.layout.children) + 60
+        height = sum(getattr(part, "frame_height", 0) + 90 for part in self.layout.children)
         look = f'width="{_WIDTH + 130}" height="{height}" style="border:0"'
         return f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts allow-downloads" {look}></iframe>'
 
@@ -88,19 +87,24 @@ def interactive(
     chart.show(layer, codes, window)
     kept = Filters().keep(opened) if lake is None else opened.lakes["lake"] == lake
     chart.show_lakes(opened.labels(window), window, kept, lake)
-    chart.figure.update(sizing_mode="fixed", frame_width=_WIDTH, frame_height=_HEIGHT, height=_HEIGHT + 70)
+    _fix(chart.figure, _HEIGHT)
     name = title or layer.title_on(str(opened.dates[at]))
     parts = [_text(f"<h3>{escape(name)}</h3>"), chart.figure, _text(words.legend(layer))]
     if one is not None:
         series = SeriesView(opened.dates)
         series.show(one)
-        series.figure.update(sizing_mode="fixed", frame_width=_WIDTH, frame_height=_SERIES, height=_SERIES + 70)
+        _fix(series.figure, _SERIES)
         parts += [_text(words.about_lake(one)), series.figure, _text(words.series_legend())]
     parts.append(_text(f"<p>{escape('; '.join(filter(None, (credits_of(dataset), 'map: lakecube'))))}</p>"))
     made = Interactive(column(*parts), name)
     if path is not None:
         made.save(path)
     return made
+
+
+def _fix(figure: Any, height: int) -> None:
+    """Give a figure a size of its own, that of the pixels within its axes."""
+    figure.update(sizing_mode="fixed", width=None, height=None, frame_width=_WIDTH, frame_height=height)
 
 
 def _levels(dataset: xr.Dataset) -> list[str]:

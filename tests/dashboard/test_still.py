@@ -24,7 +24,7 @@ def test_a_map_shows_itself_and_is_a_page(store, tmp_path):
 
 
 def test_a_lake_comes_with_its_series_and_a_date_with_its_mask(store):
-    number = int(store.lake[store.max_area.argmax()])
+    number = int(store.lake.values[store.max_area.values.argmax()])
     lake = store.water.plot(engine="bokeh", lake=number)
     names = [part.name for part in lake.layout.children]
     assert "map_figure" in names and "series_figure" in names
