@@ -18,10 +18,10 @@ from lakecube.summary import cloud_doubt, crs_of, plural, row_areas
 #: Names said of a list before the rest is counted.
 _NAMED = 6
 _STYLE = (
-    "<style>.lakecube-card{border-collapse:collapse;font-size:13px;color:inherit}.lakecube-card caption{text-align:left;"
-    "font-weight:600;padding:2px 0 4px}.lakecube-card th,.lakecube-card td{text-align:left;vertical-align:top;"
-    "padding:1px 12px 1px 0;border:0;background:none;max-width:60em}.lakecube-card th{font-weight:400;opacity:.65;"
-    "white-space:nowrap}</style>"
+    "<style>.lakecube-card{border-collapse:collapse;font-size:13px;color:inherit}"
+    ".lakecube-card caption{text-align:left;font-weight:600;padding:2px 0 4px}"
+    ".lakecube-card th,.lakecube-card td{text-align:left;vertical-align:top;padding:1px 12px 1px 0;border:0;"
+    "background:none;max-width:60em}.lakecube-card th{font-weight:400;opacity:.65;white-space:nowrap}</style>"
 )
 
 
