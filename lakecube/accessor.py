@@ -352,6 +352,12 @@ class WaterAccessor:
             The nearest date within three days: of a cube in false colour (default: its last), of a store as classes.
         water : xr.Dataset, optional
             Of a cube: a store or an extract whose outlines are drawn on it.
+        lake : int, optional
+            Of a store: one lake, and its area through time.
+        product : {"occurrence", "recurrence", "seasonality", "transitions", "extent"}, optional
+            Of a store or an extract: a map made from its months.
+        reference : xr.DataArray, optional
+            Of a store: what to compare the map of `date` with, (y, x) of 1 water, 0 land, 255 unknown.
         series : bool, optional
             Of a store: draw the area through time as well, which reads `reason` of every date.
         title : str, optional

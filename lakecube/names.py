@@ -130,7 +130,7 @@ COLOURS = MappingProxyType({
     "water_extent": _MASK_COLOURS,
     "water_transition": MappingProxyType({
         "not_water": "ffffff", "permanent": "0b559f", "new_permanent": "56b4e9", "lost_permanent": "b2182b",
-        "seasonal": "009e73", "new_seasonal": "8fd6bd", "lost_seasonal": "e69f00", "seasonal_to_permanent": "5b3a8c",
+        "seasonal": "009e73", "new_seasonal": "80e5c0", "lost_seasonal": "e69f00", "seasonal_to_permanent": "5b3a8c",
         "permanent_to_seasonal": "cc79a7", "ephemeral_permanent": "6b4f2a", "ephemeral_seasonal": "c9b18a",
         "unknown": "b8b8b8",
     }),

@@ -28,6 +28,7 @@ from lakecube.panels import (
     draw_series,
     legend_above,
 )
+from lakecube.product_panels import draw_agreement, draw_product
 from lakecube.series.occurrence import frequency
 from lakecube.store.read import overview
 from lakecube.summary import area_series, cloud_doubt, plural, position_of
@@ -58,6 +59,8 @@ def plot(
     date: Any = None,
     water: xr.Dataset | None = None,
     lake: int | None = None,
+    product: str | None = None,
+    reference: xr.DataArray | None = None,
     series: bool = True,
     title: str | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -76,6 +79,11 @@ def plot(
         Of a cube: an extract or a store whose outlines are drawn on it; what it does not know is hatched.
     lake : int
         Of a store: one of its lakes, by its id: where it lies, and its area with limits and calibrated interval.
+    product : {"occurrence", "recurrence", "seasonality", "transitions", "extent"}
+        Of a store or an extract: a map made from its months, as JRC's.
+    reference : xr.DataArray, (y, x)
+        Of a store: 1 water, 0 land, 255 unknown, on the same pixels; the map of `date` (or of the last) against it:
+        found, invented, missed, and the IoU.
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
@@ -102,6 +110,14 @@ def plot(
     span: tuple[Any, Any] | None
     if lake is not None:
         picture, doubt, span = _of_lake(dataset, lake), "", _span(dataset)
+    elif product is not None:
+        picture, doubt, span = _sheet(7.0), "", _span(dataset)
+        draw_product(picture.subplots(), dataset, product)
+    elif reference is not None and "water_mask" in dataset:
+        when = nearest_date(dataset, date)
+        picture, span, doubt = _sheet(7.0), (when, when), cloud_doubt(dataset, date=when)
+        day = np.datetime_as_string(np.datetime64(when, "ns"), unit="D")
+        draw_agreement(picture.subplots(), dataset["water_mask"].sel({TIME: when}), reference, f"{day} and a reference")
     elif "water_mask" in dataset and (date is not None or dataset.sizes.get(TIME) == 1):
         when = nearest_date(dataset, date)
         picture, span = _of_one_date(dataset, when), (when, when)
