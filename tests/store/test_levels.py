@@ -3,15 +3,16 @@
 import itertools
 import json
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
 
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.coarsen import join_labels, join_months, sum_fours
-from lakecube.store import open_store, revise, to_zarr
+from lakecube.store import open_store, overviews, revise, to_zarr
 from lakecube.store.conventions import MULTISCALES_UUID, levels_of
-from lakecube.store.overviews import MAPS, level_sizes
+from lakecube.store.overviews import MAPS, count_overviews, level_sizes
 from lakecube.store.read import KEPT, open_level, overview
 from tests.store.bowls import bowls
 from tests.store.test_restart import snapshot
@@ -150,3 +151,23 @@ def test_a_map_comes_from_the_level_that_fits_if_nobody_changed_it(path):
 def test_sizes_of_levels():
     assert level_sizes((10_000, 9_000), (1024, 1024)) == [(5000, 4500), (2500, 2250), (1250, 1125), (625, 563)]
     assert level_sizes((1024, 1024), (1024, 1024)) == level_sizes((5, 4096), (1, 4096)) == []
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_levels_that_stopped_go_on_to_the_same_bytes(path, tmp_path, monkeypatch, at):
+    """Of six blocks of the first level and two of the second, each is made once."""
+    work, calls = overviews.coarsen_block, []
+
+    def counted(*args):
+        calls.append(1)
+        if len(calls) == at + 1:
+            raise RuntimeError("worker died")
+        return work(*args)
+
+    monkeypatch.setattr(overviews, "coarsen_block", counted)
+    with dask.config.set(scheduler="synchronous"):
+        with pytest.raises(RuntimeError):
+            to_zarr(bowls(stop=8)[0], tmp_path / "s", chunks=32, progress=False, wave=1)
+        to_zarr(bowls(stop=8)[0], tmp_path / "s", chunks=32, progress=False, wave=1)
+    assert snapshot(tmp_path / "s") == snapshot(path)
+    assert len(calls) == count_overviews((96, 80), (32, 32)) + 1
