@@ -113,14 +113,9 @@ def plot(
     elif product is not None:
         picture, doubt, span = _sheet(7.0), "", _span(dataset)
         draw_product(picture.subplots(), dataset, product)
-    elif reference is not None and "water_mask" in dataset:
+    elif "water_mask" in dataset and (date is not None or reference is not None or dataset.sizes.get(TIME) == 1):
         when = nearest_date(dataset, date)
-        picture, span, doubt = _sheet(7.0), (when, when), cloud_doubt(dataset, date=when)
-        day = np.datetime_as_string(np.datetime64(when, "ns"), unit="D")
-        draw_agreement(picture.subplots(), dataset["water_mask"].sel({TIME: when}), reference, f"{day} and a reference")
-    elif "water_mask" in dataset and (date is not None or dataset.sizes.get(TIME) == 1):
-        when = nearest_date(dataset, date)
-        picture, span = _of_one_date(dataset, when), (when, when)
+        picture, span = _of_one_date(dataset, when, reference), (when, when)
         doubt = cloud_doubt(dataset, date=when)
     elif "water_mask" in dataset or "water_frequency" in dataset:
         picture, doubt = _of_water(dataset, series and "reason" in dataset)
@@ -221,10 +216,14 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     return picture
 
 
-def _of_one_date(dataset: xr.Dataset, when: Any) -> Picture:
-    picture = _sheet(6.6)
-    day = np.datetime_as_string(np.datetime64(when, "ns"), unit="D")
-    draw_classes(picture.subplots(), dataset["water_mask"].sel({TIME: when}), f"Surface water, {day}")
+def _of_one_date(dataset: xr.Dataset, when: Any, reference: xr.DataArray | None) -> Picture:
+    """Water, land and unknown of one date, or how it agrees with a reference."""
+    picture = _sheet(6.6 if reference is None else 7.0)
+    day, mask = np.datetime_as_string(np.datetime64(when, "ns"), unit="D"), dataset["water_mask"].sel({TIME: when})
+    if reference is None:
+        draw_classes(picture.subplots(), mask, f"Surface water, {day}")
+    else:
+        draw_agreement(picture.subplots(), mask, reference, f"{day} and a reference")
     return picture
 
 
