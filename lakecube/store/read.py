@@ -125,7 +125,7 @@ def _opened(place: Place, chunks: Any, level: int) -> xr.Dataset:
     levels = levels_of(observed.attrs)
     joined = observed
     if revision is not None:
-        joined = _with(joined, xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=True))
+        joined = _with(joined, xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=False))
     if level != 0:
         if level not in range(len(levels)):
             held = f"levels 0 to {len(levels) - 1}" if levels else "level 0 alone"
@@ -156,6 +156,11 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
         The map.
     most : int
         Pixels along the longest side.
+
+    Raises
+    ------
+    StoreError
+        If the revision that was opened is gone.
     """
     whole, kept = store[name], store.encoding.get(KEPT, {})
     graph = graph_name(whole)
@@ -165,7 +170,12 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
     fit = [group for group, side in zip(kept["levels"], sides, strict=True) if side <= most]
     if not fit:
         return whole
-    return open_level(kept["place"], fit[0], {})[name]
+    try:
+        return open_level(kept["place"], fit[0], {})[name]
+    except (FileNotFoundError, KeyError) as error:
+        raise StoreError(
+            f"{fit[0]} of {kept['place']} is gone, revisions were made since: open the store again"
+        ) from error
 
 
 def graph_name(array: xr.DataArray) -> str | None:

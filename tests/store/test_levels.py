@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.kernels.coarsen import join_labels, join_months, sum_fours
 from lakecube.store import open_store, overviews, revise, to_zarr
 from lakecube.store.conventions import MULTISCALES_UUID, levels_of
@@ -146,6 +146,15 @@ def test_a_map_comes_from_the_level_that_fits_if_nobody_changed_it(path):
         assert overview(other, "water_frequency", 50).identical(other["water_frequency"])
     place, groups = store.encoding[KEPT]["place"], store.encoding[KEPT]["levels"]
     assert open_level(place, groups[0], None).sizes["x"] == 40
+
+
+def test_a_level_that_is_gone_is_told(tmp_path):
+    store = to_zarr(bowls(stop=2)[0], tmp_path / "s", chunks=32)
+    for first in (2, 3):
+        to_zarr(bowls(first=first, stop=first + 1)[0], tmp_path / "s", mode="append")
+    assert not (tmp_path / "s/overviews/0").exists() and (tmp_path / "s/overviews/1/2").is_dir()
+    with pytest.raises(StoreError, match="overviews/0/1 of .* is gone"):
+        overview(store, "water_frequency", 50)
 
 
 def test_sizes_of_levels():
