@@ -153,7 +153,7 @@ def test_a_level_that_is_gone_is_told(tmp_path):
     for first in (2, 3):
         to_zarr(bowls(first=first, stop=first + 1)[0], tmp_path / "s", mode="append")
     assert not (tmp_path / "s/overviews/0").exists() and (tmp_path / "s/overviews/1/2").is_dir()
-    with pytest.raises(StoreError, match="overviews/0/1 of .* is gone"):
+    with pytest.raises(StoreError, match=r"overviews/0/1 of .* is gone"):
         overview(store, "water_frequency", 50)
 
 
