@@ -39,7 +39,7 @@ def test_a_store_says_what_it_holds(store):
     text = repr(store.water)
     assert "lakecube store" in text and "s.zarr, revision 0" in text
     assert "4 dates, 2019-03-18 to" in text and "96 × 80 px of 10 m in WGS 84 / UTM zone 48N" in text
-    assert "0.768 km² around 27.1181° N, 105.0040° E" in text
+    assert "0.768 km², around 27.1181° N, 105.0040° E" in text
     assert f"{store.sizes['lake']} bodies" in text and "lake" in text and "too small" in text
     assert "2 levels" in text and "water_mask" in text and "modified Copernicus" in text
     assert "failed" not in text and "stale" not in text and ".water.plot()" in text

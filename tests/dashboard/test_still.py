@@ -28,7 +28,7 @@ def test_a_lake_comes_with_its_series_and_a_date_with_its_mask(store):
     lake = store.water.plot(engine="bokeh", lake=number)
     names = [part.name for part in lake.layout.children]
     assert "map_figure" in names and "series_figure" in names
-    assert f"Lake {number}" in "".join(getattr(part, "text", "") for part in lake.layout.children)
+    assert f"Lake {number}" in "".join(part.text for part in lake.layout.children if part.name is None)
     day = str(store.time.values[3])[:10]
     assert store.water.plot(engine="bokeh", date=day).title == f"Water on {day}"
     assert (
