@@ -119,9 +119,11 @@ def sensors() -> str:
 
     parts = []
     for name, sensor in SENSORS.items():
-        rule = {"constant": f"reflectance = number × {sensor.scale:g} {sensor.offset:+g}",
-                "metadata": "scale and offset as the item says",
-                "sentinel-2": "scale 1 / 10000; offset by processing baseline and flag, audited"}[sensor.offset_rule]  # fmt: skip
+        rule = {
+            "constant": f"reflectance = number × {sensor.scale:g} {sensor.offset:+g}",
+            "metadata": "scale and offset as the item says",
+            "sentinel-2": "scale 1 / 10000; offset by processing baseline and flag, audited",
+        }[sensor.offset_rule]
         sizes = {band: f"{metres:g}" for band, metres in sensor.resolution.items()}
         rows = ((f"`{band}`", ", ".join(f"`{k}`" for k in keys), sizes.get(band, "of the file"))
                 for band, keys in sensor.keys.items())  # fmt: skip
