@@ -21,9 +21,11 @@ OTHERS = {
     "mypy": "`.ci/run`",
     "lint-imports": "`.ci/run`",
     ".ci/run": "itself",
+    "mkdocs": "tests/test_docs.py builds the site; `serve` serves until it is stopped",
     "python -m benchmarks": "tests/test_benchmarks.py, in their smallest form",
 }
 _MARK = re.compile(r"<!-- not run: (.+) -->")
+_INDENTED = re.compile(r"^    (lakecube|python|pytest|pip|ruff|mypy|mkdocs|\.ci/run)\b")
 _FENCE = re.compile(r"^(\s*)```(\w*)$")
 
 
@@ -63,7 +65,7 @@ def blocks(page: Path) -> list[Block]:
             inside = [text.removeprefix(fence[1]) for _, text in _until_fence(lines)]
             found.append(Block(page, number, fence[2] or "text", "\n".join(inside), why))
             why = ""
-        elif line.startswith("    ") and re.match(r"(lakecube|python|pytest|pip|ruff|mypy|\.ci/run)\b", line.strip()):
+        elif _INDENTED.match(line):
             found.append(Block(page, number, "bash", line.strip(), why))
         elif line.strip():
             why = ""

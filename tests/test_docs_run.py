@@ -119,7 +119,7 @@ def _existing(word: str, before: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.* tells no CRS:UserWarning")  # of a picture, as it should
+@pytest.mark.filterwarnings("ignore:picture.jpg tells no:UserWarning")  # CRS, nor date: as it should
 @pytest.mark.parametrize("page", RUN, ids=lambda page: re.sub(r"\W", "-", str(page.name)))
 def test_a_page_does_what_it_says(page, folder, monkeypatch):
     pytest.importorskip("torch", reason="README speaks of networks: pip install -c constraints.txt '.[deep]'")
