@@ -30,7 +30,7 @@ from lakecube.tiling import Tiling, blend_tiles
 CLASS = "class"
 
 
-@law("tile-defined", reach=1024 + 240 + 60)
+@law("tile-defined", reach=1024 + 240 + 30)
 def refine(
     water: xr.DataArray | xr.Dataset | np.ndarray,
     guide: xr.Dataset | xr.DataArray | np.ndarray,
@@ -70,7 +70,7 @@ def refine(
         Of the mean field.
     tile, margin, blend : int
         Pixels: side of the anchored tiles; how much more is read around each (default 3 · the wider sxy); half the
-        width of the ramp between tiles (default a quarter of the margin, at most half a tile).
+        width of the ramp between tiles (default an eighth of the margin, at most half a tile).
     sxy_gaussian, sxy_bilateral : float
         Standard deviations in space of the two kernels, pixels.
     weight_gaussian, weight_bilateral : float
@@ -124,7 +124,7 @@ def refine(
     if margin is None:
         margin = round(3 * max(number("sxy_bilateral", sxy_bilateral), number("sxy_gaussian", sxy_gaussian)))
     blend = (
-        min(whole("margin", margin, 0) // 4, whole("tile", tile, 1) // 2) if blend is None else whole("blend", blend, 0)
+        min(whole("margin", margin, 0) // 8, whole("tile", tile, 1) // 2) if blend is None else whole("blend", blend, 0)
     )
     potts = crf.Potts(sxy_gaussian, weight_gaussian, sxy_bilateral, weight_bilateral)
     if classes is not None:
