@@ -174,6 +174,22 @@ def seams(picture: np.ndarray, probability: np.ndarray, tile: int = 256) -> dict
     return out
 
 
+def report_tiles(scenes: dict[str, tuple[np.ndarray, np.ndarray]], tile: int, large: bool) -> None:
+    picture, probability = scenes["synthetic"]
+    noise = {"noise of 25": (noisy(picture, 25), probability)}
+    frame = tile + 2 * 240
+    for name, (image, given) in (scenes | noise).items():
+        ratio = surrounded(spread(image, frame), spread(given, frame), tile)
+        print(f"  per useful pixel of a tile of {tile}, margins on all sides, {name}: {ratio:.2f} ×", flush=True)
+    for side in (tile, 2 * tile) if large else (tile,):
+        found = tiled(spread(picture, 2 * side), spread(probability, 2 * side), side)
+        print(
+            f"  {2 * side}² in tiles of {side} against pydensecrf2 on the whole: "
+            + "  ".join(f"{k} {v:.4g}" for k, v in found.items()),
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crf", description=__doc__)
     parser.add_argument("--side", type=int, default=1024, help="of the synthetic image")
@@ -201,18 +217,7 @@ def main() -> None:
             f"  peak bytes per pixel, {name}: "
             + "  ".join(f"{k} {v:.0f}" for k, v in memory(image, probability).items())
         )
-    last = list(scenes.items())[-1][1]
-    for name, (image, given) in (("synthetic", (picture, probability)), ("noise of 25", (noisy(picture, 25), probability)),
-                                 (list(scenes)[-1], last)):  # fmt: skip
-        frame = arguments.tile + 2 * 240
-        ratio = surrounded(spread(image, frame), spread(given, frame), arguments.tile)
-        print(f"  per useful pixel of a tile of {arguments.tile}, margins on all sides, {name}: {ratio:.2f} ×", flush=True)
-    for tile in (arguments.tile, 2 * arguments.tile):
-        found = tiled(spread(picture, 2 * tile), spread(probability, 2 * tile), tile)
-        print(f"  {2 * tile}² in tiles of {tile} against pydensecrf2 on the whole: "
-              + "  ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)  # fmt: skip
-        if not arguments.large:
-            break
+    report_tiles(scenes, arguments.tile, arguments.large)
     name, (picture, probability) = list(scenes.items())[-1]
     print(f"\nSeams of {name}, tiles of 256 px, against the whole image (margin: mean |ΔQ|, other labels, work)")
     for margin, (error, other, work) in seams(picture, probability).items():

@@ -44,14 +44,14 @@ class Potts(NamedTuple):
     weight_bilateral: float = 10.0
 
 
-class Around(NamedTuple):
-    """What lies beyond a picture, every `step`-th row and column of it: it votes there, but is not asked for."""
+class Samples(NamedTuple):
+    """A picture of which every `step`-th row and column is given."""
 
     unary: np.ndarray
-    """As of the picture, of the samples."""
+    """float32, as `mean_field` or `mean_field_classes` takes it."""
     guide: np.ndarray
     valid: np.ndarray
-    """bool (y, x): False where the picture itself speaks, too."""
+    """bool (y, x): samples that vote."""
     step: int
     """Pixels from one sample to the next; each speaks for step² pixels."""
     origin: tuple[int, int]
@@ -60,7 +60,7 @@ class Around(NamedTuple):
 
 def mean_field(
     logit: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0), around: Around | None = None,
+    group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0), around: Samples | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Probability of the second of two classes after the mean field, float32 (y, x).
 
@@ -78,15 +78,16 @@ def mean_field(
         Width of a group's bin, in sigmas; 0: every pixel is a group by itself.
     origin : (row, column)
         Of the first pixel, from where cells and lattice are counted.
-    around : Around, optional
-        Samples of what lies beyond the picture, which join in the bilateral kernel.
+    around : Samples, optional
+        What lies beyond the picture: a second mean field, joined with the picture's by the bilateral kernel. Samples
+        that lie in the picture must not be valid.
 
     Notes
     -----
     O(pixels · (iterations + bands²)) in time. Peak memory, with the unary and three bands of the guide: 105 to 140
     bytes a pixel, the more the noisier (`pydensecrf2` 205 to 225; ``python -m benchmarks.crf``).
     """
-    q = _converse(_OfTwo, Around(logit, guide, valid, 1, origin), around, potts, iterations, group_guide)
+    q = _iterated(_OfTwo, Samples(logit, guide, valid, 1, origin), around, potts, iterations, group_guide)
     if not valid.all():
         q[~valid] = 1 / (1 + np.exp(-np.clip(logit[~valid], -80, 80)))
     return q
@@ -94,10 +95,10 @@ def mean_field(
 
 def mean_field_classes(
     unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    origin: tuple[int, int] = (0, 0), around: Around | None = None,
+    origin: tuple[int, int] = (0, 0), around: Samples | None = None,
 ) -> np.ndarray:  # fmt: skip
     """As `mean_field` for any number of classes: unary -log p, float32 (classes, y, x); returns their probabilities."""
-    q = _converse(_OfMany, Around(unary, guide, valid, 1, origin), around, potts, iterations, GROUP_GUIDE)
+    q = _iterated(_OfMany, Samples(unary, guide, valid, 1, origin), around, potts, iterations, GROUP_GUIDE)
     if not valid.all():
         alone = np.exp(-np.clip(unary[:, ~valid], -80, 80))
         q[:, ~valid] = alone / alone.sum(axis=0)
@@ -118,42 +119,42 @@ def unary_of_labels(labels: np.ndarray, classes: int, confidence: float) -> np.n
     return -np.log(p).astype(np.float32)
 
 
-def _converse(
-    kind: Any, picture: Around, around: Around | None, potts: Potts | None, iterations: int, group_guide: float
+def _iterated(
+    kind: Any, picture: Samples, around: Samples | None, potts: Potts | None, iterations: int, group_guide: float
 ) -> np.ndarray:
     """The probabilities of a picture after the mean field, in which what lies around it takes part."""
     potts = potts or Potts()
-    fields = [picture] if around is None else [picture, around]
-    bilateral = _Bilateral(fields, potts.sxy_bilateral, group_guide)
-    spoken = [kind(field, ids, potts) for field, ids in zip(fields, bilateral.ids, strict=True)]
+    pictures = [picture] if around is None else [picture, around]
+    bilateral = _Bilateral(pictures, potts.sxy_bilateral, group_guide)
+    fields = [kind(samples, ids, potts) for samples, ids in zip(pictures, bilateral.ids, strict=True)]
     for _ in range(iterations):
-        messages = bilateral([one.sums for one in spoken], potts.weight_bilateral)
-        for one, message in zip(spoken, messages, strict=True):
-            one.update(message)
-    return spoken[0].q
+        messages = bilateral([field.sums for field in fields], potts.weight_bilateral)
+        for field, message in zip(fields, messages, strict=True):
+            field.update(message)
+    return fields[0].q
 
 
 class _Bilateral:
     """The normalised bilateral kernel over the groups of one picture, or of several that lie in one frame."""
 
-    def __init__(self, fields, sxy, group_guide):
+    def __init__(self, pictures, sxy, group_guide):
         self.ids, self._votes, features, counts = [], [], [], []
-        for field in fields:
-            step = field.step
+        for samples in pictures:
+            step = samples.step
             cell = max(1, round(GROUP_XY * sxy) // step)
-            guide, valid = np.ascontiguousarray(field.guide, np.float32), np.ascontiguousarray(field.valid)
-            groups = group(guide, valid, sxy / step, cell, group_guide, field.origin)
+            guide, valid = np.ascontiguousarray(samples.guide, np.float32), np.ascontiguousarray(samples.valid)
+            groups = group(guide, valid, sxy / step, cell, group_guide, samples.origin)
             self.ids.append(groups.ids)
             self._votes.append(np.float32(step * step))
             features.append(groups.features)
             counts.append(groups.counts * self._votes[-1])
         self._ends = np.cumsum([one.size for one in counts])
-        self._lattice = permutohedral.build(features[0] if len(fields) == 1 else np.concatenate(features))
+        self._lattice = permutohedral.build(features[0] if len(features) == 1 else np.concatenate(features))
         ones = self._lattice.filter(np.concatenate(counts))
         self._norm = 1 / np.sqrt(ones + np.float32(1e-20))
 
     def __call__(self, sums, weight):
-        """`weight` times the kernel applied to what groups' pixels sum to: of every field (layers, 1 + groups)."""
+        """`weight` times the kernel applied to what groups' pixels sum to: of every picture (layers, 1 + groups)."""
         out = [np.zeros_like(one) for one in sums]
         for layer in range(sums[0].shape[0]):
             parts = [one[layer, 1:] * votes for one, votes in zip(sums, self._votes, strict=True)]
@@ -165,12 +166,12 @@ class _Bilateral:
 
 
 class _OfTwo:
-    """A field of two classes: one channel, the vote of a pixel is 2 q - 1."""
+    """The mean field of two classes: one channel, the vote of a pixel is 2 q - 1."""
 
-    def __init__(self, field, ids, potts):
-        self._weight, self._taps = potts.weight_gaussian, gaussian_taps(potts.sxy_gaussian / field.step)
-        self._bare = np.ascontiguousarray(np.where(field.valid, field.unary, 0), np.float32)
-        self._scale, self._ids = spatial_norm(np.ascontiguousarray(field.valid), self._taps), ids
+    def __init__(self, samples, ids, potts):
+        self._weight, self._taps = potts.weight_gaussian, gaussian_taps(potts.sxy_gaussian / samples.step)
+        self._bare = np.ascontiguousarray(np.where(samples.valid, samples.unary, 0), np.float32)
+        self._scale, self._ids = spatial_norm(np.ascontiguousarray(samples.valid), self._taps), ids
         self.q, self._votes, self._spare = np.empty((3, *self._bare.shape), np.float32)
         self.sums = np.zeros((1, ids.max(initial=0) + 1), np.float32)
         _first(self._bare, self._scale, ids, self.q, self._votes, self.sums[0])
@@ -183,12 +184,12 @@ class _OfTwo:
 
 
 class _OfMany:
-    """A field of any number of classes."""
+    """The mean field of any number of classes."""
 
-    def __init__(self, field, ids, potts):
-        self._weight, self._taps = potts.weight_gaussian, gaussian_taps(potts.sxy_gaussian / field.step)
-        self._bare = np.ascontiguousarray(np.where(field.valid, field.unary, 0), np.float32)
-        self._scale, self._ids = spatial_norm(np.ascontiguousarray(field.valid), self._taps), ids
+    def __init__(self, samples, ids, potts):
+        self._weight, self._taps = potts.weight_gaussian, gaussian_taps(potts.sxy_gaussian / samples.step)
+        self._bare = np.ascontiguousarray(np.where(samples.valid, samples.unary, 0), np.float32)
+        self._scale, self._ids = spatial_norm(np.ascontiguousarray(samples.valid), self._taps), ids
         self.q, self._votes, self._spare = np.empty((3, *self._bare.shape), np.float32)
         self.sums = np.zeros((self._bare.shape[0], ids.max(initial=0) + 1), np.float32)
         self._next(0.0, np.zeros_like(self.sums))

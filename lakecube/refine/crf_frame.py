@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lakecube.chunked import Tile
-from lakecube.kernels.crf import Around, Potts
+from lakecube.kernels.crf import Potts, Samples
 from lakecube.kernels.crf_spatial import CUT
 from lakecube.tiling import Tiling
 
@@ -73,9 +73,9 @@ def _axis(tile: Tile, corner: int, reach: int, step: int) -> Axis:
     )
 
 
-def around(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, axes: tuple[Axis, Axis], step: int) -> Around:
+def around(unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, axes: tuple[Axis, Axis], step: int) -> Samples:
     """The samples of a frame, which are silent where the tile itself speaks."""
     y, x = axes
     valid = valid.copy()
     valid[y.hidden, x.hidden] = False
-    return Around(unary, guide, valid, step, (y.origin[1], x.origin[1]))
+    return Samples(unary, guide, valid, step, (y.origin[1], x.origin[1]))

@@ -12,7 +12,7 @@ import numpy as np
 from lakecube.chunked import Tile
 from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
-from lakecube.kernels.crf import Around
+from lakecube.kernels.crf import Samples
 from lakecube.kernels.crf_groups import LARGEST
 from lakecube.names import LAND, WATER
 from lakecube.refine.crf_frame import around, frame, step_of
@@ -77,7 +77,8 @@ def refine_tile(
         beyond = None
         if sampled:
             far = given[..., y.far, x.far], _divided([b[y.far, x.far] for b in guide], settings)
-            beyond = around(*_terms(*far, settings)[:3], axes, step)
+            unary, seen, valid, _ = _terms(*far, settings)
+            beyond = around(unary, seen, valid, axes, step)
         near = given[..., y.near, x.near], _divided([b[y.near, x.near] for b in guide], settings)
         refined = refine_image(*near, settings, (y.origin[0], x.origin[0]), beyond)[..., y.inside, x.inside]
         dates.append(refined.reshape(layers, *refined.shape[-2:]))
@@ -94,7 +95,7 @@ def _divided(bands: Sequence[np.ndarray], settings: CrfSettings) -> np.ndarray:
 
 def refine_image(
     water: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0),
-    beyond: Around | None = None,
+    beyond: Samples | None = None,
 ) -> np.ndarray:  # fmt: skip
     """One image (y, x), or (classes, y, x), as a whole; the guide (bands, y, x) is in its standard deviations."""
     unary, guide, valid, known = _terms(water, guide, settings)

@@ -206,7 +206,7 @@ def middle_and_around(picture, probability, step):
     valid[inner, inner] = False
     logit = crf.logit_of_probability(probability)
     guide = (picture / RGB).astype(np.float32)
-    around = crf.Around(logit[every, every], guide[:, every, every], valid[every, every], step, (0, 0))
+    around = crf.Samples(logit[every, every], guide[:, every, every], valid[every, every], step, (0, 0))
     return (logit[inner, inner], guide[:, inner, inner], np.ones((60, 60), bool)), around
 
 
