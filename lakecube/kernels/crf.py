@@ -84,7 +84,7 @@ def mean_field(
 
     Notes
     -----
-    O(pixels · (iterations + bands²)) in time. Peak memory, with the unary and three bands of the guide: 105 to 140
+    O(pixels · (iterations + bands²)) in time. Peak memory, with the unary and three bands of the guide: 105 to 150
     bytes a pixel, the more the noisier (`pydensecrf2` 205 to 225; ``python -m benchmarks.crf``).
     """
     q = _iterated(_OfTwo, Samples(logit, guide, valid, 1, origin), around, potts, iterations, group_guide)
