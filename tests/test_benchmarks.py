@@ -84,6 +84,9 @@ def test_outlines_are_measured():
     picture, probability = crf.synthetic(64)
     scores = crf.compare(crf.noisy(picture, 5), probability, 1)
     assert scores["labels_equal"] > 0.98
+    tiles = crf.tiled(crf.spread(picture, 96), crf.spread(probability, 96), 48)
+    assert tiles["labels_equal"] > 0.98
+    assert crf.surrounded(picture, probability, 32, 16, 1) > 0
     truth = probability > 0.5
     rgb = picture.astype(np.float32) / 255
     edge = refine_esw.edge_of(truth)

@@ -20,7 +20,7 @@ worst, where the guide is so noisy that few pixels share a group).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,9 +44,23 @@ class Potts(NamedTuple):
     weight_bilateral: float = 10.0
 
 
+class Samples(NamedTuple):
+    """A picture of which every `step`-th row and column is given."""
+
+    unary: np.ndarray
+    """float32, as `mean_field` or `mean_field_classes` takes it."""
+    guide: np.ndarray
+    valid: np.ndarray
+    """bool (y, x): samples that vote."""
+    step: int
+    """Pixels from one sample to the next; each speaks for step² pixels."""
+    origin: tuple[int, int]
+    """(row, column) of the first sample, counted in samples."""
+
+
 def mean_field(
     logit: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0),
+    group_guide: float = GROUP_GUIDE, origin: tuple[int, int] = (0, 0), around: Samples | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Probability of the second of two classes after the mean field, float32 (y, x).
 
@@ -64,27 +78,16 @@ def mean_field(
         Width of a group's bin, in sigmas; 0: every pixel is a group by itself.
     origin : (row, column)
         Of the first pixel, from where cells and lattice are counted.
+    around : Samples, optional
+        What lies beyond the picture: a second mean field, joined with the picture's by the bilateral kernel. Samples
+        that lie in the picture must not be valid.
 
     Notes
     -----
-    O(pixels · (iterations + bands²)) in time. Peak memory, with the unary and three bands of the guide: 105 to 140
+    O(pixels · (iterations + bands²)) in time. Peak memory, with the unary and three bands of the guide: 105 to 150
     bytes a pixel, the more the noisier (`pydensecrf2` 205 to 225; ``python -m benchmarks.crf``).
     """
-    potts = potts or Potts()
-    shape = logit.shape
-    valid = np.ascontiguousarray(valid)
-    bare = np.ascontiguousarray(np.where(valid, logit, 0), np.float32)
-    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, origin, group_guide)
-    taps = gaussian_taps(potts.sxy_gaussian)
-    scale = spatial_norm(valid, taps)
-    q, votes, spare = np.empty((3, *shape), np.float32)
-    sums = np.zeros(bilateral.norm.size, np.float32)
-    _first(bare, scale, bilateral.ids, q, votes, sums)
-    for _ in range(iterations):
-        messages = bilateral(sums, potts.weight_bilateral)
-        sums = np.zeros_like(sums)
-        _update(bare, scale, bilateral.ids, votes, taps, potts.weight_gaussian, messages, q, spare, sums)
-        votes, spare = spare, votes
+    q = _iterated(_OfTwo, Samples(logit, guide, valid, 1, origin), around, potts, iterations, group_guide)
     if not valid.all():
         q[~valid] = 1 / (1 + np.exp(-np.clip(logit[~valid], -80, 80)))
     return q
@@ -92,25 +95,10 @@ def mean_field(
 
 def mean_field_classes(
     unary: np.ndarray, guide: np.ndarray, valid: np.ndarray, potts: Potts | None = None, iterations: int = 5, *,
-    origin: tuple[int, int] = (0, 0),
+    origin: tuple[int, int] = (0, 0), around: Samples | None = None,
 ) -> np.ndarray:  # fmt: skip
     """As `mean_field` for any number of classes: unary -log p, float32 (classes, y, x); returns their probabilities."""
-    potts = potts or Potts()
-    valid = np.ascontiguousarray(valid)
-    bare = np.ascontiguousarray(np.where(valid, unary, 0), np.float32)
-    bilateral = _Bilateral(guide, valid, potts.sxy_bilateral, origin)
-    taps = gaussian_taps(potts.sxy_gaussian)
-    scale = spatial_norm(valid, taps)
-    q, votes, spare = np.empty((3, *unary.shape), np.float32)
-    messages = np.zeros((unary.shape[0], bilateral.norm.size), np.float32)
-    sums = np.zeros_like(messages)
-    _update_classes(bare, scale, bilateral.ids, votes, taps, 0.0, messages, q, spare, sums)
-    for _ in range(iterations):
-        votes, spare = spare, votes
-        for k, total in enumerate(sums):
-            messages[k] = bilateral(total, potts.weight_bilateral)
-        sums = np.zeros_like(sums)
-        _update_classes(bare, scale, bilateral.ids, votes, taps, potts.weight_gaussian, messages, q, spare, sums)
+    q = _iterated(_OfMany, Samples(unary, guide, valid, 1, origin), around, potts, iterations, GROUP_GUIDE)
     if not valid.all():
         alone = np.exp(-np.clip(unary[:, ~valid], -80, 80))
         q[:, ~valid] = alone / alone.sum(axis=0)
@@ -131,24 +119,89 @@ def unary_of_labels(labels: np.ndarray, classes: int, confidence: float) -> np.n
     return -np.log(p).astype(np.float32)
 
 
-class _Bilateral:
-    """The normalised bilateral kernel over groups of pixels."""
+def _iterated(
+    kind: Any, picture: Samples, around: Samples | None, potts: Potts | None, iterations: int, group_guide: float
+) -> np.ndarray:
+    """The probabilities of a picture after the mean field, in which what lies around it takes part."""
+    potts = potts or Potts()
+    pictures = [picture] if around is None else [picture, around]
+    bilateral = _Bilateral(pictures, potts.sxy_bilateral, group_guide)
+    fields = [kind(samples, ids, potts) for samples, ids in zip(pictures, bilateral.ids, strict=True)]
+    for _ in range(iterations):
+        messages = bilateral([field.sums for field in fields], potts.weight_bilateral)
+        for field, message in zip(fields, messages, strict=True):
+            field.update(message)
+    return fields[0].q
 
-    def __init__(self, guide, valid, sxy, origin, group_guide=GROUP_GUIDE):
-        cell = max(1, round(GROUP_XY * sxy))
-        groups = group(np.ascontiguousarray(guide, np.float32), valid, sxy, cell, group_guide, origin)
-        self.ids = groups.ids
-        self._lattice = permutohedral.build(groups.features)
-        ones = np.ones(groups.counts.size + 1, np.float32)
-        ones[1:] = self._lattice.filter(groups.counts, ones[1:])
-        self.norm = 1 / np.sqrt(ones + np.float32(1e-20))
+
+class _Bilateral:
+    """The normalised bilateral kernel over the groups of one picture, or of several that lie in one frame."""
+
+    def __init__(self, pictures, sxy, group_guide):
+        self.ids, self._votes, features, counts = [], [], [], []
+        for samples in pictures:
+            step = samples.step
+            cell = max(1, round(GROUP_XY * sxy) // step)
+            guide, valid = np.ascontiguousarray(samples.guide, np.float32), np.ascontiguousarray(samples.valid)
+            groups = group(guide, valid, sxy / step, cell, group_guide, samples.origin)
+            self.ids.append(groups.ids)
+            self._votes.append(np.float32(step * step))
+            features.append(groups.features)
+            counts.append(groups.counts * self._votes[-1])
+        self._ends = np.cumsum([one.size for one in counts])
+        self._lattice = permutohedral.build(features[0] if len(features) == 1 else np.concatenate(features))
+        ones = self._lattice.filter(np.concatenate(counts))
+        self._norm = 1 / np.sqrt(ones + np.float32(1e-20))
 
     def __call__(self, sums, weight):
-        """`weight` times the kernel applied to what a group's pixels sum to; both (1 + groups,), from group 1 on."""
-        out = np.zeros_like(sums)
-        out[1:] = self._lattice.filter(sums[1:], self.norm[1:])
-        out *= np.float32(weight)
+        """`weight` times the kernel applied to what groups' pixels sum to: of every picture (layers, 1 + groups)."""
+        out = [np.zeros_like(one) for one in sums]
+        for layer in range(sums[0].shape[0]):
+            parts = [one[layer, 1:] * votes for one, votes in zip(sums, self._votes, strict=True)]
+            spread = self._lattice.filter(parts[0] if len(parts) == 1 else np.concatenate(parts), self._norm)
+            spread *= np.float32(weight)
+            for one, part in zip(out, np.split(spread, self._ends[:-1]), strict=True):
+                one[layer, 1:] = part
         return out
+
+
+class _OfTwo:
+    """The mean field of two classes: one channel, the vote of a pixel is 2 q - 1."""
+
+    def __init__(self, samples, ids, potts):
+        self._weight, self._taps = potts.weight_gaussian, gaussian_taps(potts.sxy_gaussian / samples.step)
+        self._bare = np.ascontiguousarray(np.where(samples.valid, samples.unary, 0), np.float32)
+        self._scale, self._ids = spatial_norm(np.ascontiguousarray(samples.valid), self._taps), ids
+        self.q, self._votes, self._spare = np.empty((3, *self._bare.shape), np.float32)
+        self.sums = np.zeros((1, ids.max(initial=0) + 1), np.float32)
+        _first(self._bare, self._scale, ids, self.q, self._votes, self.sums[0])
+
+    def update(self, messages):
+        self.sums = np.zeros_like(self.sums)
+        _update(self._bare, self._scale, self._ids, self._votes, self._taps, self._weight, messages[0], self.q,
+                self._spare, self.sums[0])  # fmt: skip
+        self._votes, self._spare = self._spare, self._votes
+
+
+class _OfMany:
+    """The mean field of any number of classes."""
+
+    def __init__(self, samples, ids, potts):
+        self._weight, self._taps = potts.weight_gaussian, gaussian_taps(potts.sxy_gaussian / samples.step)
+        self._bare = np.ascontiguousarray(np.where(samples.valid, samples.unary, 0), np.float32)
+        self._scale, self._ids = spatial_norm(np.ascontiguousarray(samples.valid), self._taps), ids
+        self.q, self._votes, self._spare = np.empty((3, *self._bare.shape), np.float32)
+        self.sums = np.zeros((self._bare.shape[0], ids.max(initial=0) + 1), np.float32)
+        self._next(0.0, np.zeros_like(self.sums))
+
+    def update(self, messages):
+        self._next(self._weight, messages)
+
+    def _next(self, weight, messages):
+        self.sums = np.zeros_like(self.sums)
+        _update_classes(self._bare, self._scale, self._ids, self._votes, self._taps, weight, messages, self.q,
+                        self._spare, self.sums)  # fmt: skip
+        self._votes, self._spare = self._spare, self._votes
 
 
 @jit

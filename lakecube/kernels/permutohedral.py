@@ -25,7 +25,7 @@ from lakecube.kernels.jit import jit
 
 #: Points embedded together, so that the arithmetic runs in vector instructions.
 BLOCK = 256
-#: log2 of the vertices seen last that are looked up first; neighbours share most vertices, and this fits the L1 cache.
+#: log2 of the first vertices seen last that are looked up first; neighbours share most, and this stays in the cache.
 SEEN_BITS = 12
 
 
@@ -56,8 +56,34 @@ def build(features: np.ndarray) -> Lattice:
     n, d = features.shape
     scale = (np.sqrt(2.0 / 3.0) * (d + 1) / np.sqrt(np.arange(1.0, d + 1) * np.arange(2.0, d + 2))).astype(np.float32)
     radix = _radix(features, scale) if n else np.ones(d + 1, np.int64)
-    vertices, weights, codes, table, ids = _embed(features, scale, radix, (0,) * d)
-    return Lattice(vertices, weights, _neighbours(codes, radix, table, ids))
+    # large arrays are NumPy's, which asks for huge pages: Numba's cost as much time to touch as to fill
+    vertices, weights = np.empty((n, d + 1), np.int32), np.empty((n, d + 1), np.float32)
+    net = _Net(np.zeros((1 << 13, 2), np.int64), np.zeros(1 << 12, np.int64), np.zeros((1 << 12, d + 1), np.int32))
+    begin = count = 0
+    while begin < n:
+        begin, count = _embed(features, scale, radix, (0,) * d, net, vertices, weights, begin, count)
+        if begin < n:
+            net = net.doubled()
+    neighbours = np.zeros((d + 1, 2, count + 1), np.int32)
+    _neighbours(radix, net, neighbours)
+    return Lattice(vertices, weights, neighbours)
+
+
+class _Net(NamedTuple):
+    """The vertices so far."""
+
+    table: np.ndarray
+    """int64 (slots, 2): code and id, from 1; open-addressed, an id of 0 is free."""
+    codes: np.ndarray
+    """int64 (at least vertices + 1,): by id."""
+    onward: np.ndarray
+    """int32 (as codes, d + 1): the vertex one step behind along each axis, where it has been looked up, else 0."""
+
+    def doubled(self) -> _Net:
+        table = np.zeros((2 * self.table.shape[0], 2), np.int64)
+        _rehash(self.table, table)
+        codes, onward = (np.concatenate([a, np.zeros_like(a)]) for a in (self.codes, self.onward))
+        return _Net(table, codes, onward)
 
 
 def _radix(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -91,68 +117,85 @@ def _bounds(features):
 
 
 @jit
-def _slot(code, table, ids):
-    """The slot of an open-addressed table (ids from 1; 0 is free) that holds `code` or is free for it."""
-    mask = ids.size - 1
-    mixed = np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)
-    slot = np.int64(mixed >> np.uint64(24)) & mask
-    while ids[slot] != 0 and table[slot] != code:
+def _slot(code, table):
+    """The row of an open-addressed table of (code, id from 1; 0 is free) that holds `code` or is free for it."""
+    mask = table.shape[0] - 1
+    slot = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)) & mask
+    while table[slot, 1] != 0 and table[slot, 0] != code:
         slot = (slot + 1) & mask
     return slot
 
 
 @jit
-def _embed(features, scale, radix, dims):
-    """Vertices and weights of every point. `dims` has d members: a length the compiler knows."""
-    n = features.shape[0]
-    d = len(dims)
-    share = np.zeros((d + 2, BLOCK), np.float32)
-    ranks = np.empty((d + 1, BLOCK), np.int32)
-    starts = np.empty(BLOCK, np.int64)
-    of_rank = np.empty(d + 1, np.int32)
-    vertices = np.empty((n, d + 1), np.int32)
-    weights = np.empty((n, d + 1), np.float32)
-    ids = np.zeros(1 << 12, np.int32)
-    table = np.zeros(1 << 12, np.int64)
-    codes = np.zeros(1 << 11, np.int64)
-    steps = radix.sum() - (d + 1) * radix
-    seen_codes = np.zeros(1 << SEEN_BITS, np.int64)
-    seen_ids = np.zeros(1 << SEEN_BITS, np.int32)
-    count = 0
-    for begin in range(0, n, BLOCK):
-        size = min(BLOCK, n - begin)
-        _simplices(features[begin : begin + size], scale, radix, dims, share, ranks, starts)
-        for p in range(size):
-            for i in range(d + 1):
-                of_rank[ranks[i, p]] = i
-            code = starts[p]
-            for k in range(d + 1):
-                if k:
-                    code += steps[of_rank[d - k + 1]]
-                weights[begin + p, k] = share[k, p]
-                last = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - SEEN_BITS))
-                if seen_codes[last] == code and seen_ids[last] != 0:
-                    vertices[begin + p, k] = seen_ids[last]
-                    continue
-                slot = _slot(code, table, ids)
-                if ids[slot] == 0:
-                    count += 1
-                    if count == codes.size:
-                        codes, table, ids = _grow(codes, count)
-                        slot = _slot(code, table, ids)
-                    codes[count] = code
-                    table[slot] = code
-                    ids[slot] = count
-                vertices[begin + p, k] = ids[slot]
-                seen_codes[last] = code
-                seen_ids[last] = ids[slot]
-    return vertices, weights, codes[: count + 1], table, ids
+def _vertex(code, table, codes, count):
+    """The id of the vertex of this code, which is made if need be, and how many there are now."""
+    slot = _slot(code, table)
+    if table[slot, 1] == 0:
+        count += 1
+        codes[count] = code
+        table[slot, 0] = code
+        table[slot, 1] = count
+    return np.int32(table[slot, 1]), count
 
 
 @jit
-def _simplices(features, scale, radix, dims, share, ranks, starts):
+def _embed(features, scale, radix, dims, net, vertices, weights, begin, count):
+    """Vertices and weights of the points from `begin` on, until the net is full: where it ended, and its vertices.
+
+    `dims` has d members: a length the compiler knows.
+    """
+    n = features.shape[0]
+    d = len(dims)
+    share = np.zeros((d + 1, BLOCK), np.float32)
+    order = np.empty((d + 1, BLOCK), np.int32)
+    starts = np.empty(BLOCK, np.int64)
+    steps = radix.sum() - (d + 1) * radix
+    seen = np.zeros((1 << SEEN_BITS, 2), np.int64)
+    while begin < n and count + (d + 1) * BLOCK < net.codes.size:
+        end = min(n, begin + BLOCK)
+        _simplices(features[begin:end], scale, radix, dims, share, order, starts)
+        here = vertices[begin:end]
+        count = _first_vertices(starts, seen, net.table, net.codes, count, here)
+        count = _other_vertices(order, steps, net.onward, net.table, net.codes, count, here)
+        for k in range(d + 1):
+            for p in range(begin, end):
+                weights[p, k] = share[k, p - begin]
+        begin = end
+    return begin, count
+
+
+@jit
+def _first_vertices(starts, seen, table, codes, count, vertices):
+    """Look up the first vertex of every point, those seen last first; returns how many vertices there are now."""
+    for p in range(vertices.shape[0]):
+        code = starts[p]
+        last = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - SEEN_BITS))
+        if seen[last, 0] != code or seen[last, 1] == 0:
+            seen[last, 0] = code
+            seen[last, 1], count = _vertex(code, table, codes, count)
+        vertices[p, 0] = seen[last, 1]
+    return count
+
+
+@jit
+def _other_vertices(order, steps, onward, table, codes, count, vertices):
+    """Walk from vertex to vertex along the axes; a step once taken is kept in `onward`, and is no look-up any more."""
+    d = vertices.shape[1] - 1
+    for k in range(d):
+        for p in range(vertices.shape[0]):
+            here, axis = vertices[p, k], order[d - k, p]
+            there = onward[here, axis]
+            if there == 0:
+                there, count = _vertex(codes[here] + steps[axis], table, codes, count)
+                onward[here, axis] = there
+            vertices[p, k + 1] = there
+    return count
+
+
+@jit
+def _simplices(features, scale, radix, dims, share, order, starts):
     """For a block of points, one loop over the points per step: the shares of the vertices, the order of the
-    coordinates and the code of the first vertex."""
+    coordinates (which has rank 0, 1, …) and the code of the first vertex."""
     d = len(dims)
     size = features.shape[0]
     down = np.float32(1.0) / np.float32(d + 1)
@@ -160,6 +203,7 @@ def _simplices(features, scale, radix, dims, share, ranks, starts):
     excess = np.zeros(size, np.float32)
     elevated = np.empty((d + 1, size), np.float32)
     base = np.empty((d + 1, size), np.float32)
+    ranks = np.empty((d + 1, size), np.int32)
     for j in range(d, 0, -1):
         for p in range(size):
             part = features[p, j - 1] * scale[j - 1]
@@ -184,7 +228,6 @@ def _simplices(features, scale, radix, dims, share, ranks, starts):
                 less = np.int32(1) if elevated[i, p] < elevated[j, p] else np.int32(0)
                 ranks[i, p] += less
                 ranks[j, p] += np.int32(1) - less
-    share[:] = np.float32(0.0)
     for p in range(size):
         starts[p] = 0
     for i in range(d + 1):
@@ -194,40 +237,51 @@ def _simplices(features, scale, radix, dims, share, ranks, starts):
             base[i, p] += np.float32(turn)
             elevated[i, p] = (elevated[i, p] - np.float32(turn)) * down
             starts[p] += np.int64(base[i, p]) * radix[i]
-    for i in range(d + 1):
+    _shares(elevated, ranks, dims, share, order)
+
+
+@jit
+def _shares(elevated, ranks, dims, share, order):
+    """Which coordinate has which rank, and what the vertices get: the differences of one coordinate to the next."""
+    d = len(dims)
+    size = ranks.shape[1]
+    before = np.zeros(size, np.float32)
+    mine = np.zeros(size, np.float32)
+    for k in range(d + 1):
         for p in range(size):
-            share[d - ranks[i, p], p] += elevated[i, p]
-            share[d - ranks[i, p] + 1, p] -= elevated[i, p]
+            before[p] = mine[p]
+            order[d - k, p] = 0
+            mine[p] = np.float32(0.0)
+        for i in range(d + 1):
+            for p in range(size):
+                if ranks[i, p] == d - k:
+                    order[d - k, p] = i
+                    mine[p] = elevated[i, p]
+        for p in range(size):
+            share[k, p] = mine[p] - before[p]
     for p in range(size):
-        share[0, p] += np.float32(1.0) + share[d + 1, p]
+        share[0, p] += np.float32(1.0) - mine[p]
 
 
 @jit
-def _grow(codes, count):
-    more = np.zeros(codes.size * 2, np.int64)
-    more[:count] = codes[:count]
-    ids = np.zeros(more.size * 2, np.int32)
-    table = np.zeros(more.size * 2, np.int64)
-    for i in range(1, count):
-        slot = _slot(more[i], table, ids)
-        table[slot] = more[i]
-        ids[slot] = i
-    return more, table, ids
+def _rehash(table, more):
+    for i in range(table.shape[0]):
+        if table[i, 1] != 0:
+            more[_slot(table[i, 0], more)] = table[i]
 
 
 @jit
-def _neighbours(codes, radix, table, ids):
+def _neighbours(radix, net, out):
     axes = radix.size
-    out = np.zeros((axes, 2, codes.size), np.int32)
-    all_radix = radix.sum()
-    for j in range(axes):
-        step = axes * radix[j] - all_radix
-        for i in range(1, codes.size):
-            other = ids[_slot(codes[i] + step, table, ids)]
+    steps = radix.sum() - axes * radix
+    for i in range(1, out.shape[2]):
+        for j in range(axes):
+            other = net.onward[i, j]
+            if other == 0:
+                other = np.int32(net.table[_slot(net.codes[i] + steps[j], net.table), 1])
             if other:
-                out[j, 0, i] = other
-                out[j, 1, other] = i
-    return out
+                out[j, 0, other] = i
+                out[j, 1, i] = other
 
 
 @jit

@@ -12,8 +12,10 @@ import numpy as np
 from lakecube.chunked import Tile
 from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
+from lakecube.kernels.crf import Samples
 from lakecube.kernels.crf_groups import LARGEST
 from lakecube.names import LAND, WATER
+from lakecube.refine.crf_frame import around, frame, step_of
 from lakecube.refine.given import number, whole
 from lakecube.tiling import Tiling
 
@@ -64,62 +66,79 @@ def refine_tile(
     Of several classes the first piece holds, along time, all those of the first date, then of the second.
     """
     water, *bands = pieces
-    y, x = tiles[0][row], tiles[1][column]
-    origin = (
-        y.read[0] + anchor[0] - (row * settings.tiling.tile - settings.tiling.margin),
-        x.read[0] + anchor[1] - (column * settings.tiling.tile - settings.tiling.margin),
-    )
-    inside = tuple(slice(v.gives[0] - v.read[0], v.gives[1] - v.read[0]) for v in (y, x))
-    dates = []
+    step = step_of(settings.potts) if settings.engine == "numba" else 1
+    y, x = axes = frame(tiles, (row, column), anchor, settings.tiling, settings.potts, step)
+    sampled = any((axis.near.stop - axis.near.start) < size for axis, size in zip(axes, water.shape[1:], strict=True))
     layers = settings.layers
+    dates = []
     for t in range(water.shape[0] // layers):
-        guide = np.stack([np.asarray(b if b.ndim == 2 else b[t], np.float32) for b in bands])
-        with np.errstate(over="ignore"):
-            guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
-        if layers == 1:
-            dates.append(refine_image(water[t], guide, settings, origin)[np.newaxis][:, *inside])
-        else:
-            dates.append(refine_classes(water[t * layers : (t + 1) * layers], guide, settings, origin)[:, *inside])
+        given = water[t] if layers == 1 else water[t * layers : (t + 1) * layers]
+        guide = [b if b.ndim == 2 else b[t] for b in bands]
+        beyond = None
+        if sampled:
+            far = given[..., y.far, x.far], _divided([b[y.far, x.far] for b in guide], settings)
+            unary, seen, valid, _ = _terms(*far, settings)
+            beyond = around(unary, seen, valid, axes, step)
+        near = given[..., y.near, x.near], _divided([b[y.near, x.near] for b in guide], settings)
+        refined = refine_image(*near, settings, (y.origin[0], x.origin[0]), beyond)[..., y.inside, x.inside]
+        dates.append(refined.reshape(layers, *refined.shape[-2:]))
     return np.concatenate(dates)
 
 
+def _divided(bands: Sequence[np.ndarray], settings: CrfSettings) -> np.ndarray:
+    """Guide (bands, y, x) in standard deviations, float32."""
+    guide = np.stack([np.asarray(band, np.float32) for band in bands])
+    with np.errstate(over="ignore"):
+        guide *= np.reciprocal(np.array(settings.scales, np.float32))[:, np.newaxis, np.newaxis]
+    return guide
+
+
 def refine_image(
-    water: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
-) -> np.ndarray:
-    """One image (y, x) as a whole; the guide (bands, y, x) is already divided by its standard deviations."""
-    logit = _unary(water, settings.confidence)
-    known = np.isfinite(logit)
-    valid = _voters(known, guide)
+    water: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0),
+    beyond: Samples | None = None,
+) -> np.ndarray:  # fmt: skip
+    """One image (y, x), or (classes, y, x), as a whole; the guide (bands, y, x) is in its standard deviations."""
+    unary, guide, valid, known = _terms(water, guide, settings)
+    several = unary.ndim == 3
     if not valid.any():
-        return (1 / (1 + np.exp(-logit))).astype(np.float32)
-    if settings.engine == "numba":
-        q = crf.mean_field(logit, guide, valid, settings.potts, settings.iterations, origin=origin)
+        q = _alone(unary)
+    elif settings.engine == "numba":
+        refine = crf.mean_field_classes if several else crf.mean_field
+        q = refine(unary, guide, valid, settings.potts, settings.iterations, origin=origin, around=beyond)
+    elif several:
+        q = _pydensecrf2(unary, guide, valid, settings)
     else:
-        wet = np.where(known, logit, 0)
-        q = _pydensecrf2(np.stack([np.logaddexp(0, wet), np.logaddexp(0, -wet)]), guide, valid, settings)[1]
-    q[~known] = np.nan
+        q = _pydensecrf2(np.stack([np.logaddexp(0, unary), np.logaddexp(0, -unary)]), guide, valid, settings)[1]
+    q[..., ~known] = np.nan
     return q
 
 
-def refine_classes(
-    probability: np.ndarray, guide: np.ndarray, settings: CrfSettings, origin: tuple[int, int] = (0, 0)
-) -> np.ndarray:
-    """As `refine_image` for probabilities (classes, y, x), which need not sum to 1."""
+def _alone(unary: np.ndarray) -> np.ndarray:
+    """Probability by the unary term alone."""
+    if unary.ndim == 2:
+        return (1 / (1 + np.exp(-unary))).astype(np.float32)
+    return np.exp(-unary) / np.exp(-unary).sum(axis=0)
+
+
+def _terms(water: np.ndarray, guide: np.ndarray, settings: CrfSettings) -> tuple[np.ndarray, ...]:
+    """Unary term (0 where unknown), guide, which pixels vote and which are known."""
+    if settings.layers == 1:
+        unary = _unary(water, settings.confidence)
+        known = np.isfinite(unary)
+        unary = np.where(known, unary, np.float32(0))
+    else:
+        unary, known = _unary_of_classes(water)
+    return unary, guide, _voters(known, guide), known
+
+
+def _unary_of_classes(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-log p of probabilities (classes, y, x), which need not sum to 1, and where they are known."""
     _refuse_beyond_one(probability)
     total = probability.sum(axis=0)
     known = total > 0
     with np.errstate(invalid="ignore"):
         p = np.clip(probability / total, CLIP, 1)
-    unary = np.where(known, -np.log(np.where(known, p, 1)), 0).astype(np.float32)
-    valid = _voters(known, guide)
-    if not valid.any():
-        q = np.exp(-unary) / np.exp(-unary).sum(axis=0)
-    elif settings.engine == "numba":
-        q = crf.mean_field_classes(unary, guide, valid, settings.potts, settings.iterations, origin=origin)
-    else:
-        q = _pydensecrf2(unary, guide, valid, settings)
-    q[:, ~known] = np.nan
-    return q
+    return np.where(known, -np.log(np.where(known, p, 1)), 0).astype(np.float32), known
 
 
 def _voters(known: np.ndarray, guide: np.ndarray) -> np.ndarray:

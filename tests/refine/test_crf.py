@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError
 from lakecube.kernels.crf import Potts
 from lakecube.names import UNKNOWN
-from lakecube.refine import crf_tiles
+from lakecube.refine import crf_frame, crf_tiles
 from lakecube.refine.crf import refine
 from lakecube.refine.majority import majority
 from lakecube.refine.superpixels import superpixels
@@ -135,6 +135,50 @@ def test_one_tile_is_the_whole_image(picture):
     expected = crf_tiles.refine_image(water[0].values, guide[0].values / np.float32(13), by_hand, origin)
     found = refine(water[0], guide[0], tile=4096, margin=18, **NARROW)
     np.testing.assert_allclose(found.values, expected, atol=1e-4)
+
+
+# --- margins by samples --------------------------------------------------------------------------------------------
+
+#: Wide enough that of the margin every second row and column is looked at.
+SAMPLED = {"tile": 32, "margin": 26, "blend": 3, "sxy_bilateral": 40.0, "sxy_gaussian": 1.0}
+
+
+@pytest.mark.parametrize("chunks", BY_HAND[1:4], ids=str)
+def test_sampled_margins_are_the_same_for_every_chunking(picture, chunks):
+    water, guide = picture
+    whole = refine(water, guide, **SAMPLED).compute()
+    xr.testing.assert_identical(
+        refine(water.chunk(chunks), guide.chunk({"y": 40, "x": 31}), **SAMPLED).compute(), whole
+    )
+
+
+def test_sampled_margins_do_not_depend_on_the_request(picture):
+    water, guide = picture
+    options = SAMPLED | {"tile": 16, "margin": 11}
+    part, reach = {"y": slice(5, None), "x": slice(3, -4)}, 16 + 11 + 3
+    inner = {"y": slice(reach, -reach), "x": slice(reach, -reach)}
+    whole, cut = refine(water, guide, **options).compute(), refine(water.isel(part), guide.isel(part), **options)
+    assert cut.isel(inner).size
+    xr.testing.assert_identical(cut.compute().isel(inner), whole.isel(part).isel(inner))
+
+
+def test_samples_of_the_margin_are_as_good_as_all_of_it(picture, monkeypatch):
+    water, guide = (v[0] for v in picture)
+    kernel = {"sxy_bilateral": 40.0, "sxy_gaussian": 1.0}
+    whole = refine(water, guide, tile=4096, **kernel).compute()
+    errors = {}
+    for name, samples in (("all", 1000), ("sampled", 20)):
+        monkeypatch.setattr(crf_frame, "SAMPLES", samples)
+        errors[name] = float(np.abs(refine(water, guide, **SAMPLED).compute() - whole).mean())
+    none = float(np.abs(refine(water, guide, **(SAMPLED | {"margin": 3})).compute() - whole).mean())
+    assert errors["sampled"] < errors["all"] + 0.2 * (none - errors["all"]), (errors, none)
+
+
+def test_classes_have_sampled_margins(picture):
+    water, guide = (v[0] for v in picture)
+    both = xr.concat([1 - water, water], "class")
+    found = refine(both, guide, **SAMPLED).compute()
+    assert np.abs(found[1] - refine(water, guide, **SAMPLED)).max() < 2e-3
 
 
 # --- the unseen ----------------------------------------------------------------------------------------------------
