@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import StoreError, StoreExistsError
+from lakecube.errors import LakecubeError, StoreError, StoreExistsError
 from lakecube.names import ITEM, TIME, X, Y
 from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
+from lakecube.store.guarded import SPOILT, in_words, open_group
 from lakecube.store.place import LocalPlace, Place, place_of
 
 #: Root attributes that are the store's own business.
@@ -70,8 +71,10 @@ def open_place(place: Place, chunks: Any = "auto") -> xr.Dataset:
         except (FileNotFoundError, KeyError) as error:
             if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
                 raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
-        except (ValueError, TypeError) as error:
-            raise StoreError(f"{place} cannot be read, its metadata are torn or were edited: {error}") from error
+        except LakecubeError:
+            raise
+        except SPOILT as error:
+            raise StoreError(f"{place} cannot be read, it is torn or was edited: {in_words(error)}") from error
     raise AssertionError  # the loop returns or raises
 
 
@@ -104,12 +107,12 @@ def _visible(place: Place) -> Visible:
 
 
 def _opened(place: Place, chunks: Any) -> xr.Dataset:
-    source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
-    observed = xr.open_zarr(source, chunks=chunks, consolidated=True)
+    token = mark_of(place)
+    observed = open_group(place, None, chunks, token)
     revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
     joined = observed
     if revision is not None:
-        derived = xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=False)
+        derived = open_group(place, f"revision/{revision}", chunks, token)
         joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
         joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
     return _typed(_in_order(_decoded(joined)))

@@ -1,0 +1,77 @@
+"""Arrays of a store whose every read says, in words of lakecube, when a chunk of them is spoilt or cannot be had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from xarray.backends.common import BackendArray
+from xarray.core import indexing
+
+from lakecube.errors import LakecubeError, StoreError
+from lakecube.store.place import LocalPlace, Place
+
+#: What Zarr, its codecs and NumPy raise for metadata and chunks that are none.
+SPOILT = (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError, AttributeError, MemoryError, IndexError)
+
+
+class GuardedArray(BackendArray):
+    """A lazy variable of a store; reading it raises StoreError where a chunk is spoilt."""
+
+    def __init__(self, variable: xr.Variable, name: str, place: Place) -> None:
+        self.variable, self.name, self.place = variable, name, place
+        self.shape, self.dtype = variable.shape, variable.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """The values of an outer indexer."""
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self.variable[key].values)
+        except LakecubeError:
+            raise
+        except (*SPOILT, OSError) as error:
+            raise StoreError(
+                f"{self.name} of {self.place} cannot be read: {in_words(error)}. Its chunk or its metadata are damaged: "
+                "bring the store back from a copy, or make it anew with mode='overwrite'"
+            ) from error
+
+
+def in_words(error: BaseException) -> str:
+    """What a library says of a failure, without Python's names of types."""
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
+    return text[:300] or type(error).__name__
+
+
+def open_group(place: Place, group: str | None, chunks: Any, token: str) -> xr.Dataset:
+    """A group of a store as `xarray.open_zarr` gives it, its arrays guarded.
+
+    `token` names the state of the store: the arrays of two calls have the same names where it is the same.
+    """
+    source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
+    opened = xr.open_zarr(source, group=group, chunks=None, consolidated=group is None)
+    kept = {name: opened[name].variable for name in opened.variables}
+    guarded = {
+        name: variable if name in opened.xindexes else _guarded(variable, str(name), place, chunks, token)
+        for name, variable in kept.items()
+    }
+    data = {name: variable for name, variable in guarded.items() if name not in opened.coords}
+    coords = {name: variable for name, variable in guarded.items() if name in opened.coords}
+    made = opened.drop_vars([*data]).assign(data).assign_coords({n: v for n, v in coords.items() if n not in opened.xindexes})
+    return made.assign_attrs(opened.attrs)
+
+
+def _guarded(variable: xr.Variable, name: str, place: Place, chunks: Any, token: str) -> xr.Variable:
+    lazy = indexing.LazilyIndexedArray(GuardedArray(variable, name, place))
+    out = xr.Variable(variable.dims, lazy, variable.attrs, variable.encoding)
+    if chunks is None or not variable.dims:
+        return out
+    own: Mapping[Any, Any] = variable.encoding.get("preferred_chunks") or {}
+    wanted = chunks if isinstance(chunks, Mapping) else dict.fromkeys(variable.dims, chunks)
+    sizes = {dim: wanted.get(dim, own.get(dim, -1)) for dim in variable.dims}
+    return out.chunk(sizes, name=f"{name}-{tokenize(token, name, sizes)}")
