@@ -3,7 +3,6 @@
 A message says what was seen, what is needed, and the call that fixes it.
 """
 
-
 #: Longest message that is shown: what was seen may be a text of any length, out of a catalogue or a file.
 _LONGEST = 1000
 

@@ -64,9 +64,9 @@ class ServerIO(StacApiIO):
         method = str(method or "GET").upper()
         if method not in {"GET", "POST"}:
             raise UnsafeHrefError(f"A catalogue asks for {method[:20]!r} of a server; reading takes GET and POST only.")
-        said: dict[str, Any] = {"json": parameters} if method == "POST" else {"params": parameters}
+        said: dict[str, Any] = {"json" if method == "POST" else "params": parameters, "headers": headers}
         try:
-            with self.session.request(method, href, headers=headers, timeout=self.timeout, stream=True, **said) as answer:
+            with self.session.request(method, href, timeout=self.timeout, stream=True, **said) as answer:
                 if not 200 <= answer.status_code < 300:
                     raise APIError.from_response(answer)
                 return _bounded(answer, href, most)
@@ -121,8 +121,8 @@ def quiet() -> Iterator[None]:
 
 #: What the libraries raise for what cannot be reached, and for what is no STAC.
 FAILURES = (
-    APIError, ClientTypeError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError,
-    IndexError, ShapelyError, RecursionError,
+    APIError, ClientTypeError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError,
+    AttributeError, IndexError, ShapelyError, RecursionError,
 )  # fmt: skip
 
 

@@ -68,7 +68,9 @@ def _walk(
     visited.add(href)
     limits.check_pages(len(visited), href)
     if depth > limits.MOST_DEPTH:
-        raise ReadError(f"{strip_signature(href)} lies below {limits.MOST_DEPTH} catalogues; open one nearer to its items.")
+        raise ReadError(
+            f"{strip_signature(href)} lies below {limits.MOST_DEPTH} catalogues; open one nearer to its items."
+        )
     wanted = True
     if isinstance(catalog, pystac.Collection):
         tally.collections.add(catalog.id)

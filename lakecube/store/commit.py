@@ -147,9 +147,13 @@ def _is_whole(found: Visible) -> bool:
         and all(len(found.documents[name]["shape"]) == 3 for name in ("water_mask", "reason"))
         and isinstance(attrs["configuration_hash"], str)
         and isinstance(attrs["lakecube_grid"], dict)
-        and (attrs["revision"] is None or f"revision/{int(attrs['revision'])}" in found.documents)
+        and (attrs["revision"] is None or _is_revision(attrs["revision"], found))
         and all(0 <= int(row) < found.rows for row in attrs.get(SUPERSEDED, ()))
     )
+
+
+def _is_revision(number: Any, found: Visible) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and f"revision/{number}" in found.documents
 
 
 def _was_finished(files: Files) -> bool:

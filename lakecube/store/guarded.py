@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,23 @@ class GuardedArray(BackendArray):
             raise
         except (*SPOILT, OSError) as error:
             raise StoreError(
-                f"{self.name} of {self.place} cannot be read: {in_words(error)}. Its chunk or its metadata are damaged: "
-                "bring the store back from a copy, or make it anew with mode='overwrite'"
+                f"{self.name} of {self.place} cannot be read: {in_words(error)}. A chunk of it or its metadata are "
+                "damaged: bring the store back from a copy, or make it anew with mode='overwrite'"
             ) from error
+
+
+@contextlib.contextmanager
+def readable(place: Place) -> Iterator[None]:
+    """Turn a chunk that cannot be unpacked, met while a store is added to, into a StoreError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "decompression" not in str(error):
+            raise
+        raise StoreError(
+            f"a chunk of {place} is damaged ({in_words(error)}); nothing was added: bring the store back from a copy, or "
+            "make it anew with mode='overwrite'"
+        ) from error
 
 
 def in_words(error: BaseException) -> str:
@@ -55,15 +70,13 @@ def open_group(place: Place, group: str | None, chunks: Any, token: str) -> xr.D
     """
     source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
     opened = xr.open_zarr(source, group=group, chunks=None, consolidated=group is None)
-    kept = {name: opened[name].variable for name in opened.variables}
     guarded = {
-        name: variable if name in opened.xindexes else _guarded(variable, str(name), place, chunks, token)
-        for name, variable in kept.items()
+        name: _guarded(variable, str(name), place, chunks, token)
+        for name, variable in opened.variables.items()
+        if name not in opened.xindexes  # these are in memory
     }
-    data = {name: variable for name, variable in guarded.items() if name not in opened.coords}
-    coords = {name: variable for name, variable in guarded.items() if name in opened.coords}
-    made = opened.drop_vars([*data]).assign(data).assign_coords({n: v for n, v in coords.items() if n not in opened.xindexes})
-    return made.assign_attrs(opened.attrs)
+    coords = {name: guarded.pop(name) for name in [*guarded] if name in opened.coords}
+    return opened.assign_coords(coords).assign(guarded)
 
 
 def _guarded(variable: xr.Variable, name: str, place: Place, chunks: Any, token: str) -> xr.Variable:

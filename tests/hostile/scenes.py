@@ -33,8 +33,15 @@ def lay_bait(folder: Path) -> Path:
     (folder / "secret.txt").write_text(f"{BAIT}\n")
     item = {"type": "FeatureCollection", "features": [], "id": BAIT, "links": [], "description": BAIT}
     (folder / "secret.json").write_text(json.dumps(item))
-    profile = {"driver": "GTiff", "width": 36, "height": 36, "count": 1, "dtype": "uint16", "crs": "EPSG:32648",
-               "transform": rasterio.Affine(10, 0, 549600, 0, -10, 2986500)}  # fmt: skip
+    profile = {
+        "driver": "GTiff",
+        "width": 36,
+        "height": 36,
+        "count": 1,
+        "dtype": "uint16",
+        "crs": "EPSG:32648",
+        "transform": rasterio.Affine(10, 0, 549600, 0, -10, 2986500),
+    }
     with rasterio.open(folder / "secret.tif", "w", **profile) as file:
         file.write(np.full((1, 36, 36), BAIT_PIXEL, np.uint16))
     return folder
@@ -50,9 +57,7 @@ class Imagery:
         limits.MOST_PAGES, limits.MOST_ITEMS, limits.MOST_DOCUMENT = 30, 500, 4 * 2**20
         self.site, self.bait = site, str(bait)
         if not (folder / "archive").exists():
-            make_archive(
-                folder / "archive", shape=(36, 36), dates=["2022-04-20"], bands=BANDS, dem=False, clouds=[0.2]
-            )  # fmt: skip
+            make_archive(folder / "archive", shape=(36, 36), dates=["2022-04-20"], bands=BANDS, dem=False, clouds=[0.2])
         (self.item,) = json.loads((folder / "archive" / "items.json").read_text())["features"]
         self.bytes: dict[str, bytes] = {}
         for key, asset in self.item["assets"].items():
@@ -68,7 +73,9 @@ class Imagery:
             cube = lakecube.open(source, retries=0, bbox=None).load()
         RAW.clear()
         found = {str(name): cube[name].values for name in cube.data_vars}
-        self.check_sane(found, str({**cube.attrs, **{n: c.values.tolist() for n, c in cube.coords.items() if n[:4] == "item"}}))
+        self.check_sane(
+            found, str({**cube.attrs, **{n: c.values.tolist() for n, c in cube.coords.items() if n[:4] == "item"}})
+        )
         return found
 
     def check_sane(self, found: dict[str, np.ndarray], told: str) -> None:
@@ -82,7 +89,10 @@ class Imagery:
             numbers = found[name]
             if np.isinf(numbers).any():
                 raise WrongError(f"{name} holds infinity")
-            if np.isclose(numbers, BAIT_PIXEL * 1e-4, atol=1e-3).any() or np.isclose(numbers, BAIT_PIXEL * 1e-4 - 0.1, atol=1e-3).any():
+            if (
+                np.isclose(numbers, BAIT_PIXEL * 1e-4, atol=1e-3).any()
+                or np.isclose(numbers, BAIT_PIXEL * 1e-4 - 0.1, atol=1e-3).any()
+            ):
                 raise WrongError(f"{name} holds pixels of the bait")
             if unseen.any() and unseen.shape == numbers.shape and not np.isnan(numbers[unseen]).all():
                 raise WrongError(f"{name} has values where nothing was observed")
@@ -108,7 +118,9 @@ class Items(Imagery):
 
     @property
     def cases(self) -> st.SearchStrategy[Any]:
-        hrefs = st.sampled_from(values.hostile_hrefs(self.bait)) | st.text(max_size=30).map(lambda t: f"{t}{self.bait}/secret.tif")
+        hrefs = st.sampled_from(values.hostile_hrefs(self.bait)) | st.text(max_size=30).map(
+            lambda t: f"{t}{self.bait}/secret.tif"
+        )
         link = st.sampled_from(["self", "root", "parent", "collection", "derived_from", "canonical"])
         links = st.lists(st.fixed_dictionaries({"rel": link, "href": hrefs}), min_size=1, max_size=3)
         return st.one_of(
@@ -116,9 +128,14 @@ class Items(Imagery):
             st.tuples(st.just("changes"), values.changes(self.item)),
             st.tuples(st.just("href"), st.tuples(st.sampled_from(sorted(self.item["assets"])), hrefs)),
             st.tuples(st.just("links"), links),
-            st.tuples(st.just("extra"), st.dictionaries(st.sampled_from(["x:y", "eo:bands", "bands", "proj:bbox", "raster:scale"]), values.odd, min_size=1)),
+            st.tuples(
+                st.just("extra"),
+                st.dictionaries(
+                    st.sampled_from(["x:y", "eo:bands", "bands", "proj:bbox", "raster:scale"]), values.odd, min_size=1
+                ),
+            ),
             st.tuples(st.just("text"), values.broken_texts(json.dumps(self.item))),
-        )  # fmt: skip
+        )
 
     def run(self, case: Any) -> str:
         how, what = case
@@ -137,7 +154,9 @@ class Items(Imagery):
         finally:
             self.site.forget()
         if how == "href":  # relative to its server it may be, and then there is nothing
-            seen = (found["observation"] != OBSERVATION["read_failed"]) if what[0] == "scl" else ~np.isnan(found[what[0]])
+            seen = (
+                (found["observation"] != OBSERVATION["read_failed"]) if what[0] == "scl" else ~np.isnan(found[what[0]])
+            )
             if seen.any():
                 raise WrongError(f"{what[0]} at {what[1][:80]!r} was accepted")
         if how in {"links", "extra"}:
@@ -158,14 +177,32 @@ class Catalogues(Imagery):
         return st.one_of(
             st.tuples(st.just("link"), st.tuples(st.sampled_from(kinds), place, st.sampled_from(hrefs))),
             st.tuples(st.just("redirect"), st.tuples(st.sampled_from(kinds), st.sampled_from(hrefs))),
-            st.tuples(st.just("changes"), st.sampled_from(kinds).flatmap(
-                lambda kind: st.tuples(st.just(kind), values.changes(self.document(kind)))
-            )),
+            st.tuples(
+                st.just("changes"),
+                st.sampled_from(kinds).flatmap(
+                    lambda kind: st.tuples(st.just(kind), values.changes(self.document(kind)))
+                ),
+            ),
             st.tuples(st.just("text"), values.broken_texts(json.dumps(self.document("Catalog")))),
-            st.tuples(st.just("shape"), st.sampled_from(
-                ["circle", "self", "chain", "wide", "endless", "endless-api", "same-page", "many", "huge", "deep", "twice"]
-            )),
-        )  # fmt: skip
+            st.tuples(
+                st.just("shape"),
+                st.sampled_from(
+                    [
+                        "circle",
+                        "self",
+                        "chain",
+                        "wide",
+                        "endless",
+                        "endless-api",
+                        "same-page",
+                        "many",
+                        "huge",
+                        "deep",
+                        "twice",
+                    ]
+                ),
+            ),
+        )
 
     def document(self, kind: str) -> dict[str, Any]:
         """A sound document of a kind."""
@@ -180,8 +217,10 @@ class Catalogues(Imagery):
         if kind == "API":
             core = "https://api.stacspec.org/v1.0.0/"
             made |= {"type": "Catalog", "conformsTo": [f"{core}core", f"{core}item-search", f"{core}collections"]}
-            links += [{"rel": "search", "href": f"{self.site.url}/search", "type": "application/geo+json"},
-                      {"rel": "data", "href": f"{self.site.url}/collections"}]  # fmt: skip
+            links += [
+                {"rel": "search", "href": f"{self.site.url}/search", "type": "application/geo+json"},
+                {"rel": "data", "href": f"{self.site.url}/collections"},
+            ]
         return made
 
     def run(self, case: Any) -> str:
@@ -230,22 +269,46 @@ class Catalogues(Imagery):
         base = {**self.document("Catalog"), "links": []}
         if what in {"circle", "self"}:
             a = self.site.put(lambda _: values.said(made), "a.json")
-            b = self.site.put(lambda _: values.said({**base, "id": "b", "links": [{"rel": "child", "href": a}, {"rel": "item", "href": a}]}), "b.json")
-            made = {**base, "links": [*base["links"], {"rel": "child", "href": a if what == "self" else b}, {"rel": "child", "href": b}]}
+            b = self.site.put(
+                lambda _: values.said(
+                    {**base, "id": "b", "links": [{"rel": "child", "href": a}, {"rel": "item", "href": a}]}
+                ),
+                "b.json",
+            )
+            made = {
+                **base,
+                "links": [
+                    *base["links"],
+                    {"rel": "child", "href": a if what == "self" else b},
+                    {"rel": "child", "href": b},
+                ],
+            }
             return a
         if what == "chain":
+
             def link(path: str) -> bytes:
-                return values.said({**base, "id": path, "links": [{"rel": "child", "href": f"{first}?{len(path)}{path[-800:]}"}]})
+                return values.said(
+                    {**base, "id": path, "links": [{"rel": "child", "href": f"{first}?{len(path)}{path[-800:]}"}]}
+                )
 
             first = self.site.put(link, "chain.json")
             return first
         if what == "wide":
-            return self._put({**base, "links": [{"rel": "item", "href": f"{self.site.url}/gone/{k}.json"} for k in range(30_000)]})
+            return self._put(
+                {**base, "links": [{"rel": "item", "href": f"{self.site.url}/gone/{k}.json"} for k in range(30_000)]}
+            )
         if what in {"endless", "endless-api"}:
+
             def page(path: str) -> bytes:
                 number = int(path.partition("?page=")[2].partition("&")[0] or 0)
                 features = [{**self.item, "id": f"{number}-{k}"} for k in range(3)]
-                return values.said({"type": "FeatureCollection", "features": features, "links": [{"rel": "next", "href": f"{pages}?page={number + 1}"}]})
+                return values.said(
+                    {
+                        "type": "FeatureCollection",
+                        "features": features,
+                        "links": [{"rel": "next", "href": f"{pages}?page={number + 1}"}],
+                    }
+                )
 
             pages = self.site.put(page, "page.json")
             if what == "endless":
@@ -254,7 +317,11 @@ class Catalogues(Imagery):
             api["links"] = [{**one, "href": pages} if one["rel"] == "search" else one for one in api["links"]]
             return self._put(api)
         if what == "same-page":
-            same = {"type": "FeatureCollection", "features": [self.item], "links": [{"rel": "next", "href": f"{self.site.url}/search"}]}
+            same = {
+                "type": "FeatureCollection",
+                "features": [self.item],
+                "links": [{"rel": "next", "href": f"{self.site.url}/search"}],
+            }
             self.site.documents["/search"] = values.said(same)
             return f"{self.site.url}/search"
         if what == "huge":
@@ -268,7 +335,14 @@ class Catalogues(Imagery):
 
 def _tiff(width: int, height: int, *, tile: int = 0, data: bytes = b"", offset: int = 0, compression: int = 8) -> bytes:
     """A TIFF header that announces whatever it likes, with one tile or strip."""
-    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, compression), (262, 3, 1, 1), (277, 3, 1, 1)]
+    entries = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, 16),
+        (259, 3, 1, compression),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+    ]
     start = 8 + 2 + 12 * 10 + 4
     if tile:
         entries += [(322, 4, 1, tile), (323, 4, 1, tile), (324, 4, 1, offset or start), (325, 4, 1, len(data))]
@@ -293,10 +367,12 @@ class Images(Imagery):
                 st.tuples(st.just("cut"), st.integers(0, len(green) - 1).map(lambda n: green[:n])),
                 st.tuples(st.just("broken"), values.broken_bytes(green)),
                 st.tuples(st.just("broken"), head),
-                st.tuples(st.just("crafted"), st.sampled_from(sorted(self.crafted())).map(lambda k: (k, self.crafted()[k]))),
+                st.tuples(
+                    st.just("crafted"), st.sampled_from(sorted(self.crafted())).map(lambda k: (k, self.crafted()[k]))
+                ),
                 st.tuples(st.just("noise"), st.binary(max_size=400).map(lambda b: b"II*\0" + b)),
             ),
-        )  # fmt: skip
+        )
 
     def crafted(self) -> dict[str, bytes]:
         """Files that are made to do harm."""
@@ -304,18 +380,32 @@ class Images(Imagery):
         bomb = zlib.compress(bytes(2**24), 9)
         vrt = next(one for one in values.hostile_hrefs(self.bait) if one.startswith("<VRT")).encode()
         return {
-            "vast": _tiff(10**9, 10**9, tile=256), "vast strip": _tiff(2**31 - 1, 2**31 - 1), "no pixels": _tiff(0, 0),
-            "vast tile": _tiff(36, 36, tile=2**30, data=bomb), "bomb": _tiff(30000, 30000, tile=30000 - 30000 % 16, data=bomb),
-            "beyond": _tiff(36, 36, tile=48, data=b"x", offset=2**31), "own header": _tiff(36, 36, offset=4, data=b"x" * 3000),
-            "vrt": vrt, "mrf": f"<MRF_META><CachedSource><Source>{secret}</Source></CachedSource></MRF_META>".encode(),
-            "wms": f"<GDAL_WMS><Service name=\"TMS\"><ServerUrl>file://{secret}</ServerUrl></Service></GDAL_WMS>".encode(),
+            "vast": _tiff(10**9, 10**9, tile=256),
+            "vast strip": _tiff(2**31 - 1, 2**31 - 1),
+            "no pixels": _tiff(0, 0),
+            "vast tile": _tiff(36, 36, tile=2**30, data=bomb),
+            "bomb": _tiff(30000, 30000, tile=30000 - 30000 % 16, data=bomb),
+            "beyond": _tiff(36, 36, tile=48, data=b"x", offset=2**31),
+            "own header": _tiff(36, 36, offset=4, data=b"x" * 3000),
+            "vrt": vrt,
+            "mrf": f"<MRF_META><CachedSource><Source>{secret}</Source></CachedSource></MRF_META>".encode(),
+            "wms": f'<GDAL_WMS><Service name="TMS"><ServerUrl>file://{secret}</ServerUrl></Service></GDAL_WMS>'.encode(),
             "gti": f"<GDALTileIndexDataset><IndexDataset>{secret}</IndexDataset></GDALTileIndexDataset>".encode(),
-            "derived": f"DERIVED_SUBDATASET:AMPLITUDE:{secret}".encode(), "stacta": b'{"stac_version": "1.0.0", "type": "Feature"}',
-            "envi": b"ENVI\nsamples = 36\nlines = 36\n", "aaigrid": b"ncols 36\nnrows 36\nxllcorner 0\nyllcorner 0\ncellsize 1\n" + b"5 " * 1296,
-            "pnm": b"P5 36 36 255\n" + bytes(1296), "zip": b"PK\x03\x04" + bytes(60), "pdf": b"%PDF-1.7\n", "html": b"<html></html>",
-            "other shape": self.bytes["swir16"], "empty": b"", "jpeg": b"\xff\xd8\xff\xe0" + bytes(40),
-            "png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**31 - 1, 2**31 - 1, 8, 0, 0, 0, 0) + bytes(4),
-        }  # fmt: skip
+            "derived": f"DERIVED_SUBDATASET:AMPLITUDE:{secret}".encode(),
+            "stacta": b'{"stac_version": "1.0.0", "type": "Feature"}',
+            "envi": b"ENVI\nsamples = 36\nlines = 36\n",
+            "aaigrid": b"ncols 36\nnrows 36\nxllcorner 0\nyllcorner 0\ncellsize 1\n" + b"5 " * 1296,
+            "pnm": b"P5 36 36 255\n" + bytes(1296),
+            "zip": b"PK\x03\x04" + bytes(60),
+            "pdf": b"%PDF-1.7\n",
+            "html": b"<html></html>",
+            "other shape": self.bytes["swir16"],
+            "empty": b"",
+            "jpeg": b"\xff\xd8\xff\xe0" + bytes(40),
+            "png": b"\x89PNG\r\n\x1a\n"
+            + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**31 - 1, 2**31 - 1, 8, 0, 0, 0, 0)
+            + bytes(4),
+        }
 
     def run(self, case: Any) -> str:
         where, (how, what) = case

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import struct
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import lakecube
 from lakecube import summary
+from lakecube.names import UNKNOWN
 from lakecube.store.files import LocalFiles
 from tests.hostile import values
 from tests.hostile.judge import BAIT, WrongError
@@ -25,9 +27,11 @@ from tests.store.made import with_items
 
 def _equal(one: Any, other: Any) -> bool:
     one, other = np.asarray(one), np.asarray(other)
-    return one.shape == other.shape and one.dtype.kind == other.dtype.kind and bool(
-        np.array_equal(one, other, equal_nan=one.dtype.kind in "fM")
-    )  # fmt: skip
+    return (
+        one.shape == other.shape
+        and one.dtype.kind == other.dtype.kind
+        and bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fM"))
+    )
 
 
 class Stores:
@@ -74,12 +78,17 @@ class Stores:
             st.sampled_from(sorted(self.documents)).flatmap(
                 lambda name: st.tuples(st.just("json"), st.just(name), values.changes(self.documents[name]))
             ),
-            st.sampled_from(names).flatmap(lambda name: st.tuples(
-                st.just("json"), st.just("zarr.json"),
-                values.changes(root["consolidated_metadata"]["metadata"][name]).map(lambda wanted: [
-                    (("consolidated_metadata", "metadata", name, *at), how, value) for at, how, value in wanted
-                ]),
-            )),
+            st.sampled_from(names).flatmap(
+                lambda name: st.tuples(
+                    st.just("json"),
+                    st.just("zarr.json"),
+                    values.changes(root["consolidated_metadata"]["metadata"][name]).map(
+                        lambda wanted: [
+                            (("consolidated_metadata", "metadata", name, *at), how, value) for at, how, value in wanted
+                        ]
+                    ),
+                )
+            ),
             st.sampled_from(sorted(self.files)).flatmap(
                 lambda name: st.tuples(st.just("bytes"), st.just(name), values.broken_bytes(self.files[name]))
             ),
@@ -88,11 +97,22 @@ class Stores:
             ),
             st.tuples(st.just("gone"), st.sampled_from(sorted(self.files)), st.none()),
             st.tuples(st.just("name"), st.sampled_from(names), st.sampled_from(evil)),
-            st.tuples(st.just("revision"), st.just("zarr.json"), st.sampled_from([7, -1, "0", "../0", 0.5, evil[0], evil[1], [0], {}, True])),
-        )  # fmt: skip
+            st.tuples(
+                st.just("revision"),
+                st.just("zarr.json"),
+                st.sampled_from([7, -1, "0", "../0", 0.5, evil[0], evil[1], [0], {}, True]),
+            ),
+        )
 
     def run(self, case: Any) -> str:
         how, name, what = case
+        target = name if how != "name" else "zarr.json"
+        file = self.path / target
+        self.spoil(how, name, what)
+        return self.judge(how, target, file)
+
+    def spoil(self, how: str, name: str, what: Any) -> None:
+        """Change one file of the store at `path`."""
         target = name if how != "name" else "zarr.json"
         file = self.path / target
         if how == "json":
@@ -106,6 +126,9 @@ class Stores:
             file.write_bytes(values.said({**root, "attributes": {**root["attributes"], "revision": what}}))
         else:
             file.write_bytes(self._renamed(name, what))
+
+    def judge(self, how: str, target: str, file: Path) -> str:
+        """What a reader finds in a store one of whose files was changed; the file is put back."""
         try:
             found = self.read()
             store = found.pop("store")
@@ -114,6 +137,8 @@ class Stores:
             file.write_bytes(self.files[target])
         if BAIT in said:
             raise WrongError("the bait shows in the store")
+        if how == "gone" and target.startswith(("time/c", "x/c", "y/c", "revision/0/x/", "revision/0/y/")):
+            raise WrongError(f"{target} is not missed")
         if how == "bytes" and (target.endswith("zarr.json") or target.startswith("_")):
             return "metadata that can be read"
         if how == "bytes":
@@ -127,6 +152,39 @@ class Stores:
         metadata = root["consolidated_metadata"]["metadata"]
         metadata[what] = metadata.pop(name) if len(what) > 4 else metadata[name]
         return values.said(root)
+
+
+class WrittenStores(Stores):
+    """The same stores, changed in the same ways, with dates appended and a revision made."""
+
+    name = "stores that are added to"
+
+    def __init__(self, folder: Path, site: Any, bait: Path) -> None:
+        super().__init__(folder, site, bait)
+        self.more = with_items(bowls(4, first=3)[0], [0])
+        self.count = 0
+
+    def run(self, case: Any) -> str:
+        how, name, what = case
+        target = name if how in {"json", "bytes", "gone", "revision"} else "zarr.json"
+        sound = self.path
+        self.count += 1
+        self.path = self.folder / f"copy{self.count}.zarr"
+        shutil.copytree(sound, self.path)
+        try:
+            self.spoil(how, name, what)
+            with warnings.catch_warnings(), dask.config.set(scheduler="synchronous"):
+                warnings.simplefilter("ignore")
+                self.more.water.to_zarr(self.path, mode="append", progress=False)
+                store = lakecube.open_store(self.path)
+                masks = store.water_mask.values
+        finally:
+            shutil.rmtree(self.path)
+            self.path = sound
+        before = self.sound["water_mask"]
+        if how in {"bytes", "gone"} and masks.shape[0] == 4 and ((masks[:3] != before) & (masks[:3] != UNKNOWN)).any():
+            raise WrongError(f"masks differ after {target} was spoilt and dates appended")
+        return f"{masks.shape[0]} dates"
 
 
 def lakecube_info(path: Path, store: xr.Dataset) -> str:
@@ -174,15 +232,27 @@ class Weights:
         tensors = {k: v for k, v in self.header.items() if k != "__metadata__"}
         return st.one_of(
             st.tuples(st.just("bytes"), values.broken_bytes(self.data)),
-            st.tuples(st.just("bytes"), values.broken_bytes(self.data[: 8 + self.length]).map(lambda b: b + self.numbers)),
+            st.tuples(
+                st.just("bytes"), values.broken_bytes(self.data[: 8 + self.length]).map(lambda b: b + self.numbers)
+            ),
             st.tuples(st.just("length"), st.sampled_from(lengths)),
             st.tuples(st.just("tensors"), values.changes(tensors)),
             st.tuples(st.just("header"), values.changes(self.header)),
             st.tuples(st.just("spec"), values.changes(spec)),
-            st.tuples(st.just("other"), st.sampled_from(
-                [pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(50), b"", bytes(8), b"cos\nsystem\n(S'true'\ntR.", b"\x80\x04."]
-            )),
-        )  # fmt: skip
+            st.tuples(
+                st.just("other"),
+                st.sampled_from(
+                    [
+                        pickle.dumps({"a": 1}),
+                        b"PK\x03\x04" + bytes(50),
+                        b"",
+                        bytes(8),
+                        b"cos\nsystem\n(S'true'\ntR.",
+                        b"\x80\x04.",
+                    ]
+                ),
+            ),
+        )
 
     def run(self, case: Any) -> str:
         how, what = case
@@ -206,7 +276,11 @@ class Weights:
         if how in {"length", "other"} and data != self.data:
             raise WrongError("it was taken for weights")
         for name, tensor in state.items():
-            odd = name in self.sound[1] and tensor.shape == self.sound[1][name].shape and not (tensor == self.sound[1][name]).all()
+            odd = (
+                name in self.sound[1]
+                and tensor.shape == self.sound[1][name].shape
+                and not (tensor == self.sound[1][name]).all()
+            )
             if odd and how == "bytes":
                 raise WrongError(f"the numbers of {name} are others")
         return f"{spec.name} with {len(state)} tensors"

@@ -13,11 +13,38 @@ Path = tuple[Any, ...]
 #: Numbers that are none, or that something overflows on.
 NUMBERS = [0, -1, 1, 2**31, 2**63, 10**30, 1e308, -1e308, 5e-324, float("nan"), float("inf"), -float("inf"), True]
 WORDS = [
-    "", " ", "\x00", "a\x00b", "\x1b[31mred", "\u202egnp.fit", "\ud83d\udca7", "e\u0301" * 3, "../../../etc/passwd", "..",
-    "/etc/passwd", "con\nsole", "%s%n%x", "${HOME}", "'; DROP TABLE lakes;--", "<script>alert(1)</script>", "NaN", "1e999",
-    "-0", "0x10", "١٢", "x" * 5000, "None", "null", "{}", "EPSG:0", "EPSG:999999", "2022-02-30", "0000-00-00T00:00:00Z",
-    "9999-12-31T23:59:59Z", "2022-04-20T03:37:36+99:99",
-]  # fmt: skip
+    "",
+    " ",
+    "\x00",
+    "a\x00b",
+    "\x1b[31mred",
+    "\u202egnp.fit",
+    "\ud83d\udca7",
+    "e\u0301" * 3,
+    "../../../etc/passwd",
+    "..",
+    "/etc/passwd",
+    "con\nsole",
+    "%s%n%x",
+    "${HOME}",
+    "'; DROP TABLE lakes;--",
+    "<script>alert(1)</script>",
+    "NaN",
+    "1e999",
+    "-0",
+    "0x10",
+    "١٢",
+    "x" * 5000,
+    "None",
+    "null",
+    "{}",
+    "EPSG:0",
+    "EPSG:999999",
+    "2022-02-30",
+    "0000-00-00T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "2022-04-20T03:37:36+99:99",
+]
 
 
 def deep(levels: int, kind: str = "list") -> Any:
@@ -50,26 +77,78 @@ def hostile_hrefs(bait: str) -> list[str]:
     )
     tif, text = f"{bait}/secret.tif", f"{bait}/secret.txt"
     return [
-        f"file://{tif}", f"FILE://{tif}", f"file:{tif}", f"file://localhost{tif}", tif, f"//localhost{tif}/",
-        f"/vsicurl/file://{tif}", f"/vsicurl_streaming/{tif}", f"/vsizip/{bait}/secret.zip/secret.tif", f"/vsitar/{tif}",
-        f"/vsigzip/{tif}", f"/VsiSubFile/0_100,{tif}", f"/vsisparse/{text}", "/vsistdin/", "/vsimem/x.tif", f"vrt://{tif}",
-        f"VRT://{tif}?bands=1", vrt, f" {vrt}", f"zip://{bait}/secret.zip!secret.tif", f"zip+file://{tif}",
-        f"GTIFF_DIR:1:{tif}", f"GTIFF_RAW:{tif}", f'NETCDF:"{tif}":x', f'HDF5:"{tif}"://x', f"JPEG_SUBFILE:0,10,{tif}",
-        f"MEM:::DATAPOINTER=1,PIXELS=1,LINES=1,X={tif}", f"PLMOSAIC:{tif}", "PG:dbname=x", f"WMS:{tif}", f"| cat {text}",
-        f"cat {text} |", f"\\\\localhost\\{bait}\\secret.tif", "C:\\Windows\\win.ini", "c:/windows/win.ini",
-        f"data:image/tiff;base64,AAAA{bait}", "javascript:alert(1)", f"ftp://127.0.0.1{tif}", f"dav://127.0.0.1{tif}",
-        f"~{tif}", "", "\n", f"{tif}\x00.tif", f"file%3A%2F%2F{tif}", "https:///etc/passwd", f"https:{tif}", f"s3://{tif}",
-        f"s3://bucket/../..{tif}", f"s3://b/%2e%2e/%2e%2e{tif}", "https://user:pass@127.0.0.1:9/a.tif",
-        "http://127.0.0.1:9/a.vrt", "http://127.0.0.1:9/a%2evrt", "http://127.0.0.1:9/a.zip", "http://127.0.0.1:9/a.mrf",
-        "http://[::1", "http://127.0.0.1:99999999/a.tif", "http://127.0.0.1:9\\@x/a.tif", "http://a b/a.tif",
-        "unix:/run/x.sock", f"{{\"type\": \"x\", \"f\": \"{tif}\"}}", "gopher://127.0.0.1/x", "smb://x/y", "h" * 70000,
-    ]  # fmt: skip
+        f"file://{tif}",
+        f"FILE://{tif}",
+        f"file:{tif}",
+        f"file://localhost{tif}",
+        tif,
+        f"//localhost{tif}/",
+        f"/vsicurl/file://{tif}",
+        f"/vsicurl_streaming/{tif}",
+        f"/vsizip/{bait}/secret.zip/secret.tif",
+        f"/vsitar/{tif}",
+        f"/vsigzip/{tif}",
+        f"/VsiSubFile/0_100,{tif}",
+        f"/vsisparse/{text}",
+        "/vsistdin/",
+        "/vsimem/x.tif",
+        f"vrt://{tif}",
+        f"VRT://{tif}?bands=1",
+        vrt,
+        f" {vrt}",
+        f"zip://{bait}/secret.zip!secret.tif",
+        f"zip+file://{tif}",
+        f"GTIFF_DIR:1:{tif}",
+        f"GTIFF_RAW:{tif}",
+        f'NETCDF:"{tif}":x',
+        f'HDF5:"{tif}"://x',
+        f"JPEG_SUBFILE:0,10,{tif}",
+        f"MEM:::DATAPOINTER=1,PIXELS=1,LINES=1,X={tif}",
+        f"PLMOSAIC:{tif}",
+        "PG:dbname=x",
+        f"WMS:{tif}",
+        f"| cat {text}",
+        f"cat {text} |",
+        f"\\\\localhost\\{bait}\\secret.tif",
+        "C:\\Windows\\win.ini",
+        "c:/windows/win.ini",
+        f"data:image/tiff;base64,AAAA{bait}",
+        "javascript:alert(1)",
+        f"ftp://127.0.0.1{tif}",
+        f"dav://127.0.0.1{tif}",
+        f"~{tif}",
+        "",
+        "\n",
+        f"{tif}\x00.tif",
+        f"file%3A%2F%2F{tif}",
+        "https:///etc/passwd",
+        f"https:{tif}",
+        f"s3://{tif}",
+        f"s3://bucket/../..{tif}",
+        f"s3://b/%2e%2e/%2e%2e{tif}",
+        "https://user:pass@127.0.0.1:9/a.tif",
+        "http://127.0.0.1:9/a.vrt",
+        "http://127.0.0.1:9/a%2evrt",
+        "http://127.0.0.1:9/a.zip",
+        "http://127.0.0.1:9/a.mrf",
+        "http://[::1",
+        "http://127.0.0.1:99999999/a.tif",
+        "http://127.0.0.1:9\\@x/a.tif",
+        "http://a b/a.tif",
+        "unix:/run/x.sock",
+        f'{{"type": "x", "f": "{tif}"}}',
+        "gopher://127.0.0.1/x",
+        "smb://x/y",
+        "h" * 70000,
+    ]
 
 
 def paths_of(document: Any, at: Path = ()) -> list[Path]:
     """The place of every value in a JSON document."""
     found = [at] if at else []
-    inner = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    inner = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, value in inner:
         found += paths_of(value, (*at, key))
     return found
@@ -97,7 +176,11 @@ def changes(draw: Any, document: Any, values: Any = odd, most: int = 2) -> list[
     """One or a few changes to a document; a later one whose place has gone counts for nothing."""
     places = paths_of(document)
     return [
-        (draw(st.sampled_from(places)), draw(st.sampled_from(["set", "set", "set", "drop", "wrap", "twice"])), draw(values))
+        (
+            draw(st.sampled_from(places)),
+            draw(st.sampled_from(["set", "set", "set", "drop", "wrap", "twice"])),
+            draw(values),
+        )
         for _ in range(draw(st.integers(1, most)))
     ]
 
@@ -119,11 +202,27 @@ def broken_texts(draw: Any, text: str) -> bytes:
     return draw(
         st.one_of(
             broken_bytes(data),
-            st.sampled_from([b"", b"null", b"[]", b"{}", b"1", b'"x"', b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe" + data,
-                             b"\xef\xbb\xbf" + data, data * 2, data.replace(b":", b": " + b"9" * 5000, 1),
-                             b"<html>busy</html>", text.encode("utf-16"), text.encode("latin-1", "replace") + b"\xe9"]),
+            st.sampled_from(
+                [
+                    b"",
+                    b"null",
+                    b"[]",
+                    b"{}",
+                    b"1",
+                    b'"x"',
+                    b"[" * 100_000,
+                    b'{"a":' * 100_000,
+                    b"\xff\xfe" + data,
+                    b"\xef\xbb\xbf" + data,
+                    data * 2,
+                    data.replace(b":", b": " + b"9" * 5000, 1),
+                    b"<html>busy</html>",
+                    text.encode("utf-16"),
+                    text.encode("latin-1", "replace") + b"\xe9",
+                ]
+            ),
         )
-    )  # fmt: skip
+    )
 
 
 @st.composite

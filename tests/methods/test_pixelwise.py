@@ -171,7 +171,11 @@ def test_mistakes_are_named(cube, models, monkeypatch):
         (lambda: cube.water.extract(method="svm"), InvalidInputError, "fit"),
         (lambda: cube.water.extract(method="svm", model=models["rf"]), InvalidInputError, "rf"),
         (lambda: cube.water.extract(method="rf", model="none.npz"), InvalidInputError, "none.npz"),
-        (lambda: cube.drop_vars(["nir", "nir08"]).water.extract(method="rf", model=models["rf"]), MissingBandError, "nir"),
+        (
+            lambda: cube.drop_vars(["nir", "nir08"]).water.extract(method="rf", model=models["rf"]),
+            MissingBandError,
+            "nir",
+        ),
     ):
         with pytest.raises(error, match=match):
             call()
