@@ -1,4 +1,4 @@
-"""``python -m benchmarks.hostile [--cases N] [--seed S] [--kind NAME …]``: hostile and broken inputs, and what came of them.
+"""``python -m benchmarks.hostile [--cases N] [--seed S] [--kind NAME …]``: what comes of hostile and broken inputs.
 
 The same seed makes the same cases. Prints a table, then every fault with the input that made it; exit code 1 if there
 is one.

@@ -52,8 +52,8 @@ def readable(place: Place) -> Iterator[None]:
         if "decompression" not in str(error):
             raise
         raise StoreError(
-            f"a chunk of {place} is damaged ({in_words(error)}); nothing was added: bring the store back from a copy, or "
-            "make it anew with mode='overwrite'"
+            f"a chunk of {place} is damaged ({in_words(error)}); nothing was added: bring the store back from a copy, "
+            "or make it anew with mode='overwrite'"
         ) from error
 
 

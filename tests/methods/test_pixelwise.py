@@ -163,6 +163,7 @@ def test_it_learns_from_a_labelled_cube(cube):
 
 def test_mistakes_are_named(cube, models, monkeypatch):
     bands, truth = labelled(50)
+    no_nir = cube.drop_vars(["nir", "nir08"])
     for call, error, match in (
         (lambda: pixelwise.fit(bands, truth, "knn"), InvalidInputError, "knn"),
         (lambda: pixelwise.fit(bands, truth[:9], "rf"), InvalidInputError, "different pixels"),
@@ -171,11 +172,7 @@ def test_mistakes_are_named(cube, models, monkeypatch):
         (lambda: cube.water.extract(method="svm"), InvalidInputError, "fit"),
         (lambda: cube.water.extract(method="svm", model=models["rf"]), InvalidInputError, "rf"),
         (lambda: cube.water.extract(method="rf", model="none.npz"), InvalidInputError, "none.npz"),
-        (
-            lambda: cube.drop_vars(["nir", "nir08"]).water.extract(method="rf", model=models["rf"]),
-            MissingBandError,
-            "nir",
-        ),
+        (lambda: no_nir.water.extract(method="rf", model=models["rf"]), MissingBandError, "nir"),
     ):
         with pytest.raises(error, match=match):
             call()
