@@ -46,6 +46,7 @@ def test_adding_to_a_damaged_store_adds_nothing(store):
     assert path.exists()
 
 
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")  # Zarr's own word for what is gone
 def test_axes_and_arrays_that_are_gone_are_missed(store):
     for gone in ("time/c/0", "revision/0/y/c/0"):
         data = (store / gone).read_bytes()
