@@ -119,7 +119,7 @@ def _understood(text: bytes, place: Place) -> Visible:
     """What a root document says; StoreError if it is torn, or of somebody else."""
     torn = f"{place.files.where(ROOT)} cannot be read as metadata of a store: it is torn or was edited"
     try:
-        root = json.loads(text)
+        root = json.loads(text, parse_constant=_no_number)
         layout = root["attributes"].get("lakecube_layout")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise StoreError(torn) from error
@@ -135,6 +135,11 @@ def _understood(text: bytes, place: Place) -> Visible:
     if not whole:
         raise StoreError(torn)
     return found
+
+
+def _no_number(name: str) -> None:
+    """JSON has no NaN and no infinity, and no store was written with one."""
+    raise ValueError(name)
 
 
 def _is_whole(found: Visible) -> bool:

@@ -78,7 +78,7 @@ def main() -> None:
                 if index < skip:
                     continue
                 _say({"kind": name, "case": index})
-                verdict = judged(kind.run, case, watch if kind.watched else None)
+                verdict = judged(kind.run, case, watch if kind.is_watched(case) else None)
                 told = {"outcome": verdict.outcome}
                 if verdict.outcome == "fault":
                     told |= {"told": verdict.told, "input": repr(case)[:600]}

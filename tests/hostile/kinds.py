@@ -12,14 +12,14 @@ from tests.hostile.stores import Stores, Weights, WrittenStores
 KINDS: dict[str, tuple[Any, float]] = {
     kind.name: (kind, share)
     for kind, share in (
-        (Addresses, 0.2),
+        (Addresses, 0.24),
         (Items, 0.16),
         (Catalogues, 0.08),
         (Images, 0.12),
-        (Stores, 0.1),
-        (WrittenStores, 0.02),
-        (Weights, 0.1),
-        (Searches, 0.08),
+        (Stores, 0.06),
+        (WrittenStores, 0.008),
+        (Weights, 0.12),
+        (Searches, 0.1),
         (Options, 0.08),
         (References, 0.03),
         (Commands, 0.03),

@@ -31,7 +31,11 @@ class Addresses:
     """Hrefs alone: what `check_href` lets pass leads off this machine, and no signature survives."""
 
     name = "addresses"
-    watched = True
+
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """Whether nothing outside may be opened."""
+        return True
 
     def __init__(self, folder: Path, site: Any, bait: Path) -> None:
         self.bait = str(bait)
@@ -90,7 +94,11 @@ class Searches:
     """Searches of a catalogue on disk: place, time, query and collections of any type."""
 
     name = "searches"
-    watched = False
+
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """Whether nothing outside may be opened: what a user names himself may be."""
+        return False
 
     def __init__(self, folder: Path, site: Any, bait: Path) -> None:
         from tests.hostile.scenes import Items
@@ -149,7 +157,11 @@ class Options:
     """Every parameter of the public calls, one or two of them odd."""
 
     name = "options"
-    watched = False
+
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """Whether nothing outside may be opened: what a user names himself may be."""
+        return False
 
     def __init__(self, folder: Path, site: Any, bait: Path) -> None:
         from lakecube.methods import fusion
@@ -272,7 +284,11 @@ class Commands:
     """Command lines: exit code 0, 1 or 2, never a traceback or an unexpected error."""
 
     name = "command lines"
-    watched = False
+
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """Whether nothing outside may be opened: what a user names himself may be."""
+        return False
 
     def __init__(self, folder: Path, site: Any, bait: Path) -> None:
         self.store = Stores(folder, site, bait)
@@ -376,7 +392,11 @@ class References:
     """Reference files for `assess`: CSV, GeoJSON and rasters that are broken or say impossible things."""
 
     name = "references"
-    watched = True
+
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """Whether nothing outside may be opened."""
+        return True
 
     def __init__(self, folder: Path, site: Any, bait: Path) -> None:
         self.folder = folder

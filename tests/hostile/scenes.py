@@ -50,7 +50,10 @@ def lay_bait(folder: Path) -> Path:
 class Imagery:
     """A sound item with four files on a server, and what reading it gives."""
 
-    watched = True
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """Whether nothing outside may be opened."""
+        return True
 
     def __init__(self, folder: Path, site: Site, bait: Path) -> None:
         stac_reading.RETRY = stac_reading.Retry(total=0, connect=0, read=0, redirect=3)
@@ -70,7 +73,8 @@ class Imagery:
     def read(self, source: Any) -> dict[str, np.ndarray]:
         """Every band and the observation of a source."""
         with dask.config.set(scheduler="synchronous"):
-            cube = lakecube.open(source, retries=0, bbox=None).load()
+            cube = lakecube.open(source, retries=0)
+            cube = cube.isel(y=slice(64), x=slice(64)).load()
         RAW.clear()
         found = {str(name): cube[name].values for name in cube.data_vars}
         self.check_sane(
@@ -89,10 +93,9 @@ class Imagery:
             numbers = found[name]
             if np.isinf(numbers).any():
                 raise WrongError(f"{name} holds infinity")
-            if (
-                np.isclose(numbers, BAIT_PIXEL * 1e-4, atol=1e-3).any()
-                or np.isclose(numbers, BAIT_PIXEL * 1e-4 - 0.1, atol=1e-3).any()
-            ):
+            baited = np.isclose(numbers, BAIT_PIXEL * 1e-4, atol=1e-3)
+            baited |= np.isclose(numbers, BAIT_PIXEL * 1e-4 - 0.1, atol=1e-3)
+            if baited.sum() > 20:  # one or two may have this number by chance
                 raise WrongError(f"{name} holds pixels of the bait")
             if unseen.any() and unseen.shape == numbers.shape and not np.isnan(numbers[unseen]).all():
                 raise WrongError(f"{name} has values where nothing was observed")
@@ -356,6 +359,11 @@ class Images(Imagery):
     """Files under the name of a GeoTIFF: cut, flipped, swollen, of other formats, or that announce the impossible."""
 
     name = "image bytes"
+
+    @staticmethod
+    def is_watched(case: Any) -> bool:
+        """A file on the user's own disk may name others."""
+        return case[0] == "server"
 
     @property
     def cases(self) -> st.SearchStrategy[Any]:
