@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from lakecube.checks import is_word
 from lakecube.errors import InvalidInputError
 
 
@@ -255,7 +254,7 @@ class WaterAccessor:
         """Superpixels: `lakecube.refine.superpixels.superpixels`, or adaptive ones: `lakecube.refine.aslic.aslic`."""
         from lakecube.refine import aslic, superpixels
 
-        if not is_word(method, ("slic", "aslic")):
+        if not isinstance(method, str) or method not in ("slic", "aslic"):
             raise InvalidInputError(f"method={method!r}: use 'slic' or 'aslic'")
         function = superpixels.superpixels if method == "slic" else aslic.aslic
         return function(self._dataset, **parameters)
