@@ -267,7 +267,7 @@ class WaterAccessor:
         """Superpixels: `lakecube.refine.superpixels.superpixels`, or adaptive ones: `lakecube.refine.aslic.aslic`."""
         from lakecube.refine import aslic, superpixels
 
-        if method not in ("slic", "aslic"):
+        if not isinstance(method, str) or method not in ("slic", "aslic"):
             raise InvalidInputError(f"method={method!r}: use 'slic' or 'aslic'")
         function = superpixels.superpixels if method == "slic" else aslic.aslic
         return function(self._dataset, **parameters)

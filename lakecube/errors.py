@@ -3,9 +3,19 @@
 A message says what was seen, what is needed, and the call that fixes it.
 """
 
+#: Longest message that is shown: what was seen may be a text of any length, out of a catalogue or a file.
+_LONGEST = 1000
+
 
 class LakecubeError(Exception):
-    """Base of all errors a user can cause or meet; the command line prints it without a traceback."""
+    """Base of all errors a user can cause or meet; the command line prints it without a traceback.
+
+    What a message quotes may come from anywhere, so control characters are shown and not sent to the terminal, and the
+    middle of a very long one is left out.
+    """
+
+    def __str__(self) -> str:
+        return _shown(super().__str__())
 
 
 class InvalidInputError(LakecubeError, ValueError):
@@ -20,7 +30,7 @@ class MissingBandError(LakecubeError, KeyError):
     """A band that a computation cannot do without is not in the cube."""
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
-        return str(self.args[0]) if self.args else ""
+        return _shown(str(self.args[0])) if self.args else ""
 
 
 class UnsafeHrefError(InvalidInputError):
@@ -41,3 +51,11 @@ class StoreExistsError(StoreError, FileExistsError):
 
 class MissingDependencyError(LakecubeError, ImportError):
     """An optional package is not installed."""
+
+
+def _shown(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 200]} … {text[-195:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

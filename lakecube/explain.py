@@ -11,6 +11,7 @@ import pandas as pd
 import pyproj
 import xarray as xr
 
+from lakecube.checks import is_number
 from lakecube.detect.indices import indices
 from lakecube.errors import InvalidInputError
 from lakecube.names import (
@@ -71,6 +72,9 @@ def explain(dataset: xr.Dataset, lon: float, lat: float, time: Any) -> Explanati
     -----
     Reads one block of one date.
     """
+    for name, value in (("lon", lon), ("lat", lat)):
+        if not is_number(value):
+            raise InvalidInputError(f"{name}={value!r}: a number of degrees is needed")
     row, column = _pixel(dataset, float(lon), float(lat))
     position, days = position_of(dataset, time)
     date = np.atleast_1d(dataset[TIME].values)[position]

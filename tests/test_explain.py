@@ -89,7 +89,7 @@ def test_it_prints_as_a_report(water):
     [
         (10.0, 50.0, "2022-04-20", "outside"),
         (26.9, 105.5, "2022-04-20", "longitude first"),
-        (float("nan"), 26.9, "2022-04-20", "longitude first"),
+        (float("nan"), 26.9, "2022-04-20", "lon=nan: a number of degrees"),
         (105.501, 26.99, "yesteryear", "not a date"),
     ],
 )

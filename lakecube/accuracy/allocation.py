@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lakecube.accuracy.measures import quantile
+from lakecube.checks import is_number
 from lakecube.errors import InvalidInputError
 
 Allocation = Literal["proportional", "equal", "neyman"]
@@ -48,9 +49,9 @@ def sample_size(margin: float, *, weights: Any = (1.0,), expected: Any = 0.5, co
     1068
     """
     weights, spread = _checked(weights, expected)
-    if not 0 < margin < 1:
+    if not (is_number(margin) and 0 < margin < 1):
         raise InvalidInputError(f"margin={margin!r}: half the width of the interval is needed, for example 0.03")
-    if not 0 < confidence < 1:
+    if not (is_number(confidence) and 0 < confidence < 1):
         raise InvalidInputError(f"confidence={confidence!r}: a share between 0 and 1 is needed, for example 0.95")
     size = (float(weights @ spread) * quantile(confidence) / margin) ** 2
     return max(math.ceil(size - 1e-9), 1)
@@ -115,7 +116,10 @@ def _checked(weights: Any, expected: Any) -> tuple[np.ndarray, np.ndarray]:
     weights = np.atleast_1d(np.asarray(weights, np.float64))
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
         raise InvalidInputError("weights of strata are numbers from 0, and not all 0")
-    expected = np.broadcast_to(np.asarray(expected, np.float64), weights.shape)
+    try:
+        expected = np.broadcast_to(np.asarray(expected, np.float64), weights.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(f"expected={expected!r}: a share is needed, or one for each stratum") from error
     if not ((expected >= 0) & (expected <= 1)).all():
         raise InvalidInputError(f"expected accuracies are shares from 0 to 1; got {expected.tolist()}")
     return weights / weights.sum(), np.sqrt(expected * (1 - expected))

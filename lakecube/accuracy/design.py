@@ -17,6 +17,7 @@ import xarray as xr
 from lakecube.accuracy.allocation import Allocation, allocate, sample_size
 from lakecube.accuracy.maps import map_of
 from lakecube.accuracy.objects import SIZE_BOUNDS, class_names, size_class_of
+from lakecube.checks import is_whole
 from lakecube.chunked import blockwise, enough_chunks, per_chunk, spans, trim_halo, with_halo
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.lakes import AREA_QUANTA
@@ -166,6 +167,9 @@ def sample_design(
     ----------
     Olofsson, P. et al. (2014), doi:10.1016/j.rse.2014.02.015; Cochran, W. G. (1977), Sampling techniques
     """
+    for name, value in (("n", n), ("least", least), ("buffer", buffer), ("seed", seed)):
+        if not (is_whole(value) or (name == "n" and value is None)):
+            raise InvalidInputError(f"{name}={value!r}: a whole number is needed")
     mapped, text = map_of(water, date, share)
     codes, names = _strata(mapped, strata, buffer, size_bounds)
     grid = PixelGrid.of(mapped)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lakecube.checks import is_number
 from lakecube.chunked import blockwise
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, SPATIAL_REF, TIME, UNKNOWN, WATER, X, Y
@@ -34,7 +35,7 @@ def map_of(water: xr.Dataset | xr.DataArray, date: Any = None, share: float = 0.
     (xr.DataArray, str)
         (y, x) uint8 on Dask: 0 land, 1 water, 255 unknown.
     """
-    if not 0 < share <= 1:
+    if not (is_number(share) and 0 < share <= 1):
         raise InvalidInputError(f"share={share!r}: a share of the clear dates is needed, above 0 and up to 1")
     if date is None and isinstance(water, xr.DataArray) and set(water.dims) == {Y, X}:
         mask, text = _flat(water), "the mask given"

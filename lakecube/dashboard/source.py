@@ -156,5 +156,5 @@ class Source:
         except OSError:
             mark = ""  # what is wrong is for open_place to say
         store = open_place(self.place, chunks=None)
-        levels = [open_level(self.place, group, None) for group in store.encoding[KEPT]["levels"]]
+        levels = [open_level(store, group, None) for group in store.encoding[KEPT]["levels"]]
         return Opened(store, mark, levels)

@@ -71,7 +71,7 @@ def interactive(
     """
     if not {"water_mask", "water_frequency"} & {*dataset.data_vars} or TIME not in dataset.dims:
         raise InvalidInputError("engine='bokeh' draws a store or an extract with its dates; see lakecube.open_store()")
-    levels = [open_level(dataset.encoding[KEPT]["place"], group, {}) for group in _levels(dataset)]
+    levels = [open_level(dataset, group, {}) for group in _levels(dataset)]
     opened = Opened(dataset, "", levels)
     at = opened.dates.size - 1 if date is None else position_of(dataset, date, "date")[0]
     layer = opened.layers["date" if date is not None or "frequency" not in opened.layers else "frequency"]

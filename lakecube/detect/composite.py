@@ -11,6 +11,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube import chunked
+from lakecube.checks import is_word
 from lakecube.chunked import law
 from lakecube.detect.indices import bands_for
 from lakecube.detect.observe import checked
@@ -53,9 +54,9 @@ def composite(cube: xr.Dataset, period: str = "month", *, choice: str = "median"
     ----------
     Holben (1986), 10.1080/01431168608948945 (MVC); Xue et al. (2025), 10.3390/app152111490, section 2.2.1.
     """
-    if period not in PERIODS:
+    if not is_word(period, PERIODS):
         raise InvalidInputError(f"composite={period!r}: use 'month' or 'year'")
-    if choice not in CHOICES:
+    if not is_word(choice, CHOICES):
         raise InvalidInputError(f"choice={choice!r}: use one of {', '.join(CHOICES)}")
     cube = checked(cube)
     unit = f"datetime64[{PERIODS[period]}]"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
 
+from lakecube.checks import is_word
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.indices import CATALOGUE
@@ -63,7 +64,7 @@ def index(cube: xr.Dataset, name: str) -> xr.DataArray:
     -----
     Chunks: any. Law: exact. Reach: 0. Lazy.
     """
-    if name not in CATALOGUE:
+    if not is_word(name, CATALOGUE):
         raise InvalidInputError(f"unknown index {name!r}; choose from {', '.join(sorted(CATALOGUE))}")
     spec = CATALOGUE[name]
     served = bands_for(cube, spec.bands, name)
@@ -86,4 +87,6 @@ def indices(cube: xr.Dataset, names: Sequence[str] | None = None) -> xr.Dataset:
         names = [n for n, spec in CATALOGUE.items() if all(b in cube or STAND_IN.get(b, b) in cube for b in spec.bands)]
     elif isinstance(names, str):
         names = [names]
+    elif not isinstance(names, Iterable):
+        raise InvalidInputError(f"names={names!r}: names of indices are needed, of {', '.join(sorted(CATALOGUE))}")
     return xr.Dataset({name: index(cube, name) for name in names})

@@ -98,6 +98,8 @@ def rule_params(rules: str, parameters: Mapping[str, Any]) -> RuleParams:
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise InvalidInputError(f"unknown parameter {', '.join(unknown)}; rules take {', '.join(known)}")
+    if not isinstance(rules, str):
+        raise InvalidInputError(f"rules={rules!r}: the name of a set of rules is needed, such as 'evidence' or 'paper'")
     base = {"combine": RuleParams.paper().combine} if rules == "paper" else {}
     try:
         return RuleParams(**{"rules": rules, **base, **parameters})

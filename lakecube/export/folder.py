@@ -69,11 +69,11 @@ def export(
     StoreError
         If a file cannot be written; files are whole, or not there.
     """
-    path = Path(path).absolute()
+    path = outside_stores(path).absolute()
     by_suffix = {suffix: name for name, suffix in FORMATS.items()}
     single = path.suffix in by_suffix and not path.is_dir()
     wanted = [by_suffix[path.suffix]] if single else list(formats or ["cog"])
-    _check(outside_stores(path), single, wanted, formats, products, stac)
+    _check(path, single, wanted, formats, products, stac)
     if date is not None and "netcdf" not in wanted and not any(PRODUCTS[p].dated for p in products or ()):
         raise InvalidInputError(f"date={date!r}: none of these is by date; a product such as 'mask' is")
     if not single:

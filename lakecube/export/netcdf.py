@@ -47,7 +47,7 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     -----
     Chunks: any. Memory holds some blocks.
     """
-    path = outside_stores(Path(path))
+    path = outside_stores(path)
     chosen = _plain(water if date is None or TIME not in water.dims else _at(water, chosen_dates(water, date)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lakecube.checks import is_word
 from lakecube.errors import InvalidInputError
 from lakecube.io.out_files import name_of
 from lakecube.io.search_time import parse_datetime, within
@@ -88,7 +89,7 @@ PRODUCTS = {
 
 def product_of(name: str) -> Product:
     """A product by its name; InvalidInputError names all if there is none."""
-    if name not in PRODUCTS:
+    if not is_word(name, PRODUCTS):
         raise InvalidInputError(f"product={name!r}: choose from {', '.join(PRODUCTS)}")
     return PRODUCTS[name]
 
@@ -108,7 +109,8 @@ def chosen_dates(water: xr.Dataset, dates: Any) -> np.ndarray:
     chosen = np.zeros(times.size, bool)
     for one in given:
         interval = parse_datetime(one)
-        assert interval is not None
+        if interval is None:
+            raise InvalidInputError(f"date={dates!r}: one of these is no date")
         inside = within(times, interval)
         if not inside.any():
             held = f"{name_of(times.min())} to {name_of(times.max())}" if times.size else "none"

@@ -70,11 +70,11 @@ def to_cog(
     frequent class (unknown counts as one), the mean of shares over what is known, and the nearest count, id or bits.
     Flags have a colour table, names in ``<file>.aux.xml``, and `flag_values`, `flag_meanings` as tags of the band.
     """
-    return [file for file, _ in write_maps(water, Path(path), product, date, compress)]
+    return [file for file, _ in write_maps(water, path, product, date, compress)]
 
 
 def write_maps(
-    water: xr.Dataset, path: Path, product: str, date: Any = None, compress: Compression = "deflate"
+    water: xr.Dataset, path: str | Path, product: str, date: Any = None, compress: Compression = "deflate"
 ) -> Iterator[tuple[Path, int | None]]:
     """As `to_cog`: each file as it is done, with the position of its date."""
     made, path = product_of(product), outside_stores(path)

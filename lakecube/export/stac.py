@@ -70,7 +70,7 @@ def to_stac(
     STAC API as `derived_from`. Signed parts of addresses are left out.
     """
     if path is not None:
-        outside_stores(Path(path))
+        outside_stores(path)
     href = href or _own_place(water)
     name = id if id is not None else slug(Path(href.rstrip("/")).stem) if href else "water"
     cover = _cover(water, cloud_cover) if "reason" in water else {}

@@ -15,6 +15,7 @@ import xarray as xr
 from dask.base import tokenize
 from pyproj.exceptions import CRSError
 
+from lakecube.checks import is_flag, is_number, is_whole
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
 from lakecube.io.files import with_header
@@ -118,7 +119,7 @@ def open(
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
     asked = dict(locals())
-    _check_options(bands, resolution, cloud_buffer, retries, offset, sensor)
+    _check_options(bands, resolution, cloud_buffer, retries, offset, sensor, cloud_mask)
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
@@ -162,7 +163,7 @@ def open(
 
 
 def _check_options(
-    bands: Any, resolution: Any, cloud_buffer: Any, retries: Any, offset: Any, sensor: Any
+    bands: Any, resolution: Any, cloud_buffer: Any, retries: Any, offset: Any, sensor: Any, cloud_mask: Any
 ) -> None:  # fmt: skip
     """Raise InvalidInputError for values that no source could be opened with."""
     names = (bands,) if isinstance(bands, str) else bands
@@ -172,22 +173,21 @@ def _check_options(
         and all(isinstance(name, str) for name in names)
     ):
         raise InvalidInputError(f"bands={bands!r}: names of bands are needed, such as ['green', 'swir16']")
-    if not isinstance(offset, str | Mapping) and not _is_number(offset):
+    numbers = offset.values() if isinstance(offset, Mapping) else [] if isinstance(offset, str) else [offset]
+    if not all(map(is_number, numbers)):
         raise InvalidInputError(
             f"offset={offset!r}: 'metadata', 'audit', a number in reflectance or a mapping of item id to one is needed"
         )
     if sensor is not None and not isinstance(sensor, str):
         raise InvalidInputError(f"sensor={sensor!r}: a name is needed, one of {', '.join(sensors.SENSORS)}")
-    if resolution is not None and not (_is_number(resolution) and resolution > 0):
+    if resolution is not None and not (is_number(resolution) and resolution > 0):
         raise InvalidInputError(f"resolution={resolution!r}: a pixel size in units of the CRS is needed, above 0")
-    if not (_is_number(cloud_buffer) and cloud_buffer >= 0):
+    if not (is_number(cloud_buffer) and cloud_buffer >= 0):
         raise InvalidInputError(f"cloud_buffer={cloud_buffer!r}: metres are needed, 0 or more")
-    if isinstance(retries, bool) or not isinstance(retries, int | np.integer) or retries < 0:
+    if not (is_whole(retries) and retries >= 0):
         raise InvalidInputError(f"retries={retries!r}: a whole number is needed, 0 or more")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
+    if not is_flag(cloud_mask):
+        raise InvalidInputError(f"cloud_mask={cloud_mask!r}: True or False is needed")
 
 
 def _refuse(**options: Any) -> None:

@@ -122,7 +122,8 @@ def _forget(path: str) -> None:
     with (
         rasterio.Env(**GDAL_OPTIONS, CPL_VSIL_CURL_NON_CACHED="/vsi"),
         contextlib.suppress(RasterioError),
-        rasterio.open(path),
+        # as above: with any other driver, what lies there could have local files opened even now
+        DatasetReader(path, driver=list(REMOTE_DRIVERS)),
     ):
         pass
 

@@ -22,6 +22,10 @@ _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*):")
 _VIRTUAL_SUFFIXES = (".vrt", ".gti", ".mrf", ".wms", ".xml", ".zip", ".tar", ".tgz", ".gz", ".7z")
 _SIGNED = re.compile(r"\b(https?|s3|gs|az|abfss?)://[^\s'\"<>]+", re.IGNORECASE)
+#: What signs an address, wherever it stands: a quote or a space in the address hides it from `_SIGNED`.
+_SECRET = re.compile(
+    r"\b(sig|[\w.-]*(?:signature|token|credential|accesskeyid|api_?key|secret|password))=[^&\s'\"<>]+", re.IGNORECASE
+)
 
 
 def is_remote(href: str) -> bool:
@@ -184,4 +188,4 @@ def strip_signature(url: str) -> str:
 
 def redact(text: str) -> str:
     """Return a text, such as the message of an error, with the signature stripped from every URL in it."""
-    return _SIGNED.sub(lambda match: strip_signature(match[0]), text)
+    return _SECRET.sub(r"\1=…", _SIGNED.sub(lambda match: strip_signature(match[0]), text))

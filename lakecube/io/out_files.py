@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lakecube.checks import is_path
 from lakecube.errors import InvalidInputError
 
 
@@ -29,8 +30,11 @@ def name_of(moment: np.datetime64) -> str:
     return text.removesuffix("T00:00:00").replace(":", "")
 
 
-def outside_stores(path: Path) -> Path:
-    """`path`; InvalidInputError if it is a Zarr store or lies in one, whose files are only what was committed."""
+def outside_stores(path: object) -> Path:
+    """`path`; InvalidInputError if it is none, or a Zarr store or in one, whose files are only what was committed."""
+    if not is_path(path):
+        raise InvalidInputError(f"path={path!r}: the path of a file or a folder is needed")
+    path = Path(str(path))
     for folder in (path.absolute(), *path.absolute().parents):
         if (folder / "zarr.json").is_file():
             raise InvalidInputError(f"{path} lies in the store {folder}: choose a place beside it")

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from lakecube.io.hrefs import strip_signature
+
 QAKind = Literal["scl", "qa_pixel", "qa_radsat", "fmask", "hls_fmask", "ga_fmask", "cloud_mask"]
 
 
@@ -37,6 +39,14 @@ class BandSource:
     grid: SourceGrid | None = None
     resolution: float | None = None
     display: bool = False
+
+    def __repr__(self) -> str:
+        """Without the signature of the address: Dask logs the arguments of a task that fails."""
+        href = strip_signature(self.href)
+        return (
+            f"BandSource({href!r}, {self.band}, scale={self.scale}, offset={self.offset}, nodata={self.nodata}, "
+            f"grid={self.grid}, resolution={self.resolution}, display={self.display})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

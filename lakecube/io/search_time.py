@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pystac
 
+from lakecube.checks import is_word
 from lakecube.errors import InvalidInputError
 
 Interval = tuple[dt.datetime | None, dt.datetime | None]
@@ -64,7 +65,7 @@ def within(times: np.ndarray, interval: Interval) -> np.ndarray:
 
 def _moment(value: Any, whole: Any) -> Interval:
     """First and last instant of a date."""
-    if value is None or value in ("", ".."):
+    if value is None or is_word(value, ("", "..")):
         return None, None
     if isinstance(value, dt.datetime):
         moment = _utc(value)

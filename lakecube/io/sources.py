@@ -20,6 +20,7 @@ from pyproj.exceptions import ProjError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError
+from lakecube.io import limits
 from lakecube.io.files import open_source, with_retries
 from lakecube.io.grids import (
     Placement,
@@ -200,6 +201,7 @@ def _read_numbers(
     def read(window: Window) -> np.ndarray:
         with open_source(source.href, local=record.local, sign=settings.sign) as file:
             _check_header(file, source, grid)
+            _check_block(file, source)
             found.append(_Header(file.block_shapes[source.band - 1], file.nodatavals[source.band - 1]))
             rows, columns = (window.y0, window.y1), (window.x0, window.x1)
             return file.read(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
@@ -227,6 +229,16 @@ def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> 
             return
         seen, said = f"at {transform} in {crs[:60]}", f"{grid.transform} in {grid.crs[:60]}"
     raise ReadError(f"{strip_signature(source.href)} is {seen}, its metadata say {said}")
+
+
+def _check_block(file: DatasetReader, source: BandSource) -> None:
+    """Raise ReadError if no pixel of a file can be had without unpacking more than there can be."""
+    rows, columns = file.block_shapes[source.band - 1]
+    if rows * columns * np.dtype(file.dtypes[source.band - 1]).itemsize > limits.MOST_BLOCK:
+        raise ReadError(
+            f"{strip_signature(source.href)} has tiles of {rows} × {columns} pixels, each over "
+            f"{limits.MOST_BLOCK / 2**30:g} GiB: write it with smaller ones"
+        )
 
 
 @lru_cache(maxsize=256)

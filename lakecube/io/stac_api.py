@@ -11,6 +11,7 @@ import pystac_client
 from pystac_client.exceptions import APIError
 
 from lakecube.errors import EmptySearchError, InvalidInputError, ReadError
+from lakecube.io import limits
 from lakecube.io.hrefs import strip_signature
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.stac_reading import absolute, api_io, reading
@@ -67,7 +68,8 @@ def _paged(search: Any, client: pystac_client.Client, url: str) -> Iterator[pyst
     """Items page by page; a server that sends the same page for ever, or fewer than it says, does not go unseen."""
     known: set[tuple[str, str]] = set()
     claimed = None
-    for page in search.pages_as_dicts():
+    for number, page in enumerate(search.pages_as_dicts(), 1):
+        limits.check_pages(number, url)
         context = page.get("numberMatched", (page.get("context") or {}).get("matched"))
         claimed = context if claimed is None else claimed
         new = [one for one in page["features"] if (str(one.get("collection")), str(one.get("id"))) not in known]

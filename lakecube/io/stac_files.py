@@ -12,10 +12,11 @@ from typing import Any
 import pystac
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingDependencyError, ReadError
+from lakecube.io import limits
 from lakecube.io.hrefs import is_remote, resolve_href, strip_signature
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.stac_api import from_api, open_api
-from lakecube.io.stac_reading import TIMEOUT, absolute, api_io, reading
+from lakecube.io.stac_reading import absolute, api_io, reading
 from lakecube.io.stac_seen import Found, Seen, judge
 from lakecube.io.stac_static import StaticIO, walk
 
@@ -67,7 +68,8 @@ def _from_document(
 ) -> Found:
     document = document if isinstance(document, dict) else {}
     kind = document.get("type")
-    links = {link.get("rel"): link.get("href") for link in _list_of(document, "links", location)} if kind else {}
+    kind = kind if kind is None or isinstance(kind, str) else str(kind)[:60]
+    links = {str(link.get("rel")): link.get("href") for link in _list_of(document, "links", location)} if kind else {}
     remote = is_remote(location)
     if remote and kind == "Catalog" and ("conformsTo" in document or "search" in links):
         yield from from_api(open_api(location), terms, seen, limit)
@@ -117,6 +119,7 @@ def _pages(page: dict[str, Any], location: str, io: StaticIO) -> Iterator[dict[s
         if request in visited:
             raise ReadError(f"{strip_signature(location)} pages in a circle.")
         visited.add(request)
+        limits.check_pages(len(visited), location)
         with reading(location):
             page = io.api.read_json(pystac.Link.from_dict(following))
 
@@ -152,9 +155,7 @@ def _parquet_items(location: str, io: StaticIO) -> Iterator[dict[str, Any]]:
     with reading(location):
         where: Any = location
         if is_remote(location):
-            answer = io.api.session.get(location, timeout=TIMEOUT)
-            answer.raise_for_status()
-            where = BytesIO(answer.content)
+            where = BytesIO(io.api.fetch(location, limits.MOST_TABLE))
         try:
             table = pq.read_table(where)
         except pa.ArrowException as error:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pystac
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
+from requests import RequestException
 from shapely.errors import ShapelyError
 from urllib3 import Retry
 
-from lakecube.errors import LakecubeError, ReadError
+from lakecube.errors import LakecubeError, ReadError, UnsafeHrefError
+from lakecube.io import limits
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
 
 #: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken;
@@ -28,9 +33,72 @@ RETRY = Retry(
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
 
 
-def api_io() -> StacApiIO:
+class ServerIO(StacApiIO):
+    """Asks servers and nothing else, only to read, and takes no more than `lakecube.io.limits` of an answer.
+
+    pystac-client itself opens as a file what does not look like an address, and sends the method that a link names.
+    """
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        """Return the text of an address or a link."""
+        check_server(source.get_target_str() or "" if isinstance(source, pystac.Link) else str(source))
+        return super().read_text(source, *args, **kwargs)
+
+    def request(
+        self, href: str, method: str | None = None, headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:  # fmt: skip
+        """Return the text that a server answers with; raise APIError if it does not."""
+        content = self.fetch(href, limits.MOST_DOCUMENT, method=method, headers=headers, parameters=parameters)
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise APIError(f"its answer is no text in UTF-8: {error}") from error
+
+    def fetch(
+        self, href: str, most: int, *, method: str | None = None, headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> bytes:  # fmt: skip
+        """Return the bytes that a server answers with, at most `most`."""
+        check_server(href)
+        method = str(method or "GET").upper()
+        if method not in {"GET", "POST"}:
+            raise UnsafeHrefError(f"A catalogue asks for {method[:20]!r} of a server; reading takes GET and POST only.")
+        said: dict[str, Any] = {"json" if method == "POST" else "params": parameters, "headers": headers}
+        try:
+            with self.session.request(method, href, timeout=self.timeout, stream=True, **said) as answer:
+                if not 200 <= answer.status_code < 300:
+                    raise APIError.from_response(answer)
+                return _bounded(answer, href, most)
+        except (RequestException, OSError, ValueError) as error:
+            if isinstance(error, LakecubeError):
+                raise
+            raise APIError(str(error)) from error
+
+
+def check_server(href: str) -> None:
+    """Raise UnsafeHrefError for what is no address of a web server."""
+    if not href.lower().startswith(("http://", "https://")):
+        raise UnsafeHrefError(
+            f"A remote catalogue links to {strip_signature(href)[:200]!r}; it may link to http(s):// only."
+        )
+
+
+def _bounded(answer: Any, href: str, most: int) -> bytes:
+    """The unpacked bytes of an answer that is neither too long nor too slow."""
+    parts, size, end = [], 0, time.monotonic() + limits.MOST_SECONDS
+    for part in answer.iter_content(2**18):
+        size += len(part)
+        if size > most or time.monotonic() > end:
+            why = f"is longer than {most / 2**20:,.0f} MiB" if size > most else f"took over {limits.MOST_SECONDS:g} s"
+            raise ReadError(f"{strip_signature(href)} {why}, which is given up: ask for less by bbox= or datetime=")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def api_io() -> ServerIO:
     """Return what requests go through: with retries, and never without a timeout."""
-    return StacApiIO(max_retries=RETRY, timeout=TIMEOUT)
+    return ServerIO(max_retries=RETRY, timeout=TIMEOUT)
 
 
 def absolute(item: pystac.Item, base: str | None) -> pystac.Item:
@@ -53,8 +121,8 @@ def quiet() -> Iterator[None]:
 
 #: What the libraries raise for what cannot be reached, and for what is no STAC.
 FAILURES = (
-    APIError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError, AttributeError,
-    IndexError, ShapelyError,
+    APIError, ClientTypeError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError,
+    AttributeError, IndexError, ShapelyError, RecursionError,
 )  # fmt: skip
 
 
@@ -92,6 +160,10 @@ def _sentence(error: Exception) -> str:
     for sign, words in _PLAIN.items():
         if sign in text:
             return words
+    if isinstance(error, KeyError | TypeError | AttributeError | IndexError):
+        return f"it is not STAC that can be understood ({type(error).__name__}: {text[:200]})."
+    if isinstance(error, RecursionError):
+        return "its objects lie too deep in each other."
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON ({text[:100]})."
     return f"{text[:300]}"

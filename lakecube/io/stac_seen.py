@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pystac
 
 from lakecube.errors import InvalidInputError, LakecubeError
+from lakecube.io import limits
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.search_time import item_interval
 from lakecube.io.stac_reading import FAILURES
@@ -45,6 +46,7 @@ class Seen:
     def add(self, item: pystac.Item) -> None:
         """Count an item, whether it matches or not."""
         self.items += 1
+        limits.check_items(self.items)
         self.collections.add(item.collection_id or "(none)")
         self.properties.update(item.properties)
         self.add_extent(item_interval(item), item.bbox)

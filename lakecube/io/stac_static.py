@@ -9,17 +9,18 @@ from typing import Any, Protocol
 
 import pystac
 from pystac.stac_io import DefaultStacIO
-from pystac_client.stac_api_io import StacApiIO
 
-from lakecube.errors import UnsafeHrefError
+from lakecube.errors import ReadError, UnsafeHrefError
+from lakecube.io import limits
 from lakecube.io.hrefs import is_remote, strip_signature
 from lakecube.io.search_terms import SearchTerms
+from lakecube.io.stac_reading import ServerIO, check_server
 
 
 class StaticIO(DefaultStacIO):
     """Reads local files and, with the retries of an API, remote ones; from a remote catalogue never a local file."""
 
-    def __init__(self, api: StacApiIO, *, remote_only: bool):
+    def __init__(self, api: ServerIO, *, remote_only: bool):
         super().__init__()
         self.api = api
         self.remote_only = remote_only
@@ -29,9 +30,7 @@ class StaticIO(DefaultStacIO):
         if href.lower().startswith(("http://", "https://")):
             return self.api.request(href)
         if self.remote_only:
-            raise UnsafeHrefError(
-                f"A remote catalogue links to {strip_signature(href)[:200]!r}; it may link to http(s):// only."
-            )
+            check_server(href)
         return Path(href.removeprefix("file://")).read_text(encoding="utf-8")
 
 
@@ -57,16 +56,21 @@ def walk(
     the user's own: it is not where it, or anything above it, lies on a server, and what lies there may not link back
     to this machine.
     """
-    yield from _walk(catalog, terms, tally, set(), local)
+    yield from _walk(catalog, terms, tally, set(), local, 1)
 
 
 def _walk(
-    catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, visited: set[str], local: bool
+    catalog: pystac.Catalog, terms: SearchTerms, tally: Tally, visited: set[str], local: bool, depth: int
 ) -> Iterator[tuple[pystac.Item, bool]]:
     href = catalog.get_self_href() or f"#{id(catalog)}"
     if href in visited:
         return
     visited.add(href)
+    limits.check_pages(len(visited), href)
+    if depth > limits.MOST_DEPTH:
+        raise ReadError(
+            f"{strip_signature(href)} lies below {limits.MOST_DEPTH} catalogues; open one nearer to its items."
+        )
     wanted = True
     if isinstance(catalog, pystac.Collection):
         tally.collections.add(catalog.id)
@@ -81,7 +85,8 @@ def _walk(
             tally.add(item)
             yield item, local and not is_remote(item.get_self_href() or "")
     for child in catalog.get_children():
-        yield from _walk(child, terms, tally, visited, local and not is_remote(child.get_self_href() or ""))
+        own = local and not is_remote(child.get_self_href() or "")
+        yield from _walk(child, terms, tally, visited, own, depth + 1)
 
 
 def _stay_away(catalog: pystac.Catalog) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from lakecube.checks import is_word
 from lakecube.chunked import law
 from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
@@ -56,7 +57,7 @@ def extract(cube: xr.Dataset, method: str = "fusion", *, composite: str | None =
     -----
     Chunks: any. Law: that of the method, as its reach: exact and 1 px for ``"fusion"``. Lazy.
     """
-    if method not in METHODS:
+    if not is_word(method, METHODS):
         raise InvalidInputError(f"unknown method {method!r}; this version has {', '.join(map(repr, METHODS))}")
     out = METHODS[method](checked(cube), composite=composite, **parameters)
     return out.assign_attrs(extract_request=_request(method, composite, parameters))

@@ -11,6 +11,7 @@ import xarray as xr
 from dask.base import tokenize
 from scipy import ndimage
 
+from lakecube.checks import is_word
 from lakecube.chunked import blockwise, law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.levels import LevelParams
@@ -97,7 +98,7 @@ def restore(
     >>> restore(mask, "frequency").values[2, 0].tolist()
     [255, 255, 255, 1]
     """
-    if method not in METHODS:
+    if not is_word(method, METHODS):
         raise InvalidInputError(f"method={method!r}: restore knows {', '.join(METHODS)}")
     if lakes is not None and method != "lake":
         raise InvalidInputError(f'lakes have no part in method={method!r}; leave them out, or say method="lake"')

@@ -40,7 +40,7 @@ def years_in(period: Period) -> tuple[int, int]:
     """First and last year of a period; InvalidInputError if it is none."""
     try:
         first, last = (int(year) for year in (period if isinstance(period, tuple | list) else (period, period)))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"a period is a year or (first, last), for example (2017, 2019); got {period!r}"
         ) from error

@@ -124,7 +124,7 @@ def _understood(text: bytes, place: Place) -> Visible:
     """What a root document says; StoreError if it is torn, or of somebody else."""
     torn = f"{place.files.where(ROOT)} cannot be read as metadata of a store: it is torn or was edited"
     try:
-        root = json.loads(text)
+        root = json.loads(text, parse_constant=_no_number)
         layout = root["attributes"].get(_LAYOUT)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise StoreError(torn) from error
@@ -142,6 +142,11 @@ def _understood(text: bytes, place: Place) -> Visible:
     return found
 
 
+def _no_number(name: str) -> None:
+    """JSON has no NaN and no infinity, and no store was written with one."""
+    raise ValueError(name)
+
+
 def _is_whole(found: Visible) -> bool:
     """Whether the root document says all that a reader and a writer go by."""
     attrs = found.attrs
@@ -152,9 +157,13 @@ def _is_whole(found: Visible) -> bool:
         and all(len(found.documents[name]["shape"]) == 3 for name in ("water_mask", "reason"))
         and isinstance(attrs["configuration_hash"], str)
         and isinstance(attrs["lakecube_grid"], dict)
-        and (attrs["revision"] is None or f"revision/{int(attrs['revision'])}" in found.documents)
+        and (attrs["revision"] is None or _is_revision(attrs["revision"], found))
         and all(0 <= int(row) < found.rows for row in attrs.get(SUPERSEDED, ()))
     )
+
+
+def _is_revision(number: Any, found: Visible) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and f"revision/{number}" in found.documents
 
 
 def _was_finished(files: Files) -> bool:

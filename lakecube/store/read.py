@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.storage import StorePath
 
-from lakecube.errors import InvalidInputError, StoreError, StoreExistsError
+from lakecube.errors import InvalidInputError, LakecubeError, StoreError, StoreExistsError
 from lakecube.names import ITEM, SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
 from lakecube.store.conventions import CONVENTIONS, MULTISCALES, levels_of
+from lakecube.store.guarded import SPOILT, in_words, open_group
 from lakecube.store.ledger import Ledger
 from lakecube.store.overviews import MAPS
 from lakecube.store.place import LocalPlace, Place, place_of
@@ -79,14 +79,14 @@ def open_place(place: Place, chunks: Any = "auto", level: int = 0) -> xr.Dataset
     for last in (False, True):
         visible = _visible(place)
         try:
-            return _opened(place, chunks, level)
+            return _opened(place, visible, chunks, level)
         except (FileNotFoundError, KeyError) as error:
             if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
                 raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
-        except InvalidInputError:
+        except LakecubeError:
             raise
-        except (ValueError, TypeError) as error:
-            raise StoreError(f"{place} cannot be read, its metadata are torn or were edited: {error}") from error
+        except SPOILT as error:
+            raise StoreError(f"{place} cannot be read, it is torn or was edited: {in_words(error)}") from error
     raise AssertionError  # the loop returns or raises
 
 
@@ -118,22 +118,24 @@ def _visible(place: Place) -> Visible:
     raise StoreError(f"there is no store at {place}")
 
 
-def _opened(place: Place, chunks: Any, level: int) -> xr.Dataset:
-    source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
-    observed = xr.open_zarr(source, chunks=chunks, consolidated=True)
+def _opened(place: Place, visible: Visible, chunks: Any, level: int) -> xr.Dataset:
+    token = mark_of(place)
+    observed = open_group(place, None, chunks, token)
     revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
     levels = levels_of(observed.attrs)
     joined = observed
     if revision is not None:
-        joined = _with(joined, xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=False))
+        derived = open_group(place, f"revision/{revision}", chunks, token)
+        _check_whole(derived, visible, f"revision/{revision}/")
+        joined = _with(joined, derived)
     if level != 0:
         if level not in range(len(levels)):
             held = f"levels 0 to {len(levels) - 1}" if levels else "level 0 alone"
             raise InvalidInputError(f"level={level!r}: the store has {held}")
-        joined = _with(joined.drop_dims([Y, X]), open_level(place, levels[level], chunks))
-    opened = _typed(_in_order(_decoded(joined)))
+        joined = _with(joined.drop_dims([Y, X]), open_group(place, levels[level], chunks, token, alone=True))
+    opened = _typed(_in_order(_decoded(_on_axes(joined))))
     names = {name: graph_name(opened[name]) for name in MAPS if name in opened}
-    kept = {"levels": levels[1:] if level == 0 else [], "names": names, "rows": observed.sizes[TIME]}
+    kept = {"levels": levels[1:] if level == 0 else [], "names": names, "rows": observed.sizes[TIME], "token": token}
     opened.encoding[KEPT] = {"place": place, **kept, SUPERSEDED: observed.attrs.get(SUPERSEDED, [])}
     return opened
 
@@ -171,11 +173,17 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
     if not fit:
         return whole
     try:
-        return open_level(kept["place"], fit[0], {})[name]
+        return open_level(store, fit[0], {})[name]
     except (FileNotFoundError, KeyError) as error:
         raise StoreError(
             f"{fit[0]} of {kept['place']} is gone, revisions were made since: open the store again"
         ) from error
+
+
+def open_level(store: xr.Dataset, group: str, chunks: Any) -> xr.Dataset:
+    """The maps of one level of a store that was opened, by the path of its group."""
+    kept = store.encoding[KEPT]
+    return open_group(kept["place"], group, chunks, kept["token"], alone=True)
 
 
 def graph_name(array: xr.DataArray) -> str | None:
@@ -192,10 +200,23 @@ def failed_dates(store: xr.Dataset) -> list[str]:
     )
 
 
-def open_level(place: Place, group: str, chunks: Any) -> xr.Dataset:
-    """The maps of one level, by the path of its group, which is the root of a hierarchy by itself."""
-    source: Any = StorePath(place.chunks, group)
-    return xr.open_zarr(source, chunks=chunks, consolidated=True)
+def _check_whole(derived: xr.Dataset, visible: Visible, group: str) -> None:
+    """Raise KeyError where an array of a revision that the root names is not there any more."""
+    gone = {name.removeprefix(group) for name in visible.documents if name.startswith(group)} - {*derived.variables}
+    if gone:
+        raise KeyError(", ".join(sorted(gone)))
+
+
+def _on_axes(store: xr.Dataset) -> xr.Dataset:
+    """The store, unless its dates or pixels have no order: a chunk of an axis that is gone reads as zeros."""
+    for dim in (Y, X):
+        steps = np.diff(store[dim].values)
+        if not (np.isfinite(steps).all() and (np.sign(steps) == np.sign(steps[:1])).all() and steps.all()):
+            raise ValueError(f"its {dim} is no axis of pixels")
+    live = np.delete(store[TIME].values, store.attrs.get(SUPERSEDED, []))
+    if np.unique(live).size != live.size:
+        raise ValueError("a date is there twice")
+    return store
 
 
 def _in_order(store: xr.Dataset) -> xr.Dataset:

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from lakecube.checks import is_flag, is_whole, is_word
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
 from lakecube.store.conventions import transform_of
 from lakecube.store.files import LocalFiles, check_room
+from lakecube.store.guarded import readable
 from lakecube.store.lease import Lease
 from lakecube.store.objects import is_object_url
 from lakecube.store.place import LocalPlace, Place, place_of
@@ -103,7 +105,8 @@ def to_zarr(
     after it. So a Dataset opened before an append or a revision goes on reading the same pixels; after two more
     revisions what it has of its own (counts, frequency) reads as never observed: open the store again by then.
     """
-    if mode not in ("resume", "append", "overwrite"):
+    _check_flags(retry=retry, progress=progress)
+    if not is_word(mode, ("resume", "append", "overwrite")):
         raise InvalidInputError(f'mode is "resume", "append" or "overwrite"; got {mode!r}')
     if retry and mode != "append":
         raise InvalidInputError('retry=True adds rows in place of failed ones: give mode="append" with it')
@@ -120,7 +123,7 @@ def to_zarr(
         mend_swap(place.root)
     visible = read_root(place)
     wish = Wish(str(place), mode, chunks, parameters, retry=retry, wave=wave)
-    with place.told("write"):
+    with place.told("write"), readable(place):
         if mode == "overwrite" and visible is not None:
             told = _overwrite(contents, place, wish, Run(progress))
         else:
@@ -172,6 +175,7 @@ def revise(
     and version of lakecube is not made twice. Superseded rows take no part. The revision before stays
     readable until the next one is committed.
     """
+    _check_flags(progress=progress)
     check_parameters({k: v for k, v in parameters.items() if v is not None})
     wave, place = _wave(wave), place_of(path, storage_options)
     if read_root(place) is None:
@@ -179,7 +183,7 @@ def revise(
     known = None if registry is None else place_of(registry, storage_options if is_object_url(registry) else None)
     known = None if known == place else known
     wish = Wish(str(place), "revise", revise=parameters, registry=known, wave=wave)
-    with place.told("write"), Lease(place.files):
+    with place.told("write"), readable(place), Lease(place.files):
         revise_rows(place, wish, Run(progress))
     return open_place(place)
 
@@ -193,9 +197,15 @@ def _revision_parameters(revise: bool | Mapping[str, Any]) -> Mapping[str, Any] 
     return revise
 
 
+def _check_flags(**flags: Any) -> None:
+    for name, value in flags.items():
+        if not is_flag(value):
+            raise InvalidInputError(f"{name}={value!r}: True or False is needed")
+
+
 def _wave(wave: int | None) -> int:
-    if wave is not None and wave < 1:
-        raise InvalidInputError(f"wave is a number of blocks, at least 1; got {wave}")
+    if wave is not None and not (is_whole(wave) and wave >= 1):
+        raise InvalidInputError(f"wave is a number of blocks, at least 1; got {wave!r}")
     return wave or max(WAVE, 8 * threads())
 
 

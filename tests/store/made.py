@@ -74,10 +74,11 @@ def extract(
         },
     )
     ds = ds.assign_coords(spatial_ref=((), 0, CRS.from_epsg(32648).to_cf()))
-    return _with_items(ds, order) if items else ds
+    return with_items(ds, order) if items else ds
 
 
-def _with_items(ds: xr.Dataset, order: list[int]) -> xr.Dataset:
+def with_items(ds: xr.Dataset, order: list[int]) -> xr.Dataset:
+    """The Dataset with an item table: two items to a date."""
     time = ds.time.values
     row = np.repeat(np.arange(time.size), 2)
     stamp = time[row] + np.timedelta64(3 * 3600 * 10**9 + 123456000, "ns")
