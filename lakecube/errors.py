@@ -41,3 +41,7 @@ class StoreExistsError(StoreError, FileExistsError):
 
 class MissingDependencyError(LakecubeError, ImportError):
     """An optional package is not installed."""
+
+
+class ClusterError(LakecubeError, ConnectionError):
+    """The Dask cluster that a run was given is gone, or its workers die at the work."""
