@@ -10,16 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
+import lakecube.store.clusters as clusters
 from benchmarks.processes import ROOT, Cluster, environment
+from lakecube.cli import main
 from lakecube.errors import ClusterError
 from lakecube.store import open_store, to_zarr
 from tests.store.test_restart import snapshot
 from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, water
 
 distributed = pytest.importorskip("distributed")
+
+SECRET = "sEcReTsEcReT"
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of sockets whose other end was killed
 
@@ -41,9 +46,39 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
+def bucket():
+    """An object store on loopback: the variables by which processes reach it, and a function that copies from it."""
+    obstore = pytest.importorskip("obstore")
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")).close()
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDAKID", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    of_gdal = {"AWS_S3_ENDPOINT": f"{host}:{port}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
+    of_obstore = {"AWS_ENDPOINT": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true"}
+    client = obstore.store.S3Store(
+        "bucket", access_key_id="AKIDAKID", secret_access_key=SECRET, region="us-east-1",
+        endpoint=f"http://{host}:{port}", client_options={"allow_http": True},
+    )  # fmt: skip
+    yield client, {**keys, **of_gdal, **of_obstore}
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, bucket):
+    """Two workers that know of an object store, and of nothing else."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), workers=2, **bucket[1]) as cluster:
         yield cluster
+
+
+def shell(*arguments, home, **variables):
+    """The command line in a process of its own, with a clean environment."""
+    command = [sys.executable, "-m", "lakecube.cli", *map(str, arguments)]
+    home.mkdir(exist_ok=True)
+    return subprocess.run(command, cwd=home, env=environment(home, **variables), capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -65,6 +100,48 @@ def test_the_active_client_is_used_as_it_is_and_the_bytes_are_the_same(client, w
     until(lambda: not client.futures)  # nothing is held on the workers
 
 
+def test_the_command_line_with_nothing_shared_but_an_object_store(
+    archive, bucket, cluster, client, tmp_path, monkeypatch
+):
+    import obstore
+
+    there, variables = bucket
+    for file in (*archive.path.rglob("*.tif"),):
+        obstore.put(there, f"archive/{file.relative_to(archive.path)}", file)
+    items = json.loads(archive.items_path.read_text())
+    for item in items["features"]:
+        for asset in item["assets"].values():
+            asset["href"] = f"s3://bucket/archive/{asset['href'].removeprefix('./')}"
+    given = tmp_path / "items.json"
+    given.write_text(json.dumps(items))
+    request = ["extract", given, "--dem", f"s3://bucket/archive/{archive.dem_path.name}", "--chunks", "64"]
+
+    said = shell(
+        *request, "--scheduler", cluster.address, "--out", "s3://bucket/out/lake.zarr", home=tmp_path / "a", **variables
+    )
+    assert said.returncode == 0, said.stderr
+    assert "next: lakecube lakes s3://bucket/out/lake.zarr" in said.stdout and "Traceback" not in said.stderr
+    for batch in obstore.list(there, prefix="out/lake.zarr"):
+        for one in batch:
+            file = tmp_path / "fetched" / one["path"].removeprefix("out/lake.zarr/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(obstore.get(there, one["path"]).bytes().to_bytes())
+            assert SECRET.encode() not in file.read_bytes()
+    said = shell(*request, "--workers", "2", "--out", "lake.zarr", "--quiet", home=tmp_path / "b", **variables)
+    assert said.returncode == 0, said.stderr
+    assert snapshot(tmp_path / "fetched") == snapshot(tmp_path / "b/lake.zarr")
+    again = shell(
+        *request, "--scheduler", cluster.address, "--out", "s3://bucket/out/lake.zarr", home=tmp_path / "a", **variables
+    )
+    assert "already complete, nothing written" in again.stdout
+
+
+def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
+    request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s")]
+    assert main([*request, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
 def test_progress_moves_within_a_wave(client, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "lakecube"):
         to_zarr(water(traced, seconds=0.05, trace=str(tmp_path / "trace")), tmp_path / "s", chunks=CHUNK, wave=10_000)
@@ -82,6 +159,13 @@ def test_a_task_of_the_cluster_may_write_a_store_on_it(whole, tmp_path):
     ):
         assert client.submit(nightly, str(tmp_path / "s")).result(timeout=240) == DATES
     assert snapshot(tmp_path / "s") == whole
+
+
+def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "version", lambda: "9.9")
+    with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+        to_zarr(water(), tmp_path / "s", chunks=CHUNK)
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from lakecube.cli import main
 from lakecube.commands.reporting import run_lines, runs_of
 from lakecube.io.raw_cache import RAW
 from lakecube.store import to_zarr
+from lakecube.store.files import LocalFiles
+from lakecube.store.ledger import Ledger
 from lakecube.store.told import ReadFailedWarning
-from tests.store.made import extract
 
 
 def reports(path):
@@ -58,7 +59,7 @@ def test_scenes_that_could_not_be_read_are_named(archive, tmp_path):
         for asset in item["assets"].values():
             asset["href"] = str((archive.items_path.parent / asset["href"]).resolve())
     broken = items["features"][0]
-    broken["assets"]["B03"]["href"] += ".gone"
+    broken["assets"]["green"]["href"] += ".gone"
     (tmp_path / "items.json").write_text(json.dumps(items))
     water = lakecube.open(str(tmp_path / "items.json"), chunks=64).water.extract()
     with pytest.warns(ReadFailedWarning):
@@ -69,9 +70,8 @@ def test_scenes_that_could_not_be_read_are_named(archive, tmp_path):
 
 
 def test_more_than_ten_runs_stay_in_order(tmp_path):
-    for n in range(11):
-        to_zarr(
-            extract(times=1, start=n, rows=8, columns=8), tmp_path / "s", mode="append", progress=False, revise=n == 0
-        )
-    assert [run["dates"] for run in runs_of(str(tmp_path / "s"))] == [r["dates"] for r in reports(tmp_path / "s")]
-    assert len(runs_of(str(tmp_path / "s"))) == 11
+    ledger = Ledger(LocalFiles(tmp_path))
+    for n in range(12):
+        ledger.report({"number": n})
+    assert [run["number"] for run in ledger.reports()] == [run["number"] for run in reports(tmp_path)] == [*range(12)]
+    assert ledger.reports() == runs_of(str(tmp_path))
