@@ -23,6 +23,7 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from lakecube.chunked import blockwise, freeze
 from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.names import REASON, TIME, X, Y
+from lakecube.store.clusters import active_client
 from lakecube.store.counted import CountedStore
 from lakecube.store.layout import array_document, open_array, read_metadata
 from lakecube.store.ledger import Ledger, pack, unpack
@@ -33,6 +34,9 @@ from lakecube.store.waves import Box, Runner, boxes, chosen, threads
 
 #: Block·dates that are worked on together, at least.
 GROUP = 8
+#: The same, per thread: few on one machine, where the second pass finds the tiles that the first one decoded; more on
+#: a cluster, where it most often runs in another process, and where workers wait for the last one at the end of each.
+ROUNDS, ROUNDS_OF_WORKERS = 4, 16
 
 _READ_FAILED = REASON["read_failed"]
 
@@ -101,7 +105,8 @@ def write_rows(
 def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
     """Half-open ranges of rows that are worked on together."""
     blocks = plan.blocks[0] * plan.blocks[1]
-    step = max(1, min(wave, max(GROUP, 4 * threads())) // blocks)
+    rounds = ROUNDS if active_client() is None else ROUNDS_OF_WORKERS
+    step = max(1, min(wave, max(GROUP, rounds * threads())) // blocks)
     n = len(plan.positions)
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 

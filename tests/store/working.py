@@ -64,4 +64,4 @@ if __name__ == "__main__":
 
     address, store, trace = sys.argv[1:]
     with distributed.Client(address):
-        to_zarr(water(traced, seconds=0.3, trace=trace), store, chunks=CHUNK)
+        to_zarr(water(traced, seconds=0.3, trace=trace), store, chunks=CHUNK, wave=BLOCKS)
