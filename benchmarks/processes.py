@@ -58,6 +58,7 @@ class Cluster:
             "--scheduler-file",
             str(told),
         ]
+        listen += ["--idle-timeout", "900"]  # nothing is left behind where whoever started it was killed
         self.scheduler = start(["-m", "dask", "scheduler", *listen], folder, "scheduler", **environment)
         try:
             self.address = _address(told, self.scheduler)
@@ -71,7 +72,7 @@ class Cluster:
         """Start one more worker."""
         self._started += 1
         options = ["--nthreads", str(self.threads), "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
-        options += ["--preload", "lakecube.store"]  # else the first task of each waits for imports
+        options += ["--death-timeout", "60", "--preload", "lakecube.store"]  # else the first task of each waits for imports
         command = ["-m", "dask", "worker", self.address, "--host", "127.0.0.1", *options]
         self.workers.append(start(command, self.folder, f"worker-{self._started}", **self.environment))
         return self.workers[-1]

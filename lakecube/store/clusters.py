@@ -147,7 +147,7 @@ def _out_of_the_pool() -> Iterator[None]:
     from distributed import rejoin, secede
 
     inside = False
-    with suppress(ValueError):  # no worker here
+    with suppress(ValueError, KeyError):  # no worker here, or out of its pool already
         secede()
         inside = True
     try:

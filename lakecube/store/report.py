@@ -70,7 +70,8 @@ class Run:
             self.bar.advance(task, n)
             before, done = done, done + n
             if self.logged and 10 * before // total < 10 * done // total:
-                logger.info("%s: %d %% (%d of %d %s)", words, 100 * done // total, done, total, unit)
+                pace = _pace(done, total, time.perf_counter() - begin)
+                logger.info("%s: %d %% (%d of %d %s)%s", words, 100 * done // total, done, total, unit, pace)
 
         yield advance
         self.note(name, **{unit: total, "seconds": round(time.perf_counter() - begin, 3)})
@@ -104,6 +105,14 @@ class Run:
         shares = {names.get(int(c), str(c)): int(self.unknown[c]) / pixels for c in np.flatnonzero(self.unknown)}
         written = sum(stage.get("bytes_written", 0) for stage in self.facts["passes"].values())
         return {**self.facts, **facts, "bytes_written": written, "unknown_share": shares, "finished": _now()}
+
+
+def _pace(done: int, total: int, seconds: float) -> str:
+    """Rate and remaining time for a line of the log; nothing at the end, or before any time has passed."""
+    if done >= total or seconds <= 0:
+        return ""
+    left = datetime.timedelta(seconds=round((total - done) * seconds / done))
+    return f", {done / seconds:.1f}/s, {left} left"
 
 
 def _now() -> str:

@@ -233,13 +233,13 @@ def test_whoever_is_killed_a_rerun_finishes_the_rest_only(victim, whole, tmp_pat
 
 @pytest.mark.slow
 def test_a_task_that_kills_its_workers(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(clusters, "TRIES", 1)
+    monkeypatch.setattr(clusters, "TRIES", 2)
     tolerant = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # one dead worker is enough to give a task up
     with (
-        Cluster(tmp_path / "cluster", workers=3, **tolerant) as cluster,
+        Cluster(tmp_path / "cluster", workers=4, **tolerant) as cluster,
         distributed.Client(cluster.address, timeout=60) as client,
     ):
-        client.wait_for_workers(3, timeout=240)
+        client.wait_for_workers(4, timeout=240)
         to_zarr(water(deadly, flag=str(tmp_path / "once")), tmp_path / "s", chunks=CHUNK)
         assert snapshot(tmp_path / "s") == whole
         with pytest.raises(ClusterError, match=r"workers die again and again at the same task.*memory"):

@@ -28,7 +28,7 @@ def traced(block, seconds, trace, block_id):
 
 def deadly(block, flag, block_id):
     """The block as it is, but that one of them ends the process that computes it: once, or always without `flag`."""
-    if block_id[1:] == (1, 1) and not (flag and Path(flag).exists()):
+    if block_id == (0, 1, 1) and not (flag and Path(flag).exists()):
         if flag:
             Path(flag).touch()
         os._exit(1)
