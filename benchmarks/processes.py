@@ -72,7 +72,8 @@ class Cluster:
         """Start one more worker."""
         self._started += 1
         options = ["--nthreads", str(self.threads), "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
-        options += ["--death-timeout", "60", "--preload", "lakecube.store"]  # else the first task of each waits for imports
+        options += ["--death-timeout", "60"]
+        options += ["--preload", "lakecube.store"]  # else the first task of each waits for imports
         command = ["-m", "dask", "worker", self.address, "--host", "127.0.0.1", *options]
         self.workers.append(start(command, self.folder, f"worker-{self._started}", **self.environment))
         return self.workers[-1]
