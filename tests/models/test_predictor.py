@@ -212,7 +212,7 @@ def test_bfloat16_keeps_the_labels(cube, model):
 def test_views_are_the_mean_of_what_turned_copies_say(cube, model):
     """By turning the cube itself, with one tile about all of it."""
     clear = cube[list(made.BANDS)].isel(time=[0], y=slice(0, 96), x=slice(0, 112)).fillna(0.1).drop_vars(("y", "x"))
-    one = dict(tile=256, margin=0, blend=0)
+    one = {"tile": 256, "margin": 0, "blend": 0}
     answers = []
     for turned in (False, True):
         for axes in ((), ("y", "x"), ("y",), ("x",)):
