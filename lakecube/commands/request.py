@@ -129,4 +129,4 @@ def engine(given: argparse.Namespace) -> Iterator[None]:
             if client.status == "running":
                 client.unforward_logging("lakecube")
             elif not given.debug:  # the error tells what happened: no tracebacks of the client's own on top
-                logging.getLogger("distributed").setLevel(logging.CRITICAL)
+                logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
