@@ -81,13 +81,13 @@ def _without_nan(value: Any) -> Any:
 
 
 def exit_code(error: Exception) -> int:
-    """2 where the request is at fault, 1 where the world is: unreadable imagery, a full disk."""
+    """2 where the request is at fault, 1 where the world is: unreadable imagery, a full disk, a lost cluster."""
     import errno
 
-    from lakecube.errors import ReadError, StoreError
+    from lakecube.errors import ClusterError, ReadError, StoreError
 
     cause = error.__cause__
-    if isinstance(error, ReadError) or (isinstance(error, StoreError) and " GB free" in str(error)):
+    if isinstance(error, ClusterError | ReadError) or (isinstance(error, StoreError) and " GB free" in str(error)):
         return FAILED
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
         return FAILED

@@ -53,6 +53,10 @@ class MissingDependencyError(LakecubeError, ImportError):
     """An optional package is not installed."""
 
 
+class ClusterError(LakecubeError, ConnectionError):
+    """The Dask cluster that a run was given is gone, or its workers die at the work."""
+
+
 def _shown(text: str) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 200]} … {text[-195:]}"

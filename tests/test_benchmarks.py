@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 
-from benchmarks import archive, crf, dashboard, deep_esw, lakes, pipeline, refine_esw, slic
+from benchmarks import archive, cluster, crf, dashboard, deep_esw, lakes, pipeline, refine_esw, slic
 from lakecube.kernels.lab import rgb_to_lab
 from tests.models.test_samples import write
 
@@ -26,6 +27,19 @@ def test_both_sides_read_the_same_archive(tiny):
     pipeline.fusion(tiny)
     tasks = pipeline.tasks_per_block()
     assert 0 < tasks["observed"] + tasks["facts"] <= 8
+
+
+def test_two_workers_are_measured_against_one(tiny, tmp_path):
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        there = cluster.on_cluster(client, tiny, tmp_path / "there", 48)
+    here = cluster.on_threads(2, tiny, tmp_path / "here", 48)
+    sides = {"one worker": [there], "two workers": [there], "one thread": [here], "two threads": [here]}
+    found = cluster.summary(sides)
+    assert found["same_bytes"] and found["ratio of two workers, seconds"]["median"] == 1
+    assert 0 < found["busy"]["one worker"] <= 1
 
 
 def test_an_archive_repeated_has_other_files_and_other_dates(tiny):

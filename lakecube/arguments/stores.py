@@ -9,6 +9,7 @@ from lakecube.arguments.common import add_common, new_command
 _INFO_EXAMPLES = """examples:
   lakecube info lake.zarr
   lakecube info lake.zarr --dates        the area of water on every date
+  lakecube info lake.zarr --runs         every run: scenes read, skipped and failed, thresholds, time and bytes by stage
   lakecube info lake.zarr --json"""
 
 
@@ -17,6 +18,7 @@ def add_info(commands: Any) -> None:
     info = new_command(commands, "info", "what a store holds", _INFO_EXAMPLES)
     info.add_argument("store", metavar="STORE", help="directory of a store")
     info.add_argument("--dates", action="store_true", help="list every date: area of water, share seen")
+    info.add_argument("--runs", action="store_true", help="tell of every run that wrote it")
     add_common(info)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 import lakecube
+from lakecube.commands.reporting import run_lines, runs_of
 from lakecube.commands.words import day
 from lakecube.errors import StoreError
 from lakecube.store.objects import is_object_url
@@ -34,10 +35,14 @@ def info(given: argparse.Namespace) -> dict[str, Any]:
             {"date": day(d, result["unit"]), "water_km2": w / 1e6, "seen": float(s)}
             for d, w, s in zip(series.dates, series.water, series.seen, strict=True)
         ]
+    if given.runs:
+        result["runs"] = runs_of(given.store)
     if not given.json:
         print("\n".join(lines(result)))
         for row in result.get("by_date", []):
             print(f"  {row['date']}  {row['water_km2']:12.4f} km²  seen {row['seen']:6.1%}")
+        for number, run in enumerate(result.get("runs", []), 1):
+            print("\n" + "\n".join(run_lines(number, run)))
     return result
 
 

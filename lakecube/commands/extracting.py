@@ -31,7 +31,7 @@ def extract(given: argparse.Namespace) -> dict[str, Any]:
             print("already complete, nothing written")
         series = area_series(store)
     _check_read(series)
-    result = describe(str(out), store, series)
+    result = describe(out, store, series)
     if talks:
         print("\n".join(lines(result)))
         print(_next_steps(given.out))
@@ -58,12 +58,15 @@ def demo(given: argparse.Namespace) -> dict[str, Any]:
     return run(given.out, quiet=given.quiet or given.json, **options)
 
 
-def _runs(path: Path) -> set[tuple[str, int]]:
+def _runs(out: str) -> list[dict[str, Any]]:
     """The reports of the runs that finished: one that had nothing to do leaves none."""
-    return {(file.name, file.stat().st_mtime_ns) for file in (path / "_runs").glob("*.json")}
+    from lakecube.store.ledger import Ledger
+    from lakecube.store.place import place_of
+
+    return Ledger(place_of(out).files).reports()
 
 
-def _beginning(water: xr.Dataset, given: argparse.Namespace, out: Path) -> str:
+def _beginning(water: xr.Dataset, given: argparse.Namespace, out: str) -> str:
     """What is going to be done, in one line; said before the work starts, on a terminal or off."""
     dates, rows, columns = (water.sizes[dim] for dim in ("time", "y", "x"))
     unit = "month" if given.composite == "month" else "date"
@@ -72,19 +75,20 @@ def _beginning(water: xr.Dataset, given: argparse.Namespace, out: Path) -> str:
     return f"{start}\nresuming: {done} of {total} blocks were already written" if done else start
 
 
-def _resumed(water: xr.Dataset, given: argparse.Namespace, out: Path) -> tuple[int, int]:
+def _resumed(water: xr.Dataset, given: argparse.Namespace, out: str) -> tuple[int, int]:
     """Blocks that an unfinished run of the same request has written, and how many there are to be."""
     from lakecube.store.commit import read_root, sibling
     from lakecube.store.contents import survey
-    from lakecube.store.files import LocalFiles
     from lakecube.store.ledger import Ledger
+    from lakecube.store.place import LocalPlace, place_of
     from lakecube.store.plan import make_plan
 
-    visible = read_root(out) if out.is_dir() else None
-    if given.mode == "overwrite" and visible is not None:
-        out, visible = sibling(out, "overwriting"), None
-    ledger = Ledger(LocalFiles(out))
-    pending = ledger.pending() if out.is_dir() and ledger.is_pending() else None
+    place = place_of(out)
+    visible = read_root(place)
+    if given.mode == "overwrite" and visible is not None and isinstance(place, LocalPlace):
+        place, visible = LocalPlace(sibling(place.root, "overwriting")), None
+    ledger = Ledger(place.files)
+    pending = ledger.pending() if ledger.is_pending() else None
     if pending is None:
         return 0, 0
     keys = ledger.rows(visible.rows) if visible is not None else []
@@ -118,8 +122,11 @@ def _check_read(series: AreaSeries) -> None:
         )
 
 
-def _target(out: str) -> Path:
+def _target(out: str) -> str:
+    """Where to write, as it was given; of a directory the one above must be there."""
+    from lakecube.store.objects import is_object_url
+
     path = Path(out)
-    if not path.name or not path.absolute().parent.is_dir():
+    if not is_object_url(out) and (not path.name or not path.absolute().parent.is_dir()):
         raise StoreError(f"cannot write {out}: the folder {path.absolute().parent} does not exist")
-    return path
+    return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def engine(given: argparse.Namespace) -> Iterator[None]:
         with dask.config.set(num_workers=given.workers) if given.workers else contextlib.nullcontext():
             yield
         return
+    if given.workers is not None:
+        raise InvalidInputError("--workers are threads of this machine, --scheduler names a cluster: give one of them")
     from distributed import Client
 
     try:
@@ -119,4 +122,11 @@ def engine(given: argparse.Namespace) -> Iterator[None]:
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"no Dask cluster answers at {given.scheduler}: {error}") from error
     with client:
-        yield
+        client.forward_logging("lakecube", logging.WARNING)
+        try:
+            yield
+        finally:
+            if client.status == "running":
+                client.unforward_logging("lakecube")
+            elif not given.debug:  # the error tells what happened: no tracebacks of the client's own on top
+                logging.getLogger("distributed.client").setLevel(logging.CRITICAL)

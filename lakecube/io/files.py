@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import re
 import time
@@ -47,6 +48,7 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 for _name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io"):
     logging.getLogger(_name).addFilter(_WithoutQueries())
 
+#: How files are read, unless the environment says otherwise.
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MULTIRANGE": "YES",
@@ -56,6 +58,7 @@ GDAL_OPTIONS = {
     "VSI_CACHE": "TRUE",
     "GDAL_NUM_THREADS": "1",
 }
+GDAL_OPTIONS |= {name: os.environ[name] for name in GDAL_OPTIONS if name in os.environ}
 
 
 #: Messages of failures that another try cannot mend.

@@ -35,6 +35,7 @@ from lakecube.io.grids import (
 from lakecube.io.hrefs import gdal_path, is_remote, strip_signature
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
+from lakecube.io.traffic import TRAFFIC
 from lakecube.kernels import qa, resample
 from lakecube.kernels.mosaic import RANK
 from lakecube.names import OBSERVATION
@@ -204,7 +205,9 @@ def _read_numbers(
             _check_block(file, source)
             found.append(_Header(file.block_shapes[source.band - 1], file.nodatavals[source.band - 1]))
             rows, columns = (window.y0, window.y1), (window.x0, window.x1)
-            return file.read(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
+            pixels = file.read(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
+            TRAFFIC.add("imagery", pixels.nbytes)
+            return pixels
 
     known = _HEADERS.get(key) if state else None
     # the first read of a file finds out how it is tiled

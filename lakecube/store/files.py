@@ -88,9 +88,6 @@ class Files(Protocol):
     def sync(self) -> None:
         """Return once everything that was written survives a power cut."""
 
-    def size(self, key: str) -> int:
-        """Bytes under `key` where that is known without asking over a network; else 0."""
-
     def where(self, key: str = "") -> str:
         """What a person calls the place of `key`: no secrets."""
 
@@ -177,13 +174,6 @@ class LocalFiles:
         """Ask the operating system to put every written chunk on disk; called once before each commit."""
         if hasattr(os, "sync"):
             os.sync()
-
-    def size(self, key: str) -> int:
-        """Bytes of the file `key`; 0 if there is none."""
-        try:
-            return (self.root / key).stat().st_size
-        except FileNotFoundError:
-            return 0
 
     def where(self, key: str = "") -> str:
         """The path of `key`."""

@@ -111,8 +111,13 @@ class Ledger:
         return f"{RUNS}/{number}.json"
 
     def reports(self) -> list[dict[str, Any]]:
-        """Reports of all runs."""
-        return [self._read(f"{RUNS}/{name}") for name in self.files.list(RUNS) if name.endswith(".json")]
+        """Reports of all runs, the earliest first."""
+        numbers = sorted(
+            int(n)
+            for n, dot, end in (f.partition(".") for f in self.files.list(RUNS))
+            if end == "json" and n.isdecimal()
+        )
+        return [self._read(f"{RUNS}/{number}.json") for number in numbers]
 
     def _read(self, key: str) -> dict[str, Any]:
         try:

@@ -228,10 +228,6 @@ class ObjectFiles:
     def sync(self) -> None:
         """What a request has answered for survives."""
 
-    def size(self, key: str) -> int:
-        """Not asked: it would be one more request per chunk."""
-        return 0
-
     def where(self, key: str = "") -> str:
         """The address of `key`."""
         return f"{self.place.url}/{key}".rstrip("/")

@@ -21,7 +21,10 @@ import zarr
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.chunked import blockwise, freeze
+from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.names import REASON, TIME, X, Y
+from lakecube.store.clusters import active_client
+from lakecube.store.counted import CountedStore
 from lakecube.store.layout import array_document, open_array, read_metadata
 from lakecube.store.ledger import Ledger, pack, unpack
 from lakecube.store.place import Place
@@ -31,11 +34,14 @@ from lakecube.store.waves import Box, Runner, boxes, chosen, threads
 
 #: Block·dates that are worked on together, at least.
 GROUP = 8
+#: The same, per thread: few on one machine, where the second pass finds the tiles that the first one decoded; more on
+#: a cluster, where it most often runs in another process, and where workers wait for the last one at the end of each.
+ROUNDS, ROUNDS_OF_WORKERS = 4, 16
 
 _READ_FAILED = REASON["read_failed"]
 
 #: What a write task reports of one block·date.
-RECORD = np.dtype([("bytes", np.int64), ("pixels", np.int64), ("unknown", np.int64, (256,))])
+RECORD = np.dtype([*((kind, np.int64) for kind in KINDS), ("pixels", np.int64), ("unknown", np.int64, (256,))])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,14 +60,10 @@ class Writer:
         """One of the arrays."""
         return _open(self.place, name, dict(self.arrays)[name])
 
-    def size(self, name: str, block: tuple[int, ...]) -> int:
-        """Bytes of one chunk on disk; 0 if it holds nothing but the fill value."""
-        return self.place.files.size("/".join((name, "c", *map(str, block))))
-
 
 @functools.lru_cache(maxsize=256)
 def _open(place: Place, name: str, document: str) -> zarr.Array:
-    return open_array(place.chunks, name, read_metadata(json.loads(document)))
+    return open_array(CountedStore(place.chunks), name, read_metadata(json.loads(document)))
 
 
 def write_rows(
@@ -89,7 +91,7 @@ def write_rows(
             frozen = freeze(plan.contents.water, facts.known) if facts.known else plan.contents.water
             names = list(plan.contents.pixels)
             writer = Writer.of(place, {n: plan.pixels[n] for n in names})
-            run.count(observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance))
+            run.count("observed", observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance))
     failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
     of_days: Counter[str] = Counter()
     for position in sorted(failed):
@@ -103,7 +105,8 @@ def write_rows(
 def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
     """Half-open ranges of rows that are worked on together."""
     blocks = plan.blocks[0] * plan.blocks[1]
-    step = max(1, min(wave, max(GROUP, 4 * threads())) // blocks)
+    rounds = ROUNDS if active_client() is None else ROUNDS_OF_WORKERS
+    step = max(1, min(wave, max(GROUP, rounds * threads())) // blocks)
     n = len(plan.positions)
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
@@ -175,7 +178,8 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     written = Written(plan, ledger, "fields", 1)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
-        written.write(still, Writer.of(place, {n: plan.pixels[n] for n in fields}), (0, 1), wave, ledger, advance)
+        writer = Writer.of(place, {n: plan.pixels[n] for n in fields})
+        run.count("fields", written.write(still, writer, (0, 1), wave, ledger, advance))
     run.note("fields", tasks=written.tasks)
 
 
@@ -281,9 +285,10 @@ def _write(
         place = (int(row[0]), int(y[0]), int(x[0]))[-array.ndim :]
         values = np.asarray(block).reshape(block.shape[-array.ndim :])
         array[_region(place, values.shape)] = values
-        record["bytes"] += writer.size(name, tuple(at // step for at, step in zip(place, array.chunks, strict=True)))
     if "water_mask" in by_name:
         unknown = by_name["reason"][by_name["water_mask"] == 255]
         record["pixels"] = by_name["water_mask"].size
         record["unknown"] = np.bincount(unknown, minlength=256)
+    for kind, passed in TRAFFIC.taken().items():
+        record[kind] = passed
     return record

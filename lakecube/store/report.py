@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lakecube.io.traffic import KINDS
 from lakecube.names import REASON
 
 
@@ -69,10 +70,11 @@ class Run:
             self.bar.advance(task, n)
             before, done = done, done + n
             if self.logged and 10 * before // total < 10 * done // total:
-                logger.info("%s: %d %% (%d of %d %s)", words, 100 * done // total, done, total, unit)
+                pace = _pace(done, total, time.perf_counter() - begin)
+                logger.info("%s: %d %% (%d of %d %s)%s", words, 100 * done // total, done, total, unit, pace)
 
         yield advance
-        self.facts["passes"][name] = {unit: total, "seconds": round(time.perf_counter() - begin, 3)}
+        self.note(name, **{unit: total, "seconds": round(time.perf_counter() - begin, 3)})
 
     def resumed(self, blocks: int, total: int) -> None:
         """Tell how much an earlier run of the same write left."""
@@ -84,10 +86,16 @@ class Run:
         """Add facts to a pass."""
         self.facts["passes"].setdefault(stage, {}).update(facts)
 
-    def count(self, records: np.ndarray) -> None:
-        """Add the records of written blocks."""
+    def passed(self, stage: str, traffic: Mapping[str, int]) -> None:
+        """Add bytes that passed in a pass."""
+        facts = self.facts["passes"].setdefault(stage, {})
+        for kind, count in traffic.items():
+            facts[f"bytes_{kind}"] = facts.get(f"bytes_{kind}", 0) + int(count)
+
+    def count(self, stage: str, records: np.ndarray) -> None:
+        """Add the records of the blocks that a pass has written."""
+        self.passed(stage, {kind: records[kind].sum() for kind in KINDS})
         self.unknown += records["unknown"].sum(axis=0, dtype=np.int64)
-        self.facts["bytes_written"] = self.facts.get("bytes_written", 0) + int(records["bytes"].sum())
         self.facts["pixels"] = self.facts.get("pixels", 0) + int(records["pixels"].sum())
 
     def finished(self, **facts: Any) -> dict[str, Any]:
@@ -95,7 +103,16 @@ class Run:
         names = {code: name for name, code in REASON.items()}
         pixels = self.facts.get("pixels", 0)
         shares = {names.get(int(c), str(c)): int(self.unknown[c]) / pixels for c in np.flatnonzero(self.unknown)}
-        return {**self.facts, **facts, "unknown_share": shares, "finished": _now()}
+        written = sum(stage.get("bytes_written", 0) for stage in self.facts["passes"].values())
+        return {**self.facts, **facts, "bytes_written": written, "unknown_share": shares, "finished": _now()}
+
+
+def _pace(done: int, total: int, seconds: float) -> str:
+    """Rate and remaining time for a line of the log; nothing at the end, or before any time has passed."""
+    if done >= total or seconds <= 0:
+        return ""
+    left = datetime.timedelta(seconds=round((total - done) * seconds / done))
+    return f", {done / seconds:.1f}/s, {left} left"
 
 
 def _now() -> str:

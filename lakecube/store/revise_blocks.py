@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 
+from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.store.ledger import REVISING, Ledger
 from lakecube.store.passes import Writer
 from lakecube.store.place import Place
@@ -96,7 +97,8 @@ class BlockPasses:
                 key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"
                 results = self._known(key, len(some))
                 if results is None:
-                    results = _compute(stage, function, some, common, advance)
+                    results, traffic = _compute(stage, function, some, common, advance)
+                    self.run.passed(stage, traffic)
                     self.ledger.files.write(key, _packed(results))
                 else:
                     advance(len(some))
@@ -151,13 +153,24 @@ def _packed(results: list[Results]) -> bytes:
 
 def _compute(
     stage: str, function: Callable[[Any, Any], Results], units: Sequence[Any], common: Any, advance: Any
-) -> list[Results]:
-    """One wave on the cluster or on threads; keys are new every time, so that no scheduler answers from memory."""
+) -> tuple[list[Results], dict[str, int]]:
+    """One wave on the cluster or on threads, and the bytes that passed.
+
+    Keys are new every time, so that no scheduler answers from memory.
+    """
     name = f"{stage}-{uuid.uuid4().hex}"
     shared = f"{name}-common"
     graph: dict[Any, Any] = {shared: DataNode(shared, common)}
     keys: list[tuple[Any, ...]] = [(name, *unit.place) for unit in units]
     graph |= {
-        key: Task(key, function, DataNode(None, unit), TaskRef(shared)) for key, unit in zip(keys, units, strict=True)
+        key: Task(key, _measured, function, DataNode(None, unit), TaskRef(shared))
+        for key, unit in zip(keys, units, strict=True)
     }
-    return compute_keys(graph, keys, advance)
+    found = compute_keys(graph, keys, advance)
+    return [result for result, _ in found], {kind: sum(traffic[kind] for _, traffic in found) for kind in KINDS}
+
+
+def _measured(function: Callable[[Any, Any], Results], unit: Any, common: Any) -> tuple[Results, dict[str, int]]:
+    """What a function gives, and the bytes that passed through this process meanwhile."""
+    result = function(unit, common)
+    return result, TRAFFIC.taken()

@@ -13,6 +13,7 @@ from zarr.storage import MemoryStore
 
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import SPATIAL_REF, TIME, X, Y
+from lakecube.store import run_facts
 from lakecube.store.commit import (
     EXTRA_FILES,
     OVERVIEWS,
@@ -155,6 +156,9 @@ def _rows_and_revision(
     ledger.write_rows(rows)
     run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
     run.facts["superseded"] = list(plan.replaced)
+    run.facts["scenes"] = run_facts.scenes(contents, plan.positions, failed)
+    run.facts["thresholds"] = run_facts.thresholds(contents, facts, plan.positions)
+    run.facts |= run_facts.method(contents)
     run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}
     _commit(files, after, visible, extra)
     ledger.finish()

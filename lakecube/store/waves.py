@@ -20,6 +20,8 @@ from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
+from lakecube.store.clusters import active_client, cluster_threads, compute_on
+
 #: Least number of block·dates in a wave.
 WAVE = 256
 
@@ -68,7 +70,7 @@ class Runner:
         self.tasks = 0
 
     def run(self, keys: Sequence[tuple[Any, ...]], done: Callable[[int], None] | None = None) -> list[Any]:
-        """Values of `keys`; `done(n)` is called as each n of them is ready, or once at the end on a cluster."""
+        """Values of `keys`; `done(1)` is called as each of them is ready."""
         graph = self.part(set(keys))
         self.tasks += len(graph)
         return compute_keys(graph, keys, done)
@@ -106,12 +108,10 @@ def compute_keys(
     graph: dict[Any, Any], keys: Sequence[tuple[Any, ...]], done: Callable[[int], None] | None = None
 ) -> list[Any]:
     """Values of `keys` of a graph, on the active cluster or on threads; `done` as of `Runner.run`."""
+    client = active_client()
+    if client is not None:
+        return compute_on(client, graph, keys, done)
     get = get_scheduler(cls=da.Array)
-    if getattr(get, "__self__", None) is not None:  # a cluster's client
-        values = list(get(graph, list(keys)))
-        if done is not None:
-            done(len(values))
-        return values
     with _Progress(set(keys), done) if done is not None else nullcontext():
         return list(get(graph, list(keys)))
 
@@ -134,10 +134,9 @@ class _Progress(Callback):
 
 def threads() -> int:
     """How many tasks may run at once: of the active cluster, or of this machine."""
-    get = get_scheduler(cls=da.Array)
-    client = getattr(get, "__self__", None)
-    if client is not None and hasattr(client, "ncores"):
-        return max(1, sum(client.ncores().values()))
+    client = active_client()
+    if client is not None:
+        return max(1, cluster_threads(client))
     return max(1, int(dask.config.get("num_workers", 0) or _cpus()))
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from lakecube.checks import is_flag, is_whole, is_word
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.series.pixel_area import PixelGrid
+from lakecube.store.clusters import check_workers
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
 from lakecube.store.conventions import transform_of
@@ -111,6 +112,7 @@ def to_zarr(
     if retry and mode != "append":
         raise InvalidInputError('retry=True adds rows in place of failed ones: give mode="append" with it')
     parameters = _revision_parameters(revise)
+    check_workers()
     wave = _wave(wave)
     place = place_of(path, storage_options)
     refuse_inside(place)
@@ -177,6 +179,7 @@ def revise(
     """
     _check_flags(progress=progress)
     check_parameters({k: v for k, v in parameters.items() if v is not None})
+    check_workers()
     wave, place = _wave(wave), place_of(path, storage_options)
     if read_root(place) is None:
         raise StoreError(f"there is no finished store at {place}: make it with .water.to_zarr() first")

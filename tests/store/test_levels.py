@@ -144,8 +144,7 @@ def test_a_map_comes_from_the_level_that_fits_if_nobody_changed_it(path):
     part = store.isel(y=slice(0, 90))
     for other in (changed, part, store.compute()):
         assert overview(other, "water_frequency", 50).identical(other["water_frequency"])
-    place, groups = store.encoding[KEPT]["place"], store.encoding[KEPT]["levels"]
-    assert open_level(place, groups[0], None).sizes["x"] == 40
+    assert open_level(store, store.encoding[KEPT]["levels"][0], None).sizes["x"] == 40
 
 
 def test_a_level_that_is_gone_is_told(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_a_run_without_a_terminal_is_logged_and_a_resumed_one_says_so(tmp_path, 
     mapping = [line for line in told if line.startswith("mapping water")]
     assert len(mapping) == 10 and mapping[-1] == "mapping water: 100 % (14 of 14 blocks)"
     assert "counting: 100 % (4 of 4 blocks)" in told
+    assert re.fullmatch(r"mapping water: 14 % \(2 of 14 blocks\), \d+\.\d/s, \d:\d\d:\d\d left", mapping[0])
     assert json.loads((tmp_path / "s/_runs/0.json").read_text())["resumed_blocks"] == 6
     caplog.clear()
     with caplog.at_level(logging.INFO, "lakecube"):

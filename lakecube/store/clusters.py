@@ -1,0 +1,177 @@
+"""A part of a graph on a Dask cluster: results as they come, workers that die, a scheduler that is gone.
+
+Results are fetched one by one and let go of on the workers at once, so that no worker holds a wave and a worker
+that dies takes nothing along but the tasks it was at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import dask.array as da
+from dask._task_spec import cull
+from dask.base import get_scheduler
+
+from lakecube.errors import ClusterError
+from lakecube.store.contents import version
+
+logger = logging.getLogger("lakecube")
+
+#: How often a task is given up by the scheduler, each time after several workers died at it, until we give it up.
+TRIES = 3
+#: A task that fails is tried once more elsewhere: the writer before it may have been killed a moment ago, with a
+#: task still running whose temporary file was swept away.
+RETRIES = 1
+#: Seconds in which the client's loop takes up what was let go of.
+_SETTLING = 0.2
+
+Key = tuple[Any, ...]
+
+
+def active_client() -> Any | None:
+    """The client of the active Dask cluster; None where work goes to threads."""
+    client = getattr(get_scheduler(cls=da.Array), "__self__", None)
+    return client if hasattr(client, "scheduler_info") else None
+
+
+def cluster_threads(client: Any) -> int:
+    """How many tasks a cluster runs at once; 0 while it has no workers.
+
+    Raises
+    ------
+    ClusterError
+        If it does not answer.
+    """
+    with _answered(client):
+        return sum(client.ncores().values())
+
+
+def check_workers() -> None:
+    """See that the workers of the active cluster run this version of lakecube; those that come later are not asked.
+
+    Raises
+    ------
+    ClusterError
+        If one runs another version or has none, or if the scheduler does not answer.
+    """
+    client = active_client()
+    if client is None:
+        return
+    with _answered(client):
+        answers = client.run(version, on_error="return")
+    for address, found in answers.items():
+        if isinstance(found, ModuleNotFoundError):
+            raise ClusterError(f"the worker {address} cannot import lakecube ({found}): install {version()} there")
+        if isinstance(found, str) and found != version():
+            raise ClusterError(
+                f"the worker {address} runs lakecube {found}, this process {version()}: install the same version "
+                "everywhere, else one store would hold the results of two"
+            )
+
+
+def compute_on(
+    client: Any, graph: dict[Any, Any], keys: Sequence[Key], done: Callable[[int], None] | None = None
+) -> list[Any]:
+    """Values of `keys` of a graph; `done(1)` is called as each is ready.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler is gone, or workers die at a task again and again.
+    """
+    from distributed import KilledWorker
+
+    if not cluster_threads(client):
+        logger.warning("the cluster at %s has no workers: waiting for one", _address(client))
+    values: dict[Key, Any] = {}
+    deaths: Counter[str] = Counter()
+    with _out_of_the_pool():
+        while left := [key for key in keys if key not in values]:
+            try:
+                for key, value in _as_computed(client, cull(graph, left) if values else graph, left):
+                    values[key] = value
+                    if done is not None:
+                        done(1)
+            except KilledWorker as error:
+                deaths[str(error.task)] += 1
+                if deaths[str(error.task)] == TRIES:
+                    raise ClusterError(_dying(error)) from error
+                logger.warning("workers died at %d tasks, which go out again", len(keys) - len(values))
+                # until the scheduler was told that the failed tasks are let go of, it would answer with their failure
+                client.sync(asyncio.sleep, _SETTLING)
+    return [values[key] for key in keys]
+
+
+def _as_computed(client: Any, graph: dict[Any, Any], keys: list[Key]) -> Iterator[tuple[Key, Any]]:
+    """Each key with its value as it is ready, let go of on the cluster; raises what a task raised."""
+    from distributed import as_completed
+
+    with _answered(client):
+        futures = client.get(graph, keys, sync=False, retries=RETRIES)
+    keys_of = {future.key: key for future, key in zip(futures, keys, strict=True)}
+    try:
+        for future, value in as_completed(futures, loop=client.loop, with_results=True, raise_errors=False):
+            if future.status == "error":
+                _, error, trace = value
+                raise error.with_traceback(trace)
+            if isinstance(value, CancelledError) or future.cancelled():
+                raise ClusterError(_lost(client))
+            future.release()
+            yield keys_of[future.key], value
+    finally:
+        for future in futures:
+            future.release()
+
+
+@contextmanager
+def _answered(client: Any) -> Iterator[None]:
+    """Turn what a client raises without its scheduler into one clear error."""
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except (CommClosedError, ClosedClientError, OSError, CancelledError) as error:
+        raise ClusterError(_lost(client)) from error
+
+
+@contextmanager
+def _out_of_the_pool() -> Iterator[None]:
+    """Where this is itself a task of the cluster, give its thread free while others are waited for."""
+    from distributed import rejoin, secede
+
+    inside = False
+    with suppress(ValueError, KeyError):  # no worker here, or out of its pool already
+        secede()
+        inside = True
+    try:
+        yield
+    finally:
+        if inside:
+            rejoin()
+
+
+def _address(client: Any) -> str:
+    scheduler = getattr(client, "scheduler", None)
+    return str(getattr(scheduler, "address", None) or "its address")
+
+
+def _lost(client: Any) -> str:
+    return (
+        f"the Dask scheduler at {_address(client)} is gone. What was finished is kept, and nothing half-written is "
+        "visible: start a cluster again, connect to it and make the same call, it continues where it stopped"
+    )
+
+
+def _dying(error: Exception) -> str:
+    return (
+        f"workers die again and again at the same task ({error}). Most often they are out of memory: give each more "
+        "(--memory-limit of dask worker) or fewer threads, or open the cube with smaller chunks=; what was finished "
+        "is kept, and the same call continues where it stopped"
+    )

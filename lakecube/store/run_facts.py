@@ -1,0 +1,70 @@
+"""What the report of a run says beyond times and bytes: scenes, thresholds, the method and its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lakecube.names import INDEX, THRESHOLD_SOURCE
+from lakecube.store.contents import ITEM_ROW, Contents
+
+#: Parameters of a method that name the weights of a network.
+_WEIGHTS = ("model", "architecture", "weights_sha256", "precision")
+
+
+def scenes(contents: Contents, positions: tuple[int, ...], failed: Mapping[int, int]) -> dict[str, Any]:
+    """How many scenes were given, read and skipped, and which ones failed.
+
+    Read are those of the dates that the run wrote, skipped those of dates that the store held already. Failed are
+    those of dates of which pixels could not be read: which of several scenes of one date it was, the log tells.
+    """
+    water = contents.water
+    if ITEM_ROW not in water.variables:
+        return {"given": None, "read": None, "skipped": None, "failed": []}
+    rows = water[ITEM_ROW].values
+    read = np.isin(rows, positions)
+    of_failed = np.isin(rows, list(failed))
+    names = water["item_id"].values[of_failed].tolist() if "item_id" in water.variables else []
+    counts = {"given": rows.size, "read": int(read.sum()), "skipped": int((~read).sum())}
+    return {**counts, "failed": [str(name) for name in names]}
+
+
+def thresholds(contents: Contents, facts: Mapping[str, np.ndarray], positions: tuple[int, ...]) -> dict[str, Any]:
+    """The thresholds of every date that the run wrote, and what chose each."""
+    water = contents.water
+    if "threshold" not in water or INDEX not in water.variables:
+        return {}
+    values, sources = (
+        facts[name] if name in facts else np.asarray(water[name].values)
+        for name in ("threshold", "threshold_source")
+        if name in water
+    )
+    words = {code: word for word, code in THRESHOLD_SOURCE.items()}
+    out: dict[str, Any] = {}
+    for position in positions:
+        day = str(contents.dates[position])[:10]
+        out[day] = {
+            str(name): {"value": _number(value), "source": words.get(int(source), str(source))}
+            for name, value, source in zip(water[INDEX].values, values[position], sources[position], strict=True)
+        }
+    return out
+
+
+def method(contents: Contents) -> dict[str, Any]:
+    """The method, its parameters, and the weights of its network if it has one."""
+    attrs = contents.water.attrs
+    try:
+        parameters = json.loads(attrs.get("parameters", "{}"))
+    except (TypeError, ValueError):
+        parameters = {}
+    parameters = parameters if isinstance(parameters, dict) else {}
+    weights = {name: parameters[name] for name in _WEIGHTS if "weights_sha256" in parameters and name in parameters}
+    return {"method": str(attrs.get("method", "")), "parameters": parameters, "weights": weights or None}
+
+
+def _number(value: Any) -> float | None:
+    """A number as JSON has it: null where there is none, and no more digits than float32 holds."""
+    return float(np.format_float_positional(np.float32(value))) if np.isfinite(value) else None

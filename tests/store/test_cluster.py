@@ -1,0 +1,248 @@
+"""A real cluster on loopback, every part of it a process of its own: the same bytes, whoever is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import pytest
+
+import lakecube
+import lakecube.store.clusters as clusters
+from benchmarks.processes import ROOT, Cluster, environment
+from lakecube.cli import main
+from lakecube.errors import ClusterError
+from lakecube.store import open_store, to_zarr
+from tests.store.test_restart import snapshot
+from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, water
+
+distributed = pytest.importorskip("distributed")
+
+SECRET = "sEcReTsEcReT"
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of sockets whose other end was killed
+
+
+def until(condition, patience=240.0):
+    """Wait for a condition; machines may be busy."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What one process writes."""
+    path = tmp_path_factory.mktemp("whole") / "s"
+    to_zarr(water(), path, chunks=CHUNK, progress=False)
+    return snapshot(path)
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """An object store on loopback: the variables by which processes reach it, and a function that copies from it."""
+    obstore = pytest.importorskip("obstore")
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")).close()
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDAKID", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    of_gdal = {"AWS_S3_ENDPOINT": f"{host}:{port}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
+    of_obstore = {"AWS_ENDPOINT": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true"}
+    client = obstore.store.S3Store(
+        "bucket", access_key_id="AKIDAKID", secret_access_key=SECRET, region="us-east-1",
+        endpoint=f"http://{host}:{port}", client_options={"allow_http": True},
+    )  # fmt: skip
+    yield client, {**keys, **of_gdal, **of_obstore}
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, bucket):
+    """Two workers that know of an object store, and of nothing else."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), workers=2, **bucket[1]) as cluster:
+        yield cluster
+
+
+def shell(*arguments, home, **variables):
+    """The command line in a process of its own, with a clean environment."""
+    command = [sys.executable, "-m", "lakecube.cli", *map(str, arguments)]
+    home.mkdir(exist_ok=True)
+    return subprocess.run(command, cwd=home, env=environment(home, **variables), capture_output=True, text=True)
+
+
+@pytest.fixture
+def client(cluster):
+    with distributed.Client(cluster.address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=240)
+        yield client
+
+
+def test_the_active_client_is_used_as_it_is_and_the_bytes_are_the_same(client, whole, tmp_path, caplog):
+    trace = tmp_path / "trace"
+    with caplog.at_level(logging.INFO, "lakecube"):
+        to_zarr(water(traced, seconds=0, trace=str(trace)), tmp_path / "s", chunks=CHUNK)
+    assert snapshot(tmp_path / "s") == whole
+    assert sorted(dates_in(trace)) == sorted(list(range(DATES)) * BLOCKS)
+    told = [record.getMessage() for record in caplog.records if "mapping water" in record.getMessage()]
+    assert len(told) == 10 and told[-1] == f"mapping water: 100 % ({DATES * BLOCKS} of {DATES * BLOCKS} blocks)"
+    assert distributed.default_client() is client and client.status == "running"
+    until(lambda: not client.futures)  # nothing is held on the workers
+
+
+@pytest.mark.slow
+def test_the_command_line_with_nothing_shared_but_an_object_store(
+    archive, bucket, cluster, client, tmp_path, monkeypatch, capsys
+):
+    import obstore
+
+    there, variables = bucket
+    for file in archive.path.rglob("*.tif"):
+        obstore.put(there, f"archive/{file.relative_to(archive.path)}", file)
+    items = json.loads(archive.items_path.read_text())
+    for item in items["features"]:
+        for asset in item["assets"].values():
+            asset["href"] = f"s3://bucket/archive/{asset['href'].removeprefix('./')}"
+    given = tmp_path / "items.json"
+    given.write_text(json.dumps(items))
+    dem = f"s3://bucket/archive/{archive.dem_path.name}"
+    request = ["extract", str(given), "--dem", dem, "--datetime", "2022-03/2022-05", "--chunks", "64"]
+    on_cluster = [*request, "--scheduler", cluster.address, "--out", "s3://bucket/out/lake.zarr"]
+
+    said = shell(*on_cluster, home=tmp_path / "a", **variables)
+    assert said.returncode == 0, said.stderr
+    assert "next: lakecube lakes s3://bucket/out/lake.zarr" in said.stdout and "Traceback" not in said.stderr
+    for batch in obstore.list(there, prefix="out/lake.zarr"):
+        for one in batch:
+            file = tmp_path / "fetched" / one["path"].removeprefix("out/lake.zarr/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(obstore.get(there, one["path"]).bytes().to_bytes())
+            assert SECRET.encode() not in file.read_bytes()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main([*request, "--workers", "2", "--out", str(tmp_path / "lake.zarr"), "--quiet"]) == 0
+    assert snapshot(tmp_path / "fetched") == snapshot(tmp_path / "lake.zarr")
+    capsys.readouterr()
+    assert main(on_cluster) == 0
+    assert "already complete, nothing written" in capsys.readouterr().out
+
+
+def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
+    request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s")]
+    assert main([*request, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_progress_moves_within_a_wave(client, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "lakecube"):
+        to_zarr(water(traced, seconds=0.05, trace=str(tmp_path / "trace")), tmp_path / "s", chunks=CHUNK, wave=10_000)
+    at = [r.created for r in caplog.records if "mapping water" in r.getMessage()]
+    assert len(at) == 10 and at[-1] - at[0] > 0.05 * DATES * BLOCKS / 2 * 0.5  # not all told at the end
+
+
+def test_a_task_of_the_cluster_may_write_a_store_on_it(whole, tmp_path):
+    def nightly(path):
+        return to_zarr(water(), path, chunks=CHUNK, progress=False).sizes["time"]
+
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert client.submit(nightly, str(tmp_path / "s")).result(timeout=240) == DATES
+    assert snapshot(tmp_path / "s") == whole
+
+
+def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(lakecube, "__version__", "9.9")  # of this process
+    with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+        to_zarr(water(), tmp_path / "s", chunks=CHUNK)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_workers_killed_every_few_seconds(cluster, client, whole, tmp_path):
+    ended, killed = threading.Event(), []
+
+    def kill():
+        while not ended.wait(2.5):
+            while len(client.ncores()) < 2:  # the one before is up again
+                if ended.wait(0.1):
+                    return
+            cluster.kill(cluster.workers[0])
+            killed.append(time.monotonic())
+            cluster.add()
+
+    supervisor = threading.Thread(target=kill)
+    supervisor.start()
+    try:
+        to_zarr(water(traced, seconds=0.4, trace=str(tmp_path / "trace")), tmp_path / "s", chunks=CHUNK)
+    finally:
+        ended.set()
+        supervisor.join()
+    assert len(killed) >= 2
+    assert snapshot(tmp_path / "s") == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["scheduler", "client"])
+def test_whoever_is_killed_a_rerun_finishes_the_rest_only(victim, whole, tmp_path):
+    store, first, second = tmp_path / "s", tmp_path / "first", tmp_path / "second"
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(tmp_path / "cluster"))
+        if victim == "client":
+            command = [sys.executable, "-m", "tests.store.working", cluster.address, str(store), str(first)]
+            writer = subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), start_new_session=True)
+            stack.callback(writer.wait)
+            stack.callback(writer.kill)
+            until(lambda: len(finished_dates(store)) >= 2)
+            writer.send_signal(signal.SIGKILL)
+            writer.wait()
+        else:
+            client = stack.enter_context(distributed.Client(cluster.address, timeout=60))
+            client.wait_for_workers(2, timeout=240)
+            stop = threading.Thread(
+                target=lambda: (until(lambda: len(finished_dates(store)) >= 2), cluster.kill(cluster.scheduler))
+            )
+            stop.start()
+            with pytest.raises(ClusterError, match=r"scheduler at tcp://.* is gone.*the same call, it continues"):
+                to_zarr(water(traced, seconds=0.3, trace=str(first)), store, chunks=CHUNK, wave=BLOCKS)
+            stop.join()
+            client.close()
+            cluster = stack.enter_context(Cluster(tmp_path / "another"))
+        before = finished_dates(store)
+        assert 2 <= len(before) < DATES and not (store / "zarr.json").exists()
+        with distributed.Client(cluster.address, timeout=60):
+            to_zarr(water(traced, seconds=0, trace=str(second)), store, chunks=CHUNK, wave=BLOCKS)
+    assert snapshot(store) == whole
+    again = dates_in(second)
+    assert set(again) == set(range(DATES)) - before and len(again) <= (DATES - len(before)) * BLOCKS
+    report = json.loads((store / "_runs/0.json").read_text())
+    assert report["resumed_blocks"] == len(before) * BLOCKS
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "TRIES", 2)
+    tolerant = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # one dead worker is enough to give a task up
+    with (
+        Cluster(tmp_path / "cluster", workers=4, **tolerant) as cluster,
+        distributed.Client(cluster.address, timeout=60) as client,
+    ):
+        client.wait_for_workers(4, timeout=240)
+        to_zarr(water(deadly, flag=str(tmp_path / "once")), tmp_path / "s", chunks=CHUNK)
+        assert snapshot(tmp_path / "s") == whole
+        with pytest.raises(ClusterError, match=r"workers die again and again at the same task.*memory"):
+            to_zarr(water(deadly, flag=None), tmp_path / "t", chunks=CHUNK)
+        assert len(client.ncores()) >= 1
+    assert open_store(tmp_path / "s").sizes["time"] == DATES

@@ -1,0 +1,77 @@
+"""The report of a run: scenes, thresholds, weights, time and bytes of every stage, as JSON and for a reader."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import lakecube
+from lakecube.cli import main
+from lakecube.commands.reporting import run_lines, runs_of
+from lakecube.io.raw_cache import RAW
+from lakecube.store import to_zarr
+from lakecube.store.files import LocalFiles
+from lakecube.store.ledger import Ledger
+from lakecube.store.told import ReadFailedWarning
+
+
+def reports(path):
+    return [json.loads((path / f"_runs/{n}.json").read_text()) for n in range(len(list((path / "_runs").iterdir())))]
+
+
+def test_what_a_run_on_files_reports(archive, tmp_path, capsys):
+    RAW.clear()
+    how = {"dem": str(archive.dem_path), "chunks": 64}
+    early = lakecube.open(str(archive.items_path), datetime="2022-03/2022-05", **how)
+    store = early.water.extract().water.to_zarr(tmp_path / "s", chunks=64, progress=False)
+    late = lakecube.open(str(archive.items_path), **how)
+    late.water.extract().water.to_zarr(tmp_path / "s", mode="append", progress=False)
+    first, second = reports(tmp_path / "s")
+    assert first["scenes"] == {"given": 4, "read": 4, "skipped": 0, "failed": []}  # two scenes on each date
+    assert second["scenes"] == {"given": 6, "read": 2, "skipped": 4, "failed": []}
+    assert list(first["thresholds"]) == [str(t)[:10] for t in store.time.values] and len(second["thresholds"]) == 1
+    for t, found in enumerate(first["thresholds"].values()):
+        assert [np.float32(found[name]["value"]) for name in ("mndwi", "awei_sh")] == store.threshold[t].values.tolist()
+    assert first["method"] == "fusion" and first["weights"] is None and first["parameters"]["rules"] == "evidence"
+    stages = first["passes"]
+    assert all(stage["seconds"] >= 0 for stage in stages.values())
+    rows = [tmp_path / "s" / name / "c" / row for name in ("water_mask", "reason", "rules_fired") for row in "01"]
+    on_disk = sum(file.stat().st_size for row in rows for file in row.rglob("*") if file.is_file())
+    assert stages["observed"]["bytes_written"] == on_disk > 0
+    assert stages["observed"]["bytes_imagery"] > 100_000 and stages["counts"]["bytes_read"] > 0
+    assert stages["fields"]["bytes_written"] > 0 and stages["counts"]["bytes_imagery"] == 0
+    assert first["bytes_written"] == sum(stage.get("bytes_written", 0) for stage in stages.values())
+
+    assert main(["info", str(tmp_path / "s"), "--runs"]) == 0
+    told = capsys.readouterr().out
+    assert "run 1: resume, " in told and "run 2: append, " in told
+    assert "scenes    2 read, 4 skipped (stored before), 0 not read in full" in told
+    assert "threshold 2022-03-01  mndwi " in told and "observed " in told
+    assert main(["info", str(tmp_path / "s"), "--runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == [first, second]
+
+
+def test_scenes_that_could_not_be_read_are_named(archive, tmp_path):
+    items = json.loads(archive.items_path.read_text())
+    for item in items["features"]:
+        for asset in item["assets"].values():
+            asset["href"] = str((archive.items_path.parent / asset["href"]).resolve())
+    broken = items["features"][0]
+    broken["assets"]["green"]["href"] += ".gone"
+    (tmp_path / "items.json").write_text(json.dumps(items))
+    water = lakecube.open(str(tmp_path / "items.json"), chunks=64).water.extract()
+    with pytest.warns(ReadFailedWarning):
+        to_zarr(water, tmp_path / "s", chunks=64, progress=False)
+    (run,) = reports(tmp_path / "s")
+    assert broken["id"] in run["scenes"]["failed"] and len(run["scenes"]["failed"]) == 2  # its date has two
+    assert any(line.endswith(broken["id"]) for line in run_lines(1, run))
+
+
+def test_more_than_ten_runs_stay_in_order(tmp_path):
+    ledger = Ledger(LocalFiles(tmp_path))
+    for n in range(12):
+        ledger.report({"number": n})
+    assert [run["number"] for run in ledger.reports()] == [run["number"] for run in reports(tmp_path)] == [*range(12)]
+    assert ledger.reports() == runs_of(str(tmp_path))
