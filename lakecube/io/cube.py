@@ -21,6 +21,7 @@ from lakecube.io.files import with_header
 from lakecube.io.grids import PICTURE, choose_grid, chunk_sizes, share_covered
 from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
+from lakecube.io.patience import Patience
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
 from lakecube.io.request import kept_path, request_text
@@ -52,7 +53,7 @@ def open(
     cloud_mask: bool = True,
     cloud_buffer: float = 40.0,
     sign: Callable[[str], str] | None = None,
-    retries: int = 3,
+    retries: int | Mapping[str, float] = 3,
     like: SourceGrid | None = None,
 ) -> xr.Dataset:
     """Open imagery as a lazy cube of surface reflectance.
@@ -88,7 +89,10 @@ def open(
     sign
         Called with each remote href just before it is read; returns the href to read. It must pickle.
     retries
-        Further tries after a failed read.
+        Further tries after a failed read, or a mapping of any of ``times`` (3), ``wait`` (0.5 s before the first one,
+        doubled for each one after, with jitter), ``longest_wait`` (60 s, also where the server asks for more),
+        ``total`` (300 s after which a read is given up) and ``timeout`` (30 s of silence, or of less than 1 kB/s).
+        What stays unread is `read_failed`.
     like
         The pixels to use, instead of those that the scenes, `bbox`, `crs` and `resolution` suggest: how a request
         is repeated when there are more scenes.
@@ -118,7 +122,8 @@ def open(
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
     asked = dict(locals())
-    _check_options(bands, resolution, cloud_buffer, retries, offset, sensor)
+    _check_options(bands, resolution, cloud_buffer, offset, sensor)
+    patience = Patience.of(retries)
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
@@ -135,7 +140,7 @@ def open(
     for record in records:
         _check_hrefs(record)
     _check_place(records, bbox=bbox, intersects=intersects, crs=crs, dem=dem)
-    records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
+    records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign, patience) for r in records]
     box = _box(bbox, intersects)
     grid, others = _grid(records, box, crs, resolution) if like is None else (like, [])
     _warn_other_crs(grid, others, crs)
@@ -147,7 +152,7 @@ def open(
         bands=wanted,
         cloud_mask=cloud_mask,
         cloud_buffer=_buffer_pixels(cloud_buffer, grid),
-        retries=retries,
+        patience=patience,
         sign=sign,
         offset_audit=offset == "audit",
     )
@@ -161,9 +166,7 @@ def open(
     return cube
 
 
-def _check_options(
-    bands: Any, resolution: Any, cloud_buffer: Any, retries: Any, offset: Any, sensor: Any
-) -> None:  # fmt: skip
+def _check_options(bands: Any, resolution: Any, cloud_buffer: Any, offset: Any, sensor: Any) -> None:
     """Raise InvalidInputError for values that no source could be opened with."""
     names = (bands,) if isinstance(bands, str) else bands
     if names is not None and not (
@@ -182,8 +185,6 @@ def _check_options(
         raise InvalidInputError(f"resolution={resolution!r}: a pixel size in units of the CRS is needed, above 0")
     if not (_is_number(cloud_buffer) and cloud_buffer >= 0):
         raise InvalidInputError(f"cloud_buffer={cloud_buffer!r}: metres are needed, 0 or more")
-    if isinstance(retries, bool) or not isinstance(retries, int | np.integer) or retries < 0:
-        raise InvalidInputError(f"retries={retries!r}: a whole number is needed, 0 or more")
 
 
 def _is_number(value: Any) -> bool:

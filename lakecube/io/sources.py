@@ -7,7 +7,7 @@ says of it. What a header told is remembered for that state of the file and that
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from lakecube.io.grids import (
     warp_window,
 )
 from lakecube.io.hrefs import gdal_path, is_remote, strip_signature
+from lakecube.io.patience import Patience
+from lakecube.io.ranges import KNOWN
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 from lakecube.kernels import qa, resample
@@ -68,8 +70,8 @@ class ReadSettings:
         Decode the quality layers; without, every valid pixel is ``clear_cloud_unknown``.
     cloud_buffer : int
         Distance around cloud, cirrus and their shadow that is ``cloud_adjacent``, in pixels of the grid.
-    retries : int
-        Further tries after a failed read, with exponential backoff from `backoff` seconds and jitter.
+    patience : Patience
+        How failed reads are tried again.
     sign : callable or None
         Called with a remote href just before it is read, returns the href to read.
     offset_audit : bool
@@ -80,8 +82,7 @@ class ReadSettings:
     bands: tuple[str, ...]
     cloud_mask: bool = True
     cloud_buffer: int = 0
-    retries: int = 3
-    backoff: float = 0.5
+    patience: Patience = field(default_factory=Patience)
     sign: Callable[[str], str] | None = None
     offset_audit: bool = False
 
@@ -169,7 +170,7 @@ def _read_source(
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement, None
     numbers, nodata = with_retries(
-        lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.retries, settings.backoff
+        lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.patience, record.id
     )
     return grid, numbers, area, placement, nodata
 
@@ -177,7 +178,7 @@ def _read_source(
 def state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
     """What tells a changed file from the one whose numbers are held; empty where nothing does."""
     if is_remote(href):
-        return record.id, record.updated
+        return record.id, record.updated, KNOWN.changes(strip_signature(href))
     try:
         status = Path(gdal_path(href)).stat()
     except OSError:
@@ -198,7 +199,8 @@ def _read_numbers(
     found: list[_Header] = []
 
     def read(window: Window) -> np.ndarray:
-        with open_source(source.href, local=record.local, sign=settings.sign) as file:
+        opened = open_source(source.href, local=record.local, sign=settings.sign, patience=settings.patience)
+        with opened as file:
             _check_header(file, source, grid)
             found.append(_Header(file.block_shapes[source.band - 1], file.nodatavals[source.band - 1]))
             rows, columns = (window.y0, window.y1), (window.x0, window.x1)
