@@ -134,7 +134,7 @@ def open(
                 retries=None if retries == 3 else retries)  # fmt: skip
         cube = arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
         return cube.assign_attrs(request=request_text(asked, None))
-    records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
+    records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset, patience)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
     offered = {band for record in records for band in record.bands} - set(wanted)
     for record in records:
@@ -218,13 +218,15 @@ def _check_place(records: list[ItemRecord], **asked: Any) -> None:
 
 def _records(
     source: Any, collections: Any, bbox: Any, intersects: Any, datetime: Any, query: Any, sensor: Any, bands: Any,
-    offset: Any,
+    offset: Any, patience: Patience,
 ) -> list[ItemRecord]:  # fmt: skip
     """Item records of any source that is read file by file, newest of each datatake, oldest date first."""
     if rasters.is_raster_source(source):
         if collections is not None or query is not None:
             raise InvalidInputError("collections= and query= search catalogues; raster files have neither")
-        records = rasters.describe_rasters(source, bands=bands, datetime=datetime, sensor=sensor, offset=offset)
+        records = rasters.describe_rasters(
+            source, bands=bands, datetime=datetime, sensor=sensor, offset=offset, patience=patience
+        )
     else:
         if isinstance(bands, Mapping):
             raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")

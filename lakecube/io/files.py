@@ -120,20 +120,19 @@ def _over_http(url: str, href: str, patience: Patience) -> Iterator[DatasetReade
         yield from _opened(
             path, href, lambda: rasterio.open(path, opener=OneFile(file, name), driver=driver), DecodeError
         )
-    except ReadError:
+    except Exception:  # whatever the zeros that stand for missing bytes were taken for
         KNOWN.forget(shown)
         if file.failure is None:
             raise
     if file.failure is not None:
         KNOWN.forget(shown)
-        error = file.failure
-        raise (
-            _named(error, shown) if isinstance(error, RequestError) else ReadError(f"{shown}: {reason(error)}")
-        ) from None
+        raise _named(file.failure, shown) from None
 
 
-def _named(error: RequestError, shown: str) -> RequestError:
-    return RequestError(f"{shown}: {error}", final=error.final, asked=error.asked)
+def _named(error: Exception, shown: str) -> ReadError:
+    if isinstance(error, RequestError):
+        return RequestError(f"{shown}: {error}", final=error.final, asked=error.asked)
+    return ReadError(f"{shown}: {reason(error)}")
 
 
 def _has_gdal_settings() -> bool:

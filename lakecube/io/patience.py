@@ -72,7 +72,8 @@ class Patience:
             number = whole or (isinstance(value, float | np.floating) and np.isfinite(value))
             if not number or value < 0 or (name == "timeout" and value == 0):
                 raise InvalidInputError(f"retries={{{name!r}: {value!r}}}: seconds are needed, 0 or more")
-        return cls(**{name: int(v) if name == "times" else float(v) for name, v in given.items()})
+        seconds = {name: float(value) for name, value in given.items() if name != "times"}
+        return cls(int(given.get("times", cls().times)), **seconds)
 
     def pause(self, attempt: int, asked: float = 0.0) -> float:
         """Seconds to wait after the failed try `attempt` (from 1), where the server asked for some."""

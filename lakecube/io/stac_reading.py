@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pystac
 from pystac_client.exceptions import APIError
@@ -16,6 +18,7 @@ from urllib3 import Retry
 
 from lakecube.errors import LakecubeError, ReadError
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
+from lakecube.io.patience import Patience
 
 #: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken;
 #: one that cannot be reached at all is given up sooner.
@@ -28,9 +31,28 @@ RETRY = Retry(
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
 
 
+#: Tries of an answer that breaks off in its middle, which `RETRY` does not see.
+_WHOLE_TRIES = 3
+
+
+class _WholeAnswers(StacApiIO):
+    """Asks again for an answer that broke off before its end."""
+
+    def request(self, href: str, *args: Any, **options: Any) -> str:
+        """The text of an answer that came whole."""
+        for attempt in range(1, _WHOLE_TRIES + 1):
+            try:
+                return super().request(href, *args, **options)
+            except APIError as error:
+                if attempt == _WHOLE_TRIES or "IncompleteRead" not in str(error):
+                    raise
+            time.sleep(Patience().pause(attempt))
+        raise AssertionError("unreachable")
+
+
 def api_io() -> StacApiIO:
     """Return what requests go through: with retries, and never without a timeout."""
-    return StacApiIO(max_retries=RETRY, timeout=TIMEOUT)
+    return _WholeAnswers(max_retries=RETRY, timeout=TIMEOUT)
 
 
 def absolute(item: pystac.Item, base: str | None) -> pystac.Item:

@@ -121,7 +121,7 @@ def _todo(contents: Contents, visible: Visible, rows: list[Row], retry: bool) ->
             todo[position] = None
             continue
         row = rows[live[date]]
-        again = retry and bool(row.get("failed"))
+        again = retry and "failed" in row
         if row["key"] != contents.keys[position] and ITEM_ROW not in contents.water.variables and not again:
             raise StoreError(
                 f"the store holds {date[:10]} made from other input than given now (without an item table: other "

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from lakecube.names import REASON
+from lakecube.store.unread import Troubles
 
 
 class _Rate(ProgressColumn):
@@ -56,6 +57,7 @@ class Run:
         self.logged = shown and self.bar.disable
         self.facts: dict[str, Any] = {"started": _now(), "passes": {}}
         self.unknown = np.zeros(256, np.int64)
+        self.troubles = Troubles()
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
@@ -95,7 +97,8 @@ class Run:
         names = {code: name for name, code in REASON.items()}
         pixels = self.facts.get("pixels", 0)
         shares = {names.get(int(c), str(c)): int(self.unknown[c]) / pixels for c in np.flatnonzero(self.unknown)}
-        return {**self.facts, **facts, "unknown_share": shares, "finished": _now()}
+        reads = self.troubles.report()
+        return {**self.facts, **facts, "reads": reads, "unknown_share": shares, "finished": _now()}
 
 
 def _now() -> str:

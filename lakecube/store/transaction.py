@@ -36,6 +36,7 @@ from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
 from lakecube.store.revision import write_revision
 from lakecube.store.told import conflicts, unread, unread_before
+from lakecube.store.unread import dates_of
 from lakecube.store.waves import Runner
 
 
@@ -83,7 +84,7 @@ def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warnin
             forget_rows(place.files, visible)
             ledger.finish()
         revise(place, wish, run)
-        return unread(unread_before(rows, visible.superseded, contents), contents, wish.path)
+        return unread(unread_before(rows, visible.superseded, contents), contents, wish.path, set())
     if pending != plan.hash:
         forget_rows(place.files, visible)
         ledger.begin(plan.hash, names_of(plan))
@@ -92,7 +93,9 @@ def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warnin
     with run.bar:
         small = _rows_and_revision(plan, place, rows, visible, ledger, run, wish)
     ledger.report(run.finished(mode=wish.mode, rows=len(plan.positions), lakecube=version()))
-    return [*unread(run.facts["read_failed"], contents, wish.path), *conflicts(small, plan)]
+    written = known_rows(ledger, read_root(place), place)[plan.base :]
+    told = unread(unread_before(written, frozenset(), contents), contents, wish.path, run.troubles.items)
+    return [*told, *conflicts(small, plan)]
 
 
 def revise(place: Place, wish: Wish, run: Run) -> None:
@@ -146,7 +149,9 @@ def _rows_and_revision(
     after = after.with_arrays({**plan.pixels, **{name: stored.metadata for name, stored in small.items()}})
     for name, stored in small.items():
         _write_small(files, name, stored)
-    rows = [*rows, *(_row(contents, position, failed[position]) for position in plan.positions)]
+    run.troubles.gather()
+    touched = dates_of(run.troubles.items, contents)
+    rows = [*rows, *(_row(contents, at, failed[at], at in touched) for at in plan.positions)]
     extra: dict[str, bytes] = {}
     if wish.revise is not None:
         after, extra = _with_revision(after, before, place, rows, run, wish)
@@ -161,9 +166,9 @@ def _rows_and_revision(
     return small
 
 
-def _row(contents: Contents, position: int, failed: int) -> Row:
+def _row(contents: Contents, position: int, failed: int, touched: bool) -> Row:
     row: Row = {"date": str(contents.dates[position]), "key": contents.keys[position]}
-    return row | ({"failed": failed} if failed else {})
+    return row | ({"failed": failed} if failed or touched else {})
 
 
 def _with_revision(
