@@ -123,6 +123,8 @@ def read_band(record: ItemRecord, source: BandSource, window: Window, settings: 
     grid, numbers, area, placement, in_file = _read_source(record, source, window, settings)
     nodata = in_file if source.nodata is None else source.nodata
     values = resample.decode(numbers, source.scale, source.offset, np.nan if nodata is None else float(nodata))
+    if in_file is not None and in_file != nodata and np.isfinite(in_file):  # the item lies, or both are in use
+        values[numbers == in_file] = np.nan
     if placement.kind == "warp":
         rows, columns = coordinates_in(grid, settings.grid, window)
         return resample.sample_bilinear(values, rows - area.y0, columns - area.x0)
@@ -195,7 +197,7 @@ def _read_numbers(
     of a file than the item before it has that checked against the header again.
     """
     state = state_of(source.href, record)
-    key = (source.href, source.band, state, grid)
+    key = (source.href, source.band, state, grid, source.dtype)
     found: list[_Header] = []
 
     def read(window: Window) -> np.ndarray:
@@ -221,6 +223,8 @@ def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> 
     """Raise ReadError if a file is not what the metadata say: another shape, CRS or place, fewer bands."""
     if file.shape != grid.shape or source.band > file.count:
         seen, said = f"{file.count} × {file.shape} pixels", f"band {source.band} of {grid.shape}"
+    elif _is_other_kind(file.dtypes[source.band - 1], source.dtype):
+        seen, said = file.dtypes[source.band - 1], source.dtype
     elif file.crs is None:
         return
     else:
@@ -229,6 +233,14 @@ def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> 
             return
         seen, said = f"at {transform} in {crs[:60]}", f"{grid.transform} in {grid.crs[:60]}"
     raise ReadError(f"{strip_signature(source.href)} is {seen}, its metadata say {said}")
+
+
+def _is_other_kind(found: str, said: str) -> bool:
+    """Whether numbers are integers where the metadata say floats, or the other way: then scale and offset are wrong."""
+    try:
+        return bool(said) and (np.dtype(found).kind == "f") != (np.dtype(said).kind == "f")
+    except TypeError:  # "other", and complex numbers of GDAL
+        return False
 
 
 @lru_cache(maxsize=256)
