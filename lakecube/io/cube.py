@@ -22,6 +22,7 @@ from lakecube.io.grids import PICTURE, choose_grid, chunk_sizes, share_covered
 from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
 from lakecube.io.patience import Patience
+from lakecube.io.ranges import accept_changes
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
 from lakecube.io.request import kept_path, request_text
@@ -124,6 +125,7 @@ def open(
     asked = dict(locals())
     _check_options(bands, resolution, cloud_buffer, offset, sensor)
     patience = Patience.of(retries)
+    accept_changes()
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,

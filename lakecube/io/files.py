@@ -26,6 +26,8 @@ from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 
 T = TypeVar("T")
 
+#: Where in a file decoding failed: told in the log, left out where failures are counted.
+_PLACE = re.compile(r" at X offset \d+, Y offset \d+")
 #: The query of an address or of the end of one.
 _QUERY = re.compile(r"\?[^\s'\"]+")
 
@@ -204,7 +206,7 @@ def with_retries(read: Callable[[], T], href: str, patience: Patience, item: str
 def note(error: BaseException, item: str, *, failed: bool) -> None:
     """Count a try, or (`failed`) a read, that failed, for the report of the run."""
     file, found, why = reason(error).partition(": ")
-    unread.note(item, file if found else "", why if found else file, failed=failed)
+    unread.note(item, file if found else "", _PLACE.sub("", why if found else file), failed=failed)
 
 
 def _is_final(error: BaseException) -> bool:

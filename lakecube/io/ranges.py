@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,8 @@ HEAD = 2**15
 _AHEAD = 2**14
 #: Files whose head, and whose state, is remembered.
 _MOST_HEADS, _MOST_STATES = 512, 2**16
+#: Seconds after which a file that was found changed is taken as it is now, if no run has begun since.
+_CHANGE_SECONDS = 600.0
 
 
 class _Known:
@@ -34,6 +37,7 @@ class _Known:
     def __init__(self) -> None:
         self._states: OrderedDict[str, State] = OrderedDict()
         self._heads: OrderedDict[str, bytes] = OrderedDict()
+        self._changed: dict[str, float] = {}
         self._changes: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -48,22 +52,34 @@ class _Known:
             return self._heads.get(href)
 
     def changes(self, href: str) -> int:
-        """How often a file was found changed."""
+        """How often a change of a file was accepted."""
         with self._lock:
             return self._changes.get(href, 0)
 
     def saw(self, href: str, state: State) -> bool:
-        """Note a state; False where the file was in another one before, which is then forgotten."""
+        """Note a state; False where the file was in another one before: it is refused until changes are accepted."""
         with self._lock:
             known = self._states.setdefault(href, state)
+            while len(self._states) > _MOST_STATES:
+                self._states.popitem(last=False)
             if known.is_same(state):
-                while len(self._states) > _MOST_STATES:
-                    self._states.popitem(last=False)
                 return True
-            self._states[href] = state
-            self._heads.pop(href, None)
-            self._changes[href] = self._changes.get(href, 0) + 1
+            since = self._changed.setdefault(href, time.monotonic())
+            if time.monotonic() - since > _CHANGE_SECONDS:
+                self._accept(href)
             return False
+
+    def accept_changes(self) -> None:
+        """Take files that were found changed as they are now."""
+        with self._lock:
+            for href in list(self._changed):
+                self._accept(href)
+
+    def _accept(self, href: str) -> None:
+        self._changed.pop(href, None)
+        self._states.pop(href, None)
+        self._heads.pop(href, None)
+        self._changes[href] = self._changes.get(href, 0) + 1
 
     def keep(self, href: str, state: State, head: bytes) -> None:
         """Remember the head of a file; a small file is asked for each time, so that it is never taken for granted."""
@@ -83,10 +99,16 @@ class _Known:
         with self._lock:
             self._states.clear()
             self._heads.clear()
+            self._changed.clear()
             self._changes.clear()
 
 
 KNOWN = _Known()
+
+
+def accept_changes() -> None:
+    """Take files that were found changed as they are now, in this process: a new run begins."""
+    KNOWN.accept_changes()
 
 
 class RemoteFile:

@@ -7,16 +7,19 @@ audits are made of what could be read. So every failure counts for its date, whi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import dask.array as da
 import numpy as np
 from dask.base import get_scheduler
 
 from lakecube.io import unread
+from lakecube.io.ranges import accept_changes
 from lakecube.io.unread import Trouble
 from lakecube.store.contents import ITEM_ROW, Contents
+
+T = TypeVar("T")
 
 #: Kinds of trouble that are listed in a report.
 _LISTED = 200
@@ -28,11 +31,12 @@ class Troubles:
     def __init__(self) -> None:
         self.counts: Counter[Trouble] = Counter()
         self.items: set[str] = set()  #: of which something could not be read, in this run or the killed one before
-        _collect()  # of whatever was read before
+        _everywhere(unread.collect)  # of whatever was read before
+        _everywhere(accept_changes)
 
     def gather(self) -> list[str]:
         """Take over what was counted since; the items that failed since."""
-        found = _collect()
+        found: Counter[Trouble] = sum(_everywhere(unread.collect), Counter())
         self.counts += found
         failed = unread.failed_items(found)
         self.items |= failed
@@ -68,11 +72,10 @@ def dates_of(items: set[str], contents: Contents) -> set[int]:
     return {int(row) for row in np.asarray(water[ITEM_ROW].values)[hit]}
 
 
-def _collect() -> Counter[Trouble]:
-    """From this process and, where a cluster reads, from its workers."""
-    found = unread.collect()
+def _everywhere(function: Callable[[], T]) -> list[T]:
+    """Call a function in this process and, where a cluster reads, in its workers; what they return."""
+    found = [function()]
     client: Any = getattr(get_scheduler(cls=da.Array), "__self__", None)
     if hasattr(client, "run"):
-        for counts in client.run(unread.collect, on_error="ignore").values():
-            found += counts
+        found += client.run(function, on_error="ignore").values()
     return found
