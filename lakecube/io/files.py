@@ -60,6 +60,8 @@ GDAL_OPTIONS = {
 }
 
 
+#: What GDAL says where a signature is not, or no longer, accepted.
+_REFUSED = re.compile(r"HTTP response code: 40[13]\b")
 #: Messages of failures that another try cannot mend.
 _FINAL = re.compile(r"No such file|not recognized as being in a supported|HTTP response code: (40[0-5]|410)\b")
 
@@ -88,8 +90,10 @@ def open_source(
     try:
         # `rasterio.open` takes one driver only; what a server calls .tif may be a VRT that names local files
         yield from _opened(signed, href, lambda: DatasetReader(gdal_path(signed), driver=list(REMOTE_DRIVERS)))
-    except ReadError:
+    except ReadError as error:
         _forget(gdal_path(signed))
+        if sign is not None and _REFUSED.search(str(error)):
+            raise RequestError(str(error)) from None  # the next try is signed anew
         raise
 
 

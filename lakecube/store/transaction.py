@@ -31,7 +31,7 @@ from lakecube.store.layout import Stored, open_array
 from lakecube.store.ledger import REVISING, Ledger, Row
 from lakecube.store.passes import write_fields, write_rows
 from lakecube.store.place import Place
-from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, root_attrs, small_arrays
+from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, new_items, root_attrs, small_arrays
 from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
 from lakecube.store.revision import write_revision
@@ -140,7 +140,7 @@ def _rows_and_revision(
     contents, files = plan.contents, place.files
     frozen, facts, failed = write_rows(plan, place, ledger, run, wish.wave)
     write_fields(frozen, plan, place, ledger, run, wish.wave)
-    known = facts | _lazy_items(frozen, contents)
+    known = facts | _lazy_items(frozen, plan)
     if visible is not None:
         check_fixed(contents, known, place.chunks, visible)
     small = small_arrays(plan, known, place.chunks, visible)
@@ -216,12 +216,18 @@ def _is_lazy(contents: Contents, name: str) -> bool:
     return hasattr(contents.water[name].data, "dask")
 
 
-def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
-    names = [n for n in (*contents.items, *contents.fixed) if hasattr(water[n].data, "dask")]
-    out = {}
-    for name in names:
-        data = water[name].data.rechunk(-1)
-        (out[name],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
+def _lazy_items(water: xr.Dataset, plan: Plan) -> dict[str, np.ndarray]:
+    """Values of the lazy columns of items, of those of the rows to be written, and of what is of neither."""
+    contents, out = plan.contents, {}
+    chosen, _ = new_items(plan)
+    for name in (*contents.items, *contents.fixed):
+        if not hasattr(water[name].data, "dask"):
+            continue
+        data, part = water[name].data, chosen if name in contents.items else slice(None)
+        out[name] = np.zeros(data.shape, data.dtype)
+        if data[part].size:
+            data = data[part].rechunk(-1)
+            (out[name][part],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
     return out
 
 
