@@ -85,7 +85,8 @@ def test_many_faults_at_once_change_nothing_but_what_they_hit(archive, site, bas
     assert asked == {archive[1][k] for k in (3, 4, 8)}
     assert made.by_date(tmp_path / "s") == theirs
     ours, whole = lakecube.open_store(tmp_path / "s"), lakecube.open_store(base)
-    for name in ("count_wet", "count_clear", "water_frequency", "lake_label", "water_restored"):
+    # the ids of lakes go on from the revision before, so they may differ; what they are made of may not
+    for name in ("count_wet", "count_clear", "water_frequency", "month_state"):
         assert ours[name].values.tobytes() == whole[name].values.tobytes(), name
 
 
