@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
+from lakecube.io.patience import Patience
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 
@@ -64,7 +65,10 @@ def item(id_: str = "scene", *, day: str = "2020-08-04", **known: Any) -> ItemRe
 
 def settings(where: SourceGrid, *bands: str, **known: Any) -> ReadSettings:
     """Read settings without waiting between tries."""
-    return ReadSettings(grid=where, bands=bands, **{"backoff": 0.001, "retries": 2, **known})
+    patience = Patience(
+        times=known.pop("retries", 2), wait=known.pop("backoff", 0.001), timeout=known.pop("timeout", 30)
+    )
+    return ReadSettings(grid=where, bands=bands, patience=patience, **known)
 
 
 def with_href(record: ItemRecord, band: str, href: str) -> ItemRecord:

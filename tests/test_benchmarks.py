@@ -6,7 +6,7 @@ import distributed
 import numpy as np
 import pytest
 
-from benchmarks import archive, cluster, crf, dashboard, deep_esw, lakes, pipeline, refine_esw, slic
+from benchmarks import archive, cluster, crf, dashboard, deep_esw, faults, lakes, pipeline, refine_esw, slic
 from lakecube.kernels.lab import rgb_to_lab
 from tests.models.test_samples import write
 
@@ -152,3 +152,12 @@ def test_the_tables_of_the_deep_methods_are_made(tmp_path, monkeypatch):
     rows = deep_esw.judge(tmp_path / "none", [scene], refine_esw.read(tmp_path)[1:3])
     assert set(rows) == {"", "SLIC", "CRF", "SLIC + CRF"}
     assert all(0 < row["pooled"]["iou"] <= 1 for row in rows.values())
+
+
+def test_the_table_of_faults_is_made(tmp_path, capsys):
+    found = faults.measure(tmp_path, ["404", "503"], dates=2)
+    faults.show(found)
+    assert [(one.read_failed > 0, one.given_up > 0) for one in found] == [(False, False), (True, True)]
+    assert all(one.spoilt and one.others_identical and one.mended_identical for one in found)
+    assert [one.changed_pixels for one in found] == [0, 0]
+    assert "the server answered 404" in capsys.readouterr().out

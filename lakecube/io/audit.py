@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 
-from lakecube.io.files import GDAL_OPTIONS, open_source, reason, with_retries
+from lakecube.io.files import GDAL_OPTIONS, note, open_source, reason, with_retries
 from lakecube.io.offsets import OffsetAudit, audit_offset
 from lakecube.io.records import BandSource, ItemRecord
 from lakecube.io.sources import ReadSettings, state_of
@@ -46,6 +46,7 @@ def audit_item(record: ItemRecord, settings: ReadSettings) -> OffsetAudit:
         return _decide(record, settings)
     except (RasterioError, OSError) as error:
         why = reason(error)
+        note(error, record.id, failed=True)
         _tell(record, "failed", f"item {record.id}: the sample for the audit of its offset could not be read: {why}")
         return OffsetAudit(np.nan, 0.0, f"the sample could not be read: {why}", False)
 
@@ -119,9 +120,7 @@ def _sample_once(source: BandSource, record: ItemRecord, settings: ReadSettings)
         if held is not None:
             _samples.move_to_end(key)
             return held
-    sample = with_retries(
-        lambda: _sample(source, record, settings.sign), source.href, settings.retries, settings.backoff
-    )
+    sample = with_retries(lambda: _sample(source, record, settings), source.href, settings.patience, record.id)
     if state:
         with _lock:
             _samples[key] = sample
@@ -130,8 +129,9 @@ def _sample_once(source: BandSource, record: ItemRecord, settings: ReadSettings)
     return sample
 
 
-def _sample(source: BandSource, record: ItemRecord, sign: Callable[[str], str] | None) -> np.ndarray:
-    with rasterio.Env(**GDAL_OPTIONS), open_source(source.href, local=record.local, sign=sign) as file:
+def _sample(source: BandSource, record: ItemRecord, settings: ReadSettings) -> np.ndarray:
+    opened = open_source(source.href, local=record.local, sign=settings.sign, patience=settings.patience)
+    with rasterio.Env(**GDAL_OPTIONS), opened as file:
         rows, columns = file.shape
         parts = []
         for i in range(_WINDOWS):

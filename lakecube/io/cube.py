@@ -15,13 +15,15 @@ import xarray as xr
 from dask.base import tokenize
 from pyproj.exceptions import CRSError
 
-from lakecube.checks import is_flag, is_number, is_whole
+from lakecube.checks import is_flag, is_number
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError
 from lakecube.io import arrays, rasters, sensors, stac, terrain
 from lakecube.io.files import with_header
 from lakecube.io.grids import PICTURE, choose_grid, chunk_sizes, share_covered
 from lakecube.io.hrefs import check_href
 from lakecube.io.lazy import BlockSource, build_cube, item_table
+from lakecube.io.patience import Patience
+from lakecube.io.ranges import accept_changes
 from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
 from lakecube.io.request import kept_path, request_text
@@ -53,7 +55,7 @@ def open(
     cloud_mask: bool = True,
     cloud_buffer: float = 40.0,
     sign: Callable[[str], str] | None = None,
-    retries: int = 3,
+    retries: int | Mapping[str, float] = 3,
     like: SourceGrid | None = None,
 ) -> xr.Dataset:
     """Open imagery as a lazy cube of surface reflectance.
@@ -89,7 +91,10 @@ def open(
     sign
         Called with each remote href just before it is read; returns the href to read. It must pickle.
     retries
-        Further tries after a failed read.
+        Further tries after a failed read, or a mapping of any of ``times`` (3), ``wait`` (0.5 s before the first one,
+        doubled for each one after, with jitter), ``longest_wait`` (60 s, also where the server asks for more),
+        ``total`` (300 s after which a read is given up) and ``timeout`` (30 s of silence, or of less than 1 kB/s).
+        What stays unread is `read_failed`.
     like
         The pixels to use, instead of those that the scenes, `bbox`, `crs` and `resolution` suggest: how a request
         is repeated when there are more scenes.
@@ -119,7 +124,9 @@ def open(
     >>> cube = lakecube.open("items.json", bbox=(105.0, 26.3, 106.8, 27.8))  # doctest: +SKIP
     """
     asked = dict(locals())
-    _check_options(bands, resolution, cloud_buffer, retries, offset, sensor, cloud_mask)
+    _check_options(bands, resolution, cloud_buffer, offset, sensor, cloud_mask)
+    patience = Patience.of(retries)
+    accept_changes()
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):
         _refuse(collections=collections, intersects=intersects, query=query, sensor=sensor, crs=crs,
@@ -130,13 +137,13 @@ def open(
                 retries=None if retries == 3 else retries)  # fmt: skip
         cube = arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
         return cube.assign_attrs(request=request_text(asked, None))
-    records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset)
+    records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset, patience)
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
     offered = {band for record in records for band in record.bands} - set(wanted)
     for record in records:
         _check_hrefs(record)
     _check_place(records, bbox=bbox, intersects=intersects, crs=crs, dem=dem)
-    records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign) for r in records]
+    records = [with_header(replace(r, bands={b: r.bands[b] for b in wanted}), sign, patience) for r in records]
     box = _box(bbox, intersects)
     grid, others = _grid(records, box, crs, resolution) if like is None else (like, [])
     _warn_other_crs(grid, others, crs)
@@ -148,7 +155,7 @@ def open(
         bands=wanted,
         cloud_mask=cloud_mask,
         cloud_buffer=_buffer_pixels(cloud_buffer, grid),
-        retries=retries,
+        patience=patience,
         sign=sign,
         offset_audit=offset == "audit",
     )
@@ -163,7 +170,7 @@ def open(
 
 
 def _check_options(
-    bands: Any, resolution: Any, cloud_buffer: Any, retries: Any, offset: Any, sensor: Any, cloud_mask: Any
+    bands: Any, resolution: Any, cloud_buffer: Any, offset: Any, sensor: Any, cloud_mask: Any
 ) -> None:  # fmt: skip
     """Raise InvalidInputError for values that no source could be opened with."""
     names = (bands,) if isinstance(bands, str) else bands
@@ -184,8 +191,6 @@ def _check_options(
         raise InvalidInputError(f"resolution={resolution!r}: a pixel size in units of the CRS is needed, above 0")
     if not (is_number(cloud_buffer) and cloud_buffer >= 0):
         raise InvalidInputError(f"cloud_buffer={cloud_buffer!r}: metres are needed, 0 or more")
-    if not (is_whole(retries) and retries >= 0):
-        raise InvalidInputError(f"retries={retries!r}: a whole number is needed, 0 or more")
     if not is_flag(cloud_mask):
         raise InvalidInputError(f"cloud_mask={cloud_mask!r}: True or False is needed")
 
@@ -217,13 +222,15 @@ def _check_place(records: list[ItemRecord], **asked: Any) -> None:
 
 def _records(
     source: Any, collections: Any, bbox: Any, intersects: Any, datetime: Any, query: Any, sensor: Any, bands: Any,
-    offset: Any,
+    offset: Any, patience: Patience,
 ) -> list[ItemRecord]:  # fmt: skip
     """Item records of any source that is read file by file, newest of each datatake, oldest date first."""
     if rasters.is_raster_source(source):
         if collections is not None or query is not None:
             raise InvalidInputError("collections= and query= search catalogues; raster files have neither")
-        records = rasters.describe_rasters(source, bands=bands, datetime=datetime, sensor=sensor, offset=offset)
+        records = rasters.describe_rasters(
+            source, bands=bands, datetime=datetime, sensor=sensor, offset=offset, patience=patience
+        )
     else:
         if isinstance(bands, Mapping):
             raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
+import posixpath
 import re
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,22 +17,23 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from lakecube.errors import ReadError, UnsafeHrefError
+from lakecube.errors import ReadError
+from lakecube.io import unread
 from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, redact, strip_signature
+from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
+from lakecube.io.ranges import KNOWN, OneFile, RemoteFile, driver_of
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
-
-logger = logging.getLogger("lakecube.io")
 
 T = TypeVar("T")
 
+#: Where in a file decoding failed: told in the log, left out where failures are counted.
+_PLACE = re.compile(r" at X offset \d+, Y offset \d+")
 #: The query of an address or of the end of one.
 _QUERY = re.compile(r"\?[^\s'\"]+")
-#: Seconds before the one further try at a local file: nothing that is wrong with a disk passes in a minute.
-_LOCAL_WAIT = 0.1
 
 
 class _WithoutQueries(logging.Filter):
-    """Takes the query, where signatures are, off every address that GDAL logs through rasterio."""
+    """Takes the query, where signatures are, off every address that GDAL or urllib3 logs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -45,7 +45,7 @@ class _WithoutQueries(logging.Filter):
 # A picture without a place is no mistake: `rasters` says what becomes of it. Raised in rasterio's worker threads too.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-for _name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io"):
+for _name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "urllib3.connectionpool"):
     logging.getLogger(_name).addFilter(_WithoutQueries())
 
 #: How files are read, unless the environment says otherwise.
@@ -54,19 +54,24 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_MULTIRANGE": "YES",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
-    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
     "VSI_CACHE": "TRUE",
     "GDAL_NUM_THREADS": "1",
 }
 GDAL_OPTIONS |= {name: os.environ[name] for name in GDAL_OPTIONS if name in os.environ}
 
 
+#: What GDAL says where a signature is not, or no longer, accepted.
+_REFUSED = re.compile(r"HTTP response code: 40[13]\b")
 #: Messages of failures that another try cannot mend.
 _FINAL = re.compile(r"No such file|not recognized as being in a supported|HTTP response code: (40[0-5]|410)\b")
 
 
 @contextlib.contextmanager
-def open_source(href: str, *, local: bool, sign: Callable[[str], str] | None = None) -> Iterator[DatasetReader]:
+def open_source(
+    href: str, *, local: bool, sign: Callable[[str], str] | None = None, patience: Patience | None = None
+) -> Iterator[DatasetReader]:
     """Open a raster under the rules for hrefs, signed if need be.
 
     Raises
@@ -74,22 +79,74 @@ def open_source(href: str, *, local: bool, sign: Callable[[str], str] | None = N
     UnsafeHrefError
         If a remote catalogue points to what it may not.
     ReadError
-        If it cannot be opened.
+        If it cannot be opened, or read inside the context.
     """
     check_href(href, local=local)
-    remote = is_remote(href)
-    signed = _signed(href, sign) if remote and sign is not None else href
+    if not is_remote(href):
+        yield from _opened(href, href, lambda: rasterio.open(gdal_path(href)))
+        return
+    signed = href if sign is None else _signed(href, sign)
+    if signed.lower().startswith(("http:", "https:")) and not _has_gdal_settings():
+        yield from _over_http(signed, href, patience or Patience())
+        return
     try:
         # `rasterio.open` takes one driver only; what a server calls .tif may be a VRT that names local files
-        with (
-            DatasetReader(gdal_path(signed), driver=list(REMOTE_DRIVERS)) if remote else rasterio.open(gdal_path(href))
-        ) as file:
+        yield from _opened(signed, href, lambda: DatasetReader(gdal_path(signed), driver=list(REMOTE_DRIVERS)))
+    except ReadError as error:
+        _forget(gdal_path(signed))
+        if sign is not None and _REFUSED.search(str(error)):
+            raise RequestError(str(error)) from None  # the next try is signed anew
+        raise
+
+
+def _opened(
+    path: str, href: str, opened: Callable[[], DatasetReader], kind: type[ReadError] = ReadError
+) -> Iterator[DatasetReader]:
+    """The dataset, what GDAL raises turned into an error that names the file and no signature."""
+    try:
+        with opened() as file:
             yield file
     except RasterioError as error:
-        if remote:
-            _forget(gdal_path(signed))
-        cause = None if urlsplit(signed).query else error  # its text holds the signature
-        raise ReadError(f"{strip_signature(href)}: {_clean(_told(error), signed, href)}") from cause
+        cause = None if urlsplit(path).query else error  # its text holds the signature
+        raise kind(f"{strip_signature(href)}: {_clean(_told(error), path, href)}") from cause
+
+
+def _over_http(url: str, href: str, patience: Patience) -> Iterator[DatasetReader]:
+    """The dataset at a web address, by ranges that are checked; see `lakecube.io.ranges`."""
+    shown = strip_signature(href)
+    try:
+        file = RemoteFile(url, href, patience)
+        driver = driver_of(file)
+    except RequestError as error:
+        raise _named(error, shown) from None
+    if driver is None:
+        KNOWN.forget(shown)
+        raise DecodeError(f"{shown}: it is neither GeoTIFF, JPEG 2000, PNG nor JPEG")
+    name = posixpath.basename(urlsplit(shown).path) or "raster"
+    path = f"{id(file)}/{name}"
+    try:
+        yield from _opened(
+            path, href, lambda: rasterio.open(path, opener=OneFile(file, name), driver=driver), DecodeError
+        )
+    except Exception:  # whatever the zeros that stand for missing bytes were taken for
+        KNOWN.forget(shown)
+        if file.failure is None:
+            raise
+    if file.failure is not None:
+        KNOWN.forget(shown)
+        raise _named(file.failure, shown) from None
+
+
+def _named(error: Exception, shown: str) -> ReadError:
+    if isinstance(error, RequestError):
+        return RequestError(f"{shown}: {error}", final=error.final, asked=error.asked)
+    return ReadError(f"{shown}: {reason(error)}")
+
+
+def _has_gdal_settings() -> bool:
+    """Whether the user told GDAL how to ask web servers (tokens, cookies, a proxy): it then reads them itself."""
+    inside = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    return any(name.startswith("GDAL_HTTP_") and name not in GDAL_OPTIONS for name in (*os.environ, *inside))
 
 
 def _signed(href: str, sign: Callable[[str], str]) -> str:
@@ -100,7 +157,9 @@ def _signed(href: str, sign: Callable[[str], str]) -> str:
         message = f"{strip_signature(href)}: sign failed with {type(error).__name__}: {reason(error)}"
         raise ReadError(message) from None  # its own text may hold the signature
     if not isinstance(signed, str) or not is_remote(signed):
-        raise ReadError(f"{strip_signature(href)}: sign returned no address but a {type(signed).__name__}")
+        raise RequestError(
+            f"{strip_signature(href)}: sign returned no address but a {type(signed).__name__}", final=True
+        )
     return signed
 
 
@@ -141,41 +200,48 @@ def _clean(message: str, signed: str, href: str) -> str:
     return _QUERY.sub("", redact(message.replace(f"?{query}", "") if query else message))
 
 
-def with_retries(read: Callable[[], T], href: str, retries: int, backoff: float) -> T:
-    """Call `read` again after a failure that may pass: with exponential backoff and jitter; once for local files."""
-    remote = is_remote(href)
-    tries = 1 + (retries if remote else min(retries, 1))
-    for attempt in range(1, tries + 1):
-        try:
-            return read()
-        except UnsafeHrefError:
-            raise
-        except (RasterioError, OSError) as error:
-            if attempt == tries or _is_final(error):
-                raise
-            wait = backoff * 2 ** (attempt - 1) * (0.5 + random.random()) if remote else min(backoff, _LOCAL_WAIT)
-            logger.warning("read failed, try %d of %d in %.1f s: %s", attempt + 1, tries, wait, reason(error))
-        time.sleep(wait)
-    raise AssertionError("unreachable")
+def with_retries(read: Callable[[], T], href: str, patience: Patience, item: str = "") -> T:
+    """Call `read` again after a failure that may pass, as `patience` says; every try that failed is counted."""
+
+    def told(error: BaseException) -> str:
+        note(error, item, failed=False)
+        return reason(error)
+
+    return with_patience(read, patience, remote=is_remote(href), told=told, is_final=_is_final)
 
 
-def _is_final(error: Exception) -> bool:
+def note(error: BaseException, item: str, *, failed: bool) -> None:
+    """Count a try, or (`failed`) a read, that failed, for the report of the run."""
+    file, found, why = reason(error).partition(": ")
+    unread.note(item, file if found else "", _PLACE.sub("", why if found else file), failed=failed)
+
+
+def _is_final(error: BaseException) -> bool:
     """True for failures that another try cannot mend."""
-    return _FINAL.search(str(error)) is not None
+    if isinstance(error, RequestError):
+        return error.final
+    return not isinstance(error, DecodeError) and _FINAL.search(str(error)) is not None
 
 
-def with_header(record: ItemRecord, sign: Callable[[str], str] | None = None) -> ItemRecord:
+def with_header(
+    record: ItemRecord, sign: Callable[[str], str] | None = None, patience: Patience | None = None
+) -> ItemRecord:
     """The record with the grids its metadata do not tell, asked from the files' headers."""
 
     def known(source: BandSource) -> BandSource:
         if source.grid is not None:
             return source
-        with rasterio.Env(**GDAL_OPTIONS), open_source(source.href, local=record.local, sign=sign) as file:
-            if file.crs is None:
-                raise ReadError(f"{strip_signature(source.href)} has no CRS, and its item declares none")
-            grid = SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
-            nodata = source.nodata if source.nodata is not None else file.nodata
-        return replace(source, grid=grid, nodata=nodata)
+
+        def read() -> BandSource:
+            opened = open_source(source.href, local=record.local, sign=sign, patience=patience)
+            with rasterio.Env(**GDAL_OPTIONS), opened as file:
+                if file.crs is None:
+                    raise ReadError(f"{strip_signature(source.href)} has no CRS, and its item declares none")
+                grid = SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
+                nodata = source.nodata if source.nodata is not None else file.nodata
+            return replace(source, grid=grid, nodata=nodata)
+
+        return with_retries(read, source.href, patience or Patience(), record.id)
 
     if all(s.grid is not None for s in (*record.bands.values(), *record.qa.values())):
         return record

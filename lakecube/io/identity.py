@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 
 import pystac
 
@@ -103,7 +104,15 @@ def updated_of(item: pystac.Item) -> str:
 def _rank(record: ItemRecord) -> tuple[tuple[int, ...], int, str, str, str]:
     numbers = tuple(int(number) for number in re.findall(r"\d+", record.baseline.split("_")[0]))
     category = _CATEGORY_RANK.get(record.baseline.rpartition("_")[2], 0)
-    return numbers, category, record.updated, record.id, record.collection
+    return numbers, category, _in_utc(record.updated), record.id, record.collection
+
+
+def _in_utc(text: str) -> str:
+    """A time stamp, with any zone or fraction, as text that sorts; what is none is left as it is."""
+    try:
+        return pystac.utils.str_to_datetime(text).astimezone(UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError):
+        return text
 
 
 def select_newest(records: Iterable[ItemRecord]) -> tuple[list[ItemRecord], list[tuple[str, str]]]:

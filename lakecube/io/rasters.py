@@ -15,10 +15,11 @@ import numpy as np
 import rasterio
 
 from lakecube.errors import InvalidInputError, ReadError
-from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
 from lakecube.io.grids import PICTURE
 from lakecube.io.hrefs import strip_signature
 from lakecube.io.offsets import user_offset
+from lakecube.io.patience import Patience
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
 from lakecube.io.sensor_tables import SENSORS, sensor_name
 from lakecube.names import BANDS
@@ -71,6 +72,7 @@ def describe_rasters(
     sensor: str | None = None,
     scale: float | None = None,
     offset: str | float | Mapping[str, float] = "metadata",
+    patience: Patience | None = None,
 ) -> list[ItemRecord]:
     """One item per date from raster files of one or many bands.
 
@@ -94,6 +96,8 @@ def describe_rasters(
         a picture as it is shown: number / 255, which is no reflectance (band attribute ``radiometry="display"``).
     offset
         As in `open`; a number, or one per file name, replaces that of the file or sensor.
+    patience
+        How headers that cannot be read are tried again.
 
     Raises
     ------
@@ -110,7 +114,12 @@ def describe_rasters(
     items: dict[np.datetime64, ItemRecord] = {}
     held: dict[np.datetime64, list[str]] = {}
     for path, date in zip(paths, dates, strict=True):
-        record, names = _describe_file(path, date, mapping, sensor, scale, user_offset(offset, _name(path)))
+        shift = user_offset(offset, _name(path))
+
+        def describe(path: str = path, date: Any = date, shift: Any = shift) -> tuple[ItemRecord, list[str]]:
+            return _describe_file(path, date, mapping, sensor, scale, shift)
+
+        record, names = with_retries(describe, path, patience or Patience(), _name(path))
         kept = items.get(record.time)
         items[record.time] = record if kept is None else _merge(kept, record)
         held.setdefault(record.time, []).extend(names)

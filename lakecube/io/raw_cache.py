@@ -16,6 +16,7 @@ import numpy as np
 
 from lakecube.errors import ReadError
 from lakecube.io.grids import Window
+from lakecube.io.patience import RequestError
 
 #: Tiles are at least this many pixels high and wide, so that strips of a few rows are not held one by one.
 _LEAST_SIDE = 256
@@ -61,6 +62,8 @@ class RawCache:
         if missing:
             try:
                 tiles |= self._fetch(key, missing, shape, side, read)
+            except RequestError:  # the way to the file is broken, not a part of it: that is for who tries again
+                raise
             except OSError:  # a broken part beyond `area` must not take it along
                 numbers = read(area)
                 return _checked(numbers, numbers.size, area)

@@ -15,7 +15,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from lakecube.io.audit import with_audited_offset
-from lakecube.io.files import GDAL_OPTIONS, reason
+from lakecube.io.files import GDAL_OPTIONS, note, reason
 from lakecube.io.grids import Window, coordinates_in, place, source_window
 from lakecube.io.records import ItemRecord, Period, SourceGrid
 from lakecube.io.sources import ReadSettings, read_band, read_states
@@ -130,6 +130,7 @@ def _add_item(
         values = {band: read_band(record, record.bands[band], window, settings) for band in bands}
     except (RasterioError, OSError) as error:
         logger.warning("read failed: item %s: %s", record.id, reason(error))
+        note(error, record.id, failed=True)
         state[_covered(record, window, settings.grid) & (state == NOT_ACQUIRED)] = OBSERVATION["read_failed"]
         return
     for band in settings.validity_bands:  # what the quality layers rule out needs no valid band, read or not

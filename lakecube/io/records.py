@@ -29,6 +29,7 @@ class BandSource:
     ``value = number * scale + offset`` wherever ``number != nodata``; `band` counts from 1.
     `grid` is None where the metadata do not say; the file's header is then asked at `open`.
     `display`: the numbers are those of an 8-bit picture as it is shown, and the values, from 0 to 1, no reflectance.
+    `dtype`: what the metadata say of the numbers, "" where they do not.
     """
 
     href: str
@@ -39,6 +40,7 @@ class BandSource:
     grid: SourceGrid | None = None
     resolution: float | None = None
     display: bool = False
+    dtype: str = ""
 
     def __repr__(self) -> str:
         """Without the signature of the address: Dask logs the arguments of a task that fails."""

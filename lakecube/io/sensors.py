@@ -22,6 +22,9 @@ from lakecube.names import BANDS
 
 __all__ = ["SENSORS", "audit_offset", "describe_item", "select_newest", "solar_day"]
 
+#: Years that 64 bits of nanoseconds hold in full.
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
+
 _RGBN = ("red", "green", "blue", "nir")
 
 
@@ -129,6 +132,8 @@ def _time(item: pystac.Item) -> np.datetime64:
             moment = pystac.utils.str_to_datetime(value) if isinstance(value, str) else value
             if moment.tzinfo is not None:
                 moment = moment.astimezone(UTC).replace(tzinfo=None)
+            if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # nanoseconds reach no further, and would wrap around
+                raise InvalidInputError(f"Item {item.id!r} is of the year {moment.year}: that is no acquisition time.")
             return np.datetime64(moment, "ns")
     raise InvalidInputError(f"Item {item.id!r} has no datetime; a cube needs the time of every item.")
 
@@ -268,6 +273,7 @@ def _band_source(
         nodata=spec.nodata if nodata is None else nodata,
         grid=grid,
         resolution=resolution_of(fields, grid, spec.resolution.get(band)),
+        dtype=str(fields.get("data_type") or ""),
     )
     return source, choice
 

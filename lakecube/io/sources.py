@@ -7,7 +7,7 @@ says of it. What a header told is remembered for that state of the file and that
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from lakecube.io.grids import (
     warp_window,
 )
 from lakecube.io.hrefs import gdal_path, is_remote, strip_signature
+from lakecube.io.patience import Patience
+from lakecube.io.ranges import KNOWN
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
 from lakecube.io.traffic import TRAFFIC
@@ -70,8 +72,8 @@ class ReadSettings:
         Decode the quality layers; without, every valid pixel is ``clear_cloud_unknown``.
     cloud_buffer : int
         Distance around cloud, cirrus and their shadow that is ``cloud_adjacent``, in pixels of the grid.
-    retries : int
-        Further tries after a failed read, with exponential backoff from `backoff` seconds and jitter.
+    patience : Patience
+        How failed reads are tried again.
     sign : callable or None
         Called with a remote href just before it is read, returns the href to read.
     offset_audit : bool
@@ -82,8 +84,7 @@ class ReadSettings:
     bands: tuple[str, ...]
     cloud_mask: bool = True
     cloud_buffer: int = 0
-    retries: int = 3
-    backoff: float = 0.5
+    patience: Patience = field(default_factory=Patience)
     sign: Callable[[str], str] | None = None
     offset_audit: bool = False
 
@@ -124,6 +125,8 @@ def read_band(record: ItemRecord, source: BandSource, window: Window, settings: 
     grid, numbers, area, placement, in_file = _read_source(record, source, window, settings)
     nodata = in_file if source.nodata is None else source.nodata
     values = resample.decode(numbers, source.scale, source.offset, np.nan if nodata is None else float(nodata))
+    if in_file is not None and in_file != nodata and np.isfinite(in_file):  # the item lies, or both are in use
+        values[numbers == in_file] = np.nan
     if placement.kind == "warp":
         rows, columns = coordinates_in(grid, settings.grid, window)
         return resample.sample_bilinear(values, rows - area.y0, columns - area.x0)
@@ -171,7 +174,7 @@ def _read_source(
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement, None
     numbers, nodata = with_retries(
-        lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.retries, settings.backoff
+        lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.patience, record.id
     )
     return grid, numbers, area, placement, nodata
 
@@ -179,7 +182,7 @@ def _read_source(
 def state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
     """What tells a changed file from the one whose numbers are held; empty where nothing does."""
     if is_remote(href):
-        return record.id, record.updated
+        return record.id, record.updated, KNOWN.changes(strip_signature(href))
     try:
         status = Path(gdal_path(href)).stat()
     except OSError:
@@ -196,11 +199,12 @@ def _read_numbers(
     of a file than the item before it has that checked against the header again.
     """
     state = state_of(source.href, record)
-    key = (source.href, source.band, state, grid)
+    key = (source.href, source.band, state, grid, source.dtype)
     found: list[_Header] = []
 
     def read(window: Window) -> np.ndarray:
-        with open_source(source.href, local=record.local, sign=settings.sign) as file:
+        opened = open_source(source.href, local=record.local, sign=settings.sign, patience=settings.patience)
+        with opened as file:
             _check_header(file, source, grid)
             _check_block(file, source)
             found.append(_Header(file.block_shapes[source.band - 1], file.nodatavals[source.band - 1]))
@@ -224,6 +228,8 @@ def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> 
     """Raise ReadError if a file is not what the metadata say: another shape, CRS or place, fewer bands."""
     if file.shape != grid.shape or source.band > file.count:
         seen, said = f"{file.count} × {file.shape} pixels", f"band {source.band} of {grid.shape}"
+    elif _is_other_kind(file.dtypes[source.band - 1], source.dtype):
+        seen, said = file.dtypes[source.band - 1], source.dtype
     elif file.crs is None:
         return
     else:
@@ -232,6 +238,14 @@ def _check_header(file: DatasetReader, source: BandSource, grid: SourceGrid) -> 
             return
         seen, said = f"at {transform} in {crs[:60]}", f"{grid.transform} in {grid.crs[:60]}"
     raise ReadError(f"{strip_signature(source.href)} is {seen}, its metadata say {said}")
+
+
+def _is_other_kind(found: str, said: str) -> bool:
+    """Whether numbers are integers where the metadata say floats, or the other way: then scale and offset are wrong."""
+    try:
+        return bool(said) and (np.dtype(found).kind == "f") != (np.dtype(said).kind == "f")
+    except TypeError:  # "other", and complex numbers of GDAL
+        return False
 
 
 def _check_block(file: DatasetReader, source: BandSource) -> None:

@@ -17,7 +17,7 @@ from lakecube.io.search_place import bounds_of
 from lakecube.io.search_terms import SearchTerms, parse_terms
 from lakecube.io.stac_api import from_api
 from lakecube.io.stac_files import from_catalog, from_location
-from lakecube.io.stac_reading import absolute, quiet
+from lakecube.io.stac_reading import absolute, quiet, reading
 from lakecube.io.stac_seen import Found, Seen, explain_nothing, judge
 
 __all__ = ["FoundItems", "bounds_of", "load_items"]
@@ -123,7 +123,9 @@ def _from_objects(items: Iterable[Any], terms: SearchTerms, seen: Seen) -> Found
         if not isinstance(item, pystac.Item):
             raise InvalidInputError(f"A list of items must hold pystac.Item only, got {type(item).__name__}.")
         if judge(item, terms, seen):
-            yield absolute(item.clone(), item.get_self_href()), _is_own(item)
+            with reading(f"item {item.id!r}"):
+                copy = absolute(item.clone(), item.get_self_href())
+            yield copy, _is_own(item)
 
 
 def _is_own(thing: pystac.STACObject) -> bool:

@@ -21,6 +21,7 @@ from urllib3 import Retry
 from lakecube.errors import LakecubeError, ReadError, UnsafeHrefError
 from lakecube.io import limits
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
+from lakecube.io.patience import Patience
 
 #: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken;
 #: one that cannot be reached at all is given up sooner.
@@ -31,6 +32,10 @@ RETRY = Retry(
 
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
+
+
+#: Tries of an answer that breaks off in its middle, which `RETRY` does not see.
+_WHOLE_TRIES = 3
 
 
 class ServerIO(StacApiIO):
@@ -48,12 +53,22 @@ class ServerIO(StacApiIO):
         self, href: str, method: str | None = None, headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:  # fmt: skip
-        """Return the text that a server answers with; raise APIError if it does not."""
-        content = self.fetch(href, limits.MOST_DOCUMENT, method=method, headers=headers, parameters=parameters)
+        """Return the text that a server answers with, asked again if it broke off; raise APIError if it does not."""
+        content = self._whole(href, method=method, headers=headers, parameters=parameters)
         try:
             return content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise APIError(f"its answer is no text in UTF-8: {error}") from error
+
+    def _whole(self, href: str, **asked: Any) -> bytes:
+        for attempt in range(1, _WHOLE_TRIES):
+            try:
+                return self.fetch(href, limits.MOST_DOCUMENT, **asked)
+            except APIError as error:
+                if "IncompleteRead" not in str(error):
+                    raise
+            time.sleep(Patience().pause(attempt))
+        return self.fetch(href, limits.MOST_DOCUMENT, **asked)
 
     def fetch(
         self, href: str, most: int, *, method: str | None = None, headers: dict[str, str] | None = None,

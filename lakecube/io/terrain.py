@@ -14,10 +14,11 @@ from dask.base import tokenize
 
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
-from lakecube.io.files import GDAL_OPTIONS, open_source
+from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
 from lakecube.io.grids import Window, coordinates_in, share_inside, warp_window
 from lakecube.io.hrefs import strip_signature
 from lakecube.io.lazy import window_of
+from lakecube.io.patience import Patience
 from lakecube.io.records import SourceGrid
 from lakecube.kernels import resample
 from lakecube.kernels.terrain import REACH, metres_per_pixel, slope_horn
@@ -82,12 +83,15 @@ def _check_overlap(name: str, dem_grid: SourceGrid, grid: SourceGrid) -> None:
 
 
 def _header(href: str) -> SourceGrid:
-    with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
-        if file.crs is None:
-            raise InvalidInputError(
-                f"the DEM {strip_signature(href)} has no CRS; write one, e.g. with rioxarray's write_crs"
-            )
-        return SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
+    def read() -> SourceGrid:
+        with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
+            if file.crs is None:
+                raise InvalidInputError(
+                    f"the DEM {strip_signature(href)} has no CRS; write one, e.g. with rioxarray's write_crs"
+                )
+            return SourceGrid(file.crs.to_string(), tuple(file.transform)[:6], file.shape)
+
+    return with_retries(read, href, Patience(), "dem")
 
 
 def _from_dataarray(dem: xr.DataArray) -> tuple[np.ndarray, SourceGrid]:
@@ -110,9 +114,13 @@ def _block_of_file(
     area = _margin(warp_window(dem_grid, grid, window), dem_grid)
     if min(area.shape) == 0:
         return _empty(window)
-    with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
-        numbers = file.read(1, window=rasterio.windows.Window(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0))
-        nodata = np.nan if file.nodata is None else float(file.nodata)
+    part = rasterio.windows.Window(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0)
+
+    def read() -> tuple[np.ndarray, float]:
+        with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
+            return file.read(1, window=part), np.nan if file.nodata is None else float(file.nodata)
+
+    numbers, nodata = with_retries(read, href, Patience(), "dem")
     return _interpolate(resample.decode(numbers, 1.0, 0.0, nodata), area, window, dem_grid, grid)
 
 

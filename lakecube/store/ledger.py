@@ -1,8 +1,8 @@
 """What was done: the rows that are committed, the work that is pending, and a report of every run.
 
 `_ledger/rows.json`
-    date and key of every row, and how many of its pixels could not be read; rows past the length of the visible
-    store are of a commit that did not happen.
+    date and key of every row, and how many of its pixels could not be read (0: what else is made of the imagery,
+    such as a threshold); rows past the length of the visible store are of a commit that did not happen.
 `_ledger/pending/plan.json`
     the rows under way, by the hash of their plan; beside it one small file per finished wave.
 `_ledger/revising/plan.json`
@@ -28,7 +28,7 @@ PENDING = "_ledger/pending"
 REVISING = "_ledger/revising"
 RUNS = "_runs"
 
-#: Date and key of a row, and (``failed``) its pixels that could not be read.
+#: Date and key of a row, and (``failed``), only where some of its imagery could not be read, its pixels without it.
 Row = dict[str, Any]
 
 

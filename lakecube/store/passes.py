@@ -30,6 +30,7 @@ from lakecube.store.ledger import Ledger, pack, unpack
 from lakecube.store.place import Place
 from lakecube.store.plan import Plan
 from lakecube.store.report import Run
+from lakecube.store.unread import Troubles
 from lakecube.store.waves import Box, Runner, boxes, chosen, threads
 
 #: Block·dates that are worked on together, at least.
@@ -82,8 +83,8 @@ def write_rows(
     failed : Counter
         Position in `time` to the pixels that could not be read.
     """
-    facts, frozen = Facts(plan, ledger), plan.contents.water
-    observed = Written(plan, ledger, "observed", len(plan.positions))
+    facts, frozen = Facts(plan, ledger, run.troubles), plan.contents.water
+    observed = Written(plan, ledger, "observed", len(plan.positions), run.troubles)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
@@ -114,8 +115,8 @@ def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
 class Facts:
     """The per-date values that must be computed before pixels can be (pass 1), from the ledger or anew."""
 
-    def __init__(self, plan: Plan, ledger: Ledger) -> None:
-        water, self.plan = plan.contents.water, plan
+    def __init__(self, plan: Plan, ledger: Ledger, troubles: Troubles) -> None:
+        water, self.plan, self.troubles = plan.contents.water, plan, troubles
         self.arrays = [water[n] for n in plan.contents.lazy_rows]
         self.known = {str(a.name): np.zeros(a.shape, a.dtype) for a in self.arrays}
         self.have = np.zeros(water.sizes[TIME], bool)
@@ -125,6 +126,7 @@ class Facts:
             for array in self.arrays:
                 self._of(array)[positions] = unpack(record["values"][str(array.name)])
             self.have[positions] = True
+            troubles.remember(record.get("unread", ()))
         self._runner: Runner | None = None
 
     @property
@@ -143,7 +145,8 @@ class Facts:
         positions = [self.plan.positions[row] for row in todo]
         _compute_dates(self._runner, self.arrays, positions, list(self.known.values()))
         values = {str(a.name): pack(self._of(a)[positions]) for a in self.arrays}
-        ledger.record("facts", f"{todo[0]}", {"rows": todo, "values": values})
+        unread = self.troubles.gather()
+        ledger.record("facts", f"{todo[0]}", {"rows": todo, "values": values, "unread": unread})
         self.have[positions] = True
         self.seconds += time.perf_counter() - begin
 
@@ -175,7 +178,7 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     fields = list(plan.contents.fields)
     if not fields or plan.base > 0:
         return
-    written = Written(plan, ledger, "fields", 1)
+    written = Written(plan, ledger, "fields", 1, run.troubles)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
         writer = Writer.of(place, {n: plan.pixels[n] for n in fields})
@@ -186,13 +189,14 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
 class Written:
     """Which blocks of a pass are written, and the writing of the others in waves."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int) -> None:
-        self.plan, self.stage, self.tasks = plan, stage, 0
+    def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int, troubles: Troubles) -> None:
+        self.plan, self.stage, self.tasks, self.troubles = plan, stage, 0, troubles
         self.failed: Counter[int] = Counter()  #: row to the pixels that could not be read
         self.done = np.zeros((length, *plan.blocks), bool)
         for record in ledger.done(stage):
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
             self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
+            troubles.remember(record.get("unread", ()))
 
     @property
     def left(self) -> int:
@@ -222,7 +226,9 @@ class Written:
                 records += found
                 self.tasks += runner.tasks - before
                 self.done[box.index] = True
-                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x], "failed": failed})
+                unread = self.troubles.gather()
+                done = {"box": [box.rows, box.y, box.x], "failed": failed, "unread": unread}
+                ledger.record(self.stage, box.name, done)
         return np.concatenate(records)
 
 

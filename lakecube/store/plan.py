@@ -121,7 +121,7 @@ def _todo(contents: Contents, visible: Visible, rows: list[Row], retry: bool) ->
             todo[position] = None
             continue
         row = rows[live[date]]
-        again = retry and bool(row.get("failed"))
+        again = retry and "failed" in row
         if row["key"] != contents.keys[position] and ITEM_ROW not in contents.water.variables and not again:
             raise StoreError(
                 f"the store holds {date[:10]} made from other input than given now (without an item table: other "
@@ -323,7 +323,7 @@ def small_arrays(plan: Plan, known: dict[str, np.ndarray], store: Store, visible
         variable = water[name].variable.transpose(TIME, ...)
         values = known.get(name, variable.data)
         new[name] = xr.Variable(variable.dims, np.asarray(values)[positions], variable.attrs)
-    chosen, rows = _new_items(plan)
+    chosen, rows = new_items(plan)
     for name in plan.contents.items:
         variable = water[name].variable
         values = rows if name == ITEM_ROW else np.asarray(known.get(name, variable.data))[chosen]
@@ -333,7 +333,7 @@ def small_arrays(plan: Plan, known: dict[str, np.ndarray], store: Store, visible
     return out
 
 
-def _new_items(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+def new_items(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """Which items belong to the new rows, and to which."""
     water = plan.contents.water
     if ITEM_ROW not in water.variables:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from lakecube.io.traffic import KINDS
 from lakecube.names import REASON
+from lakecube.store.unread import Troubles
 
 
 class _Rate(ProgressColumn):
@@ -57,6 +58,7 @@ class Run:
         self.logged = shown and self.bar.disable
         self.facts: dict[str, Any] = {"started": _now(), "passes": {}}
         self.unknown = np.zeros(256, np.int64)
+        self.troubles = Troubles()
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
@@ -104,7 +106,8 @@ class Run:
         pixels = self.facts.get("pixels", 0)
         shares = {names.get(int(c), str(c)): int(self.unknown[c]) / pixels for c in np.flatnonzero(self.unknown)}
         written = sum(stage.get("bytes_written", 0) for stage in self.facts["passes"].values())
-        return {**self.facts, **facts, "bytes_written": written, "unknown_share": shares, "finished": _now()}
+        facts |= {"bytes_written": written, "reads": self.troubles.report()}
+        return {**self.facts, **facts, "unknown_share": shares, "finished": _now()}
 
 
 def _pace(done: int, total: int, seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,28 +22,43 @@ class ReadFailedWarning(UserWarning):
     """Some imagery could not be read, after retries; its pixels are unknown."""
 
 
-def unread(failed: Mapping[str, int], contents: Contents, path: str) -> list[Warning]:
-    """Name the dates, and the items of them, whose imagery could not be read."""
+def unread(failed: Mapping[str, int], contents: Contents, path: str, items: set[str]) -> list[Warning]:
+    """Name the dates, and the items of them (those of `items`, if any), whose imagery could not be read."""
     if not failed:
         return []
-    water, items = contents.water, ""
+    water, named = contents.water, ""
     if "item_id" in water.variables and "item_date" in water.variables:
         of_dates = np.isin(water["item_date"].values.astype("datetime64[D]").astype(str), list(failed))
-        items = f" (of the items {', '.join(map(str, water['item_id'].values[of_dates]))})"
-    return [
-        ReadFailedWarning(
-            f"{sum(failed.values())} pixels on {', '.join(failed)} could not be read{items}: they are stored as "
-            "unknown, reason read_failed. Once the archive answers again, read these dates anew with "
-            f"water.water.to_zarr({path!r}, mode='append', retry=True)"
+        all_of_them = [str(name) for name in water["item_id"].values[of_dates]]
+        broken = [name for name in all_of_them if name in items] or all_of_them
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        named = f" (of the items {', '.join(broken[:_NAMED])}{more})"
+    pixels = {date: count for date, count in failed.items() if count}
+    others = [date for date, count in failed.items() if not count]
+    told = []
+    if pixels:
+        told.append(
+            f"{sum(pixels.values())} pixels on {', '.join(pixels)} could not be read{named}: they are stored as "
+            "unknown, reason read_failed"
         )
-    ]
+    if others:
+        told.append(
+            f"some imagery of {', '.join(others)} could not be read{'' if pixels else named}: every pixel is of other "
+            "imagery, but a threshold, an overlap or an audit was made without it"
+        )
+    again = f"water.water.to_zarr({path!r}, mode='append', retry=True)"
+    return [ReadFailedWarning(f"{'; '.join(told)}. Once the archive answers again, read these dates anew with {again}")]
 
 
 def unread_before(rows: list[Row], superseded: frozenset[int], contents: Contents) -> dict[str, int]:
-    """Pixels of the given dates that an earlier run could not read and none has read since."""
+    """Pixels of the given dates that could not be read and have not been since."""
     given = {str(date) for date in contents.dates}
     live = [row for k, row in enumerate(rows) if k not in superseded and row["date"] in given]
-    return {str(row["date"])[:10]: int(row["failed"]) for row in live if row.get("failed")}
+    failed: Counter[str] = Counter()
+    for row in live:
+        if "failed" in row:
+            failed[str(row["date"])[:10]] += int(row["failed"])
+    return dict(failed)
 
 
 def conflicts(small: Mapping[str, Stored], plan: Plan) -> list[Warning]:

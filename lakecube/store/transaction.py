@@ -34,11 +34,12 @@ from lakecube.store.layout import Stored, array_document, dumps, group_document,
 from lakecube.store.ledger import REVISING, Ledger, Row
 from lakecube.store.passes import write_fields, write_rows
 from lakecube.store.place import Place
-from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, root_attrs, small_arrays
+from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, new_items, root_attrs, small_arrays
 from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
 from lakecube.store.revision import write_revision
 from lakecube.store.told import conflicts, unread, unread_before
+from lakecube.store.unread import dates_of
 from lakecube.store.waves import Runner
 
 
@@ -86,7 +87,7 @@ def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warnin
             forget_rows(place.files, visible)
             ledger.finish()
         revise(place, wish, run)
-        return unread(unread_before(rows, visible.superseded, contents), contents, wish.path)
+        return unread(unread_before(rows, visible.superseded, contents), contents, wish.path, set())
     if pending != plan.hash:
         forget_rows(place.files, visible)
         ledger.begin(plan.hash, names_of(plan))
@@ -95,7 +96,9 @@ def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warnin
     with run.bar:
         small = _rows_and_revision(plan, place, rows, visible, ledger, run, wish)
     ledger.report(run.finished(mode=wish.mode, rows=len(plan.positions), lakecube=version()))
-    return [*unread(run.facts["read_failed"], contents, wish.path), *conflicts(small, plan)]
+    written = known_rows(ledger, read_root(place), place)[plan.base :]
+    told = unread(unread_before(written, frozenset(), contents), contents, wish.path, run.troubles.items)
+    return [*told, *conflicts(small, plan)]
 
 
 def revise(place: Place, wish: Wish, run: Run) -> None:
@@ -140,7 +143,7 @@ def _rows_and_revision(
     contents, files = plan.contents, place.files
     frozen, facts, failed = write_rows(plan, place, ledger, run, wish.wave)
     write_fields(frozen, plan, place, ledger, run, wish.wave)
-    known = facts | _lazy_items(frozen, contents)
+    known = facts | _lazy_items(frozen, plan)
     if visible is not None:
         check_fixed(contents, known, place.chunks, visible)
     small = small_arrays(plan, known, place.chunks, visible)
@@ -149,7 +152,9 @@ def _rows_and_revision(
     after = after.with_arrays({**plan.pixels, **{name: stored.metadata for name, stored in small.items()}})
     for name, stored in small.items():
         _write_small(files, name, stored)
-    rows = [*rows, *(_row(contents, position, failed[position]) for position in plan.positions)]
+    run.troubles.gather()
+    touched = dates_of(run.troubles.items, contents)
+    rows = [*rows, *(_row(contents, at, failed[at], at in touched) for at in plan.positions)]
     extra: dict[str, bytes] = {}
     if wish.revise is not None:
         after, extra = _with_revision(after, before, place, rows, run, wish)
@@ -167,9 +172,9 @@ def _rows_and_revision(
     return small
 
 
-def _row(contents: Contents, position: int, failed: int) -> Row:
+def _row(contents: Contents, position: int, failed: int, touched: bool) -> Row:
     row: Row = {"date": str(contents.dates[position]), "key": contents.keys[position]}
-    return row | ({"failed": failed} if failed else {})
+    return row | ({"failed": failed} if failed or touched else {})
 
 
 def _with_revision(
@@ -231,12 +236,18 @@ def _is_lazy(contents: Contents, name: str) -> bool:
     return hasattr(contents.water[name].data, "dask")
 
 
-def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
-    names = [n for n in (*contents.items, *contents.fixed) if hasattr(water[n].data, "dask")]
-    out = {}
-    for name in names:
-        data = water[name].data.rechunk(-1)
-        (out[name],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
+def _lazy_items(water: xr.Dataset, plan: Plan) -> dict[str, np.ndarray]:
+    """Values of the lazy columns of items, of those of the rows to be written, and of what is of neither."""
+    contents, out = plan.contents, {}
+    chosen, _ = new_items(plan)
+    for name in (*contents.items, *contents.fixed):
+        if not hasattr(water[name].data, "dask"):
+            continue
+        data, part = water[name].data, chosen if name in contents.items else slice(None)
+        out[name] = np.zeros(data.shape, data.dtype)
+        if data[part].size:
+            data = data[part].rechunk(-1)
+            (out[name][part],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
     return out
 
 

@@ -16,7 +16,7 @@ from rasterio.warp import reproject
 from scipy import ndimage
 
 from lakecube.errors import ReadError, UnsafeHrefError
-from lakecube.io import files, reader
+from lakecube.io import files, patience, reader
 from lakecube.io.grids import Window
 from lakecube.io.raw_cache import RAW
 from lakecube.io.reader import read_block
@@ -28,6 +28,7 @@ RNG = np.random.default_rng(2)
 CLEAR, NOT_ACQUIRED, FAILED = (OBSERVATION[k] for k in ("clear", "not_acquired", "read_failed"))
 UNKNOWN_CLOUD, CLOUD, NEAR = (OBSERVATION[k] for k in ("clear_cloud_unknown", "cloud", "cloud_adjacent"))
 FINE = grid(48, 60)
+QUICK = patience.Patience(times=1, wait=0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -500,7 +501,7 @@ def test_a_spoilt_local_file_is_tried_twice_within_a_moment_and_the_cause_is_tol
     record = item("spoilt", bands={"green": source(tmp_path / "g.tif", numbers(48, 60), FINE)})
     spoil(tmp_path / "g.tif", "cut in half")
     waits = []
-    monkeypatch.setattr(files.time, "sleep", waits.append)
+    monkeypatch.setattr(patience.time, "sleep", waits.append)
     assert (read(record, FINE, "green", retries=3, backoff=0.5)["observation"] == FAILED).all()
     assert waits == [0.1]
     assert "read failed, try 2 of 2 in 0.1 s: " in caplog.text
@@ -659,7 +660,7 @@ def test_a_signer_that_fails_is_a_file_that_cannot_be_read(remote, caplog, troub
     assert "TOPSECRET" not in caplog.text
     unknown = replace(record, bands={"green": replace(record.bands["green"], grid=None)})
     with pytest.raises(ReadError, match="sign") as caught:
-        files.with_header(unknown, sign)
+        files.with_header(unknown, sign, QUICK)
     assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -681,7 +682,7 @@ def test_the_error_of_a_signed_file_holds_no_signature(site, remote, trouble):
         site.always[PATH] = trouble
     unknown = replace(record, bands={"green": replace(record.bands["green"], grid=None)})
     with pytest.raises(ReadError) as caught:
-        files.with_header(unknown, Signer(site.key))
+        files.with_header(unknown, Signer(site.key), QUICK)
     assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
     assert PATH in str(caught.value)
 
