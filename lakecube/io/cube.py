@@ -156,7 +156,7 @@ def open(
     cube = cube.assign_coords(item_table(dates, wanted) | _looked_for_cloud(dates, cloud_mask))
     if dem is not None:
         cube = terrain.add_terrain(cube, dem, grid)
-    cube.attrs.update(_describe(source, records, settings, dem, offset, sensor, groupby))
+    cube.attrs.update(_describe(source, block_source, dem, offset, sensor, groupby))
     cube.attrs["request"] = request_text(asked, grid)
     return cube
 
@@ -227,13 +227,16 @@ def _records(
     else:
         if isinstance(bands, Mapping):
             raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")
-        found = stac.load_items(
-            source, collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
+        terms = stac.parse_terms(
+            collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
         )
-        records = [sensors.describe_item(item, sensor=sensor, offset=offset, local=local) for item, local in found]
+        records = stac.map_items(
+            lambda item, local: sensors.describe_item(item, sensor=sensor, offset=offset, local=local), source, terms
+        )
     newest, superseded = sensors.select_newest(records)
     for left, kept in superseded:
-        logger.info("%s is left out: %s is a newer copy of the scene", left, kept)
+        if left != kept:  # else a page of the search sent it twice
+            logger.info("%s is left out: %s is a newer copy of the scene", left, kept)
     return sorted(newest, key=lambda r: (r.time, r.id))
 
 
@@ -369,12 +372,12 @@ def _plain(offset: Any) -> Any:
 
 
 def _describe(
-    source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None,
-    groupby: str,
-) -> dict[str, Any]:  # fmt: skip
+    source: Any, blocks: BlockSource, dem: Any, offset: Any, sensor: str | None, groupby: str
+) -> dict[str, Any]:
     """Attributes: where the cube came from, and the token of everything its numbers depend on."""
     from lakecube.io.hrefs import strip_signature
 
+    records, settings = blocks.items, blocks.settings
     text = strip_signature(str(source)) if isinstance(source, str | Path) else type(source).__name__
     terrain_from = None if dem is None else kept_path(dem) or tokenize(dem)
     how = {
@@ -391,7 +394,7 @@ def _describe(
         "source": text,
         "collections": " ".join(sorted({r.collection for r in records if r.collection})),
         "configuration": json.dumps(how, sort_keys=True),
-        "input_token": tokenize(records, settings.grid, how),
+        "input_token": tokenize(blocks.items_token, settings.grid, how),
     }
 
 

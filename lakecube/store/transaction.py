@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.array.core import slices_from_chunks
 from zarr.storage import MemoryStore
 
 from lakecube.errors import InvalidInputError, StoreError
@@ -36,7 +37,7 @@ from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
 from lakecube.store.revision import write_revision
 from lakecube.store.told import conflicts, unread, unread_before
-from lakecube.store.waves import Runner
+from lakecube.store.waves import WAVE, Runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,11 +213,21 @@ def _is_lazy(contents: Contents, name: str) -> bool:
 
 
 def _lazy_items(water: xr.Dataset, contents: Contents) -> dict[str, np.ndarray]:
-    names = [n for n in (*contents.items, *contents.fixed) if hasattr(water[n].data, "dask")]
-    out = {}
-    for name in names:
-        data = water[name].data.rechunk(-1)
-        (out[name],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
+    """Columns of the item table (and what is of no date) that must be computed, all columns of some items together."""
+    arrays = {n: water[n].data for n in (*contents.items, *contents.fixed) if _is_lazy(contents, n)}
+    if not arrays:
+        return {}
+    out = {name: np.empty(array.shape, array.dtype) for name, array in arrays.items()}
+    blocks = []
+    for name, array in arrays.items():
+        for index, place in zip(np.ndindex(*array.numblocks), slices_from_chunks(array.chunks), strict=True):
+            blocks.append((place[0].start if place else 0, name, place, (array.name, *index)))
+    blocks.sort(key=lambda block: block[:2])
+    runner, step = Runner(list(arrays.values())), WAVE * len(arrays)
+    for start in range(0, len(blocks), step):
+        some = blocks[start : start + step]
+        for (_, name, place, _), value in zip(some, runner.run([block[3] for block in some]), strict=True):
+            out[name][place] = value
     return out
 
 
