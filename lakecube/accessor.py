@@ -237,8 +237,9 @@ class WaterAccessor:
         ----------
         model : str or path, optional
             By name, or the file of one that was trained; by default the preferred one for the bands here.
-        tile, margin, precision, device, radiometry : optional
-            Pixels of the tiles; the number format; where to compute; what the bands hold.
+        tile, margin, precision, device, views, radiometry : optional
+            Pixels of the tiles; the number format; where to compute; turned and mirrored copies to look at; what the
+            bands hold.
 
         Returns
         -------

@@ -109,6 +109,7 @@ def extract(
     model: str | os.PathLike[str] | None = None,
     precision: Precision = "float32",
     device: str | None = None,
+    views: int = 1,
     tile: int | None = None,
     margin: int | None = None,
     **parameters: Any,
@@ -127,7 +128,7 @@ def extract(
     model : str or path, optional
         A model by name (`lakecube.models.registry.available()`) or the file of one that was trained; by default the
         first of those available that takes bands the cube has.
-    precision, device, tile, margin
+    precision, device, views, tile, margin
         As for `lakecube.models.predictor.predict`.
     **parameters
         Fields of `Chain`: `refine`, `threshold`, `unary`, `slic`, `crf`.
@@ -172,13 +173,13 @@ def extract(
     if composite is not None:
         cube = make_composite(cube, composite, choice=choice)
     probability = predict(
-        cube, weights, tile=tile, margin=margin, precision=precision, device=device, radiometry=radiometry
+        cube, weights, tile=tile, margin=margin, precision=precision, device=device, views=views, radiometry=radiometry
     )
     out = _judged(cube, probability, chain, radiometry).assign(thresholds(cube, chain.threshold, Chain.threshold))
     used = {
         "composite": composite, "choice": choice if composite else None, "model": weights.spec.name,
         "weights_sha256": weights.spec.sha256, "architecture": weights.spec.architecture, "precision": precision,
-        "tile": tiling.tile, "margin": tiling.margin, "radiometry": radiometry, "refine": chain.refine,
+        "views": views, "tile": tiling.tile, "margin": tiling.margin, "radiometry": radiometry, "refine": chain.refine,
         "threshold": chain.threshold, "unary": chain.unary if "crf" in chain.refine else None,
         "slic": chain.for_slic(cube, radiometry) if "slic" in chain.refine else None,
         "crf": chain.for_crf(cube, radiometry) if "crf" in chain.refine else None,

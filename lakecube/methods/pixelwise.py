@@ -23,6 +23,7 @@ from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.stages import decide
 from lakecube.methods.provenance import finished, given_of
 from lakecube.models.pixel_model import Kind, PixelModel, read_pixel_model
+from lakecube.models.registry import STAND_INS
 from lakecube.names import (
     BANDS,
     LAND,
@@ -164,7 +165,7 @@ def extract(
     Parameters
     ----------
     cube : xr.Dataset
-        From `lakecube.open`: the bands that the model learnt from, and `observation`.
+        From `lakecube.open`: the bands that the model learnt from (`nir08` stands in for `nir`), and `observation`.
     kind : {"svm", "rf"}
         What the model must be.
     model : PixelModel, str or path
@@ -201,7 +202,8 @@ def extract(
     fitted = _model(model, kind)
     given = given_of(cube)
     cube = checked(cube)
-    missing = [band for band in fitted.bands if band not in cube]
+    names = [band if band in cube else STAND_INS.get(band, band) for band in fitted.bands]
+    missing = [band for band, name in zip(fitted.bands, names, strict=True) if name not in cube]
     if missing:
         raise MissingBandError(
             f"the model needs {', '.join(missing)}; the cube has "
@@ -211,7 +213,7 @@ def extract(
         cube = make_composite(cube, composite, choice=choice)
     used = {"composite": composite, "choice": choice if composite else None, "bands": fitted.bands,
             "model_sha256": fitted.sha256}  # fmt: skip
-    return finished(_classified(cube, fitted), cube, given, kind, PAPER, used)
+    return finished(_classified(cube, fitted, names), cube, given, kind, PAPER, used)
 
 
 #: The two methods by name.
@@ -230,8 +232,8 @@ def _model(model: Any, kind: str) -> PixelModel:
     return found
 
 
-def _classified(cube: xr.Dataset, model: PixelModel) -> xr.Dataset:
-    names = [*model.bands, "observation"]
+def _classified(cube: xr.Dataset, model: PixelModel, bands: Sequence[str]) -> xr.Dataset:
+    names = [*bands, "observation"]
     kept = [name for name in (TIME, Y, X, SPATIAL_REF) if name in cube.coords]
     layers = chunked.alike(cube[names].reset_coords(drop=True).assign_coords(cube[kept].coords), (TIME, Y, X), 0)
     pairs = [v for name in names for v in (layers[name].data, "tyx")]

@@ -17,6 +17,10 @@ from lakecube.models.spec import ModelSpec
 
 Precision = Literal["float32", "bfloat16"]
 
+#: Views of an image: the axes that are mirrored, and whether it is transposed then. The first 1, 2, 4 or 8 are used.
+VIEWS: tuple[tuple[tuple[int, ...], bool], ...] = tuple(
+    (axes, turned) for turned in (False, True) for axes in ((), (-2, -1), (-2,), (-1,))
+)
 #: Networks that are kept in memory; of more, the one that was used longest ago goes.
 _NETWORKS = 4
 #: Bytes of a block up to which glibc is asked to keep it.
@@ -34,6 +38,12 @@ def check_device(device: str | None) -> None:
     """Raise InvalidInputError for a kind of device that is not known here; whether there is one is `device_of`'s."""
     if device is not None and str(device).partition(":")[0] not in ("cpu", "cuda"):
         raise InvalidInputError(f"device={device!r}: use 'cpu' or 'cuda'")
+
+
+def check_views(views: int) -> None:
+    """Raise InvalidInputError unless an image may be looked at in so many ways."""
+    if views not in (1, 2, 4, 8):
+        raise InvalidInputError(f"views={views!r}: use 1, 2, 4 or 8 turned and mirrored copies")
 
 
 def gpu_name() -> str | None:
@@ -128,9 +138,9 @@ def _check_kind(net: Any, spec: ModelSpec) -> None:
 
 
 def probabilities(
-    weights: Weights, images: np.ndarray, device: str | None = None, precision: Precision = "float32"
+    weights: Weights, images: np.ndarray, device: str | None = None, precision: Precision = "float32", views: int = 1
 ) -> np.ndarray:
-    """Probability of water of images in one forward pass.
+    """Probability of water of images: one forward pass to a view.
 
     Parameters
     ----------
@@ -141,6 +151,8 @@ def probabilities(
         By default the first GPU, else the CPU.
     precision : {"float32", "bfloat16"}
         Of weights and activations; the logits are float32.
+    views : {1, 2, 4, 8}
+        As they are; and turned by half; and mirrored either way; and all these transposed: the mean of what is said.
 
     Returns
     -------
@@ -152,7 +164,13 @@ def probabilities(
     net = network(weights, device, precision)
     with one_thread(torch), torch.inference_mode(), turn(torch, device):
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device, getattr(torch, precision))
-        return torch.sigmoid(net(batch)[:, 0].float()).cpu().numpy()
+        total = None
+        for axes, turned in VIEWS[:views]:
+            seen = batch.flip(axes).transpose(-2, -1) if turned else batch.flip(axes)
+            said = torch.sigmoid(net(seen.contiguous(memory_format=torch.channels_last))[:, :1].float())
+            said = (said.transpose(-2, -1) if turned else said).flip(axes)
+            total = said if total is None else total.add_(said)
+        return total.div_(views)[:, 0].cpu().numpy()
 
 
 @contextlib.contextmanager

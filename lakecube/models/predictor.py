@@ -23,7 +23,7 @@ from lakecube import chunked
 from lakecube.chunked import Tile, law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.models.forward import Precision, check_device, probabilities
+from lakecube.models.forward import Precision, check_device, check_views, probabilities
 from lakecube.models.inputs import network_input
 from lakecube.models.registry import STAND_INS, Weights, choose, find, missing_bands, need_torch
 from lakecube.models.spec import ModelSpec, Radiometry
@@ -50,6 +50,7 @@ class PredictSettings:
     radiometry: Radiometry
     precision: Precision
     device: str | None
+    views: int
     per_block: int
     """Tiles along each side of a block, whose windows are one batch; 1 for local models."""
 
@@ -64,6 +65,7 @@ def predict(
     blend: int | None = None,
     precision: Precision = "float32",
     device: str | None = None,
+    views: int = 1,
     radiometry: Radiometry | None = None,
 ) -> xr.DataArray:
     """Probability of water on every date of a cube by a neural network.
@@ -85,6 +87,9 @@ def predict(
         Of the network; bfloat16 is faster on processors that have it.
     device : str, optional
         ``"cpu"`` or ``"cuda"``; by default a GPU where there is one. Other devices give other last bits.
+    views : {1, 2, 4, 8}
+        How many turned and mirrored copies of each tile the network sees; their mean is the answer. The work grows
+        with it.
     radiometry : {"reflectance", "display"}, optional
         What the bands hold; by default what `lakecube.open` noted: an 8-bit picture is ``"display"`` (its numbers over
         255), anything else reflectance. A model trained on the other kind gets values by a fixed rule: reflectance r
@@ -120,7 +125,7 @@ def predict(
     _check_cube(cube)
     radiometry = radiometry_of(cube) if radiometry is None else radiometry
     weights = weights_for(cube, model, radiometry)
-    settings = _settings(weights, tile, margin, blend, radiometry, precision, device)
+    settings = _settings(weights, tile, margin, blend, radiometry, precision, device, views)
     names = [name if name in cube else STAND_INS[name] for name in weights.spec.bands]
     arrays = _aligned(cube, [*names, *(["observation"] if "observation" in cube else [])])
     anchor = chunked.anchor_of(cube) if Y in cube.coords and X in cube.coords else (0, 0)
@@ -173,16 +178,17 @@ def radiometry_of(cube: xr.Dataset) -> Radiometry:
 
 def _settings(
     weights: Weights, tile: int | None, margin: int | None, blend: int | None, radiometry: Radiometry,
-    precision: Precision, device: str | None,
+    precision: Precision, device: str | None, views: int,
 ) -> PredictSettings:  # fmt: skip
     if precision not in get_args(Precision):
         raise InvalidInputError(f"precision is 'float32' or 'bfloat16'; got {precision!r}")
     check_device(device)
+    check_views(views)
     if radiometry not in get_args(Radiometry):
         raise InvalidInputError(f"radiometry is 'reflectance' or 'display'; got {radiometry!r}")
     tiling = default_tiling(weights.spec, tile, margin, blend)
     block = 1 if weights.spec.window is None else max(BLOCK // tiling.tile, 1)
-    return PredictSettings(weights, tiling, radiometry, precision, device, block)
+    return PredictSettings(weights, tiling, radiometry, precision, device, views, block)
 
 
 def default_tiling(
@@ -307,7 +313,7 @@ def _predict_date(
             images.append(network_input(bands, spec, settings.radiometry))
             todo.append((member, [s.gives[0] - s.read[0] + p[0] for s, p in zip(spans, pad, strict=True)]))
     if images:
-        found = probabilities(settings.weights, np.stack(images), settings.device, settings.precision)
+        found = probabilities(settings.weights, np.stack(images), settings.device, settings.precision, settings.views)
         for (member, (top, left)), probability in zip(todo, found, strict=True):
             rows, columns = out[member].shape
             out[member] += probability[top : top + rows, left : left + columns]

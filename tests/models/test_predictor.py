@@ -209,6 +209,24 @@ def test_bfloat16_keeps_the_labels(cube, model):
     assert ((full > 0.5) == (short > 0.5)).values[known].mean() > 0.985
 
 
+def test_views_are_the_mean_of_what_turned_copies_say(cube, model):
+    """By turning the cube itself, with one tile about all of it."""
+    clear = cube[list(made.BANDS)].isel(time=[0], y=slice(0, 96), x=slice(0, 112)).fillna(0.1).drop_vars(("y", "x"))
+    one = {"tile": 256, "margin": 0, "blend": 0}
+    answers = []
+    for turned in (False, True):
+        for axes in ((), ("y", "x"), ("y",), ("x",)):
+            seen = clear.isel({axis: slice(None, None, -1) for axis in axes})
+            seen = seen.rename(y="x", x="y").transpose("time", "y", "x") if turned else seen
+            said = predict(seen, model, **one)
+            said = said.rename(y="x", x="y") if turned else said
+            answers.append(said.isel({axis: slice(None, None, -1) for axis in axes}).transpose("time", "y", "x").values)
+    assert np.abs(answers[0] - answers[3]).max() > 1e-3  # they do differ
+    for views in (1, 2, 4, 8):
+        found = predict(clear, model, views=views, **one).values
+        np.testing.assert_allclose(found, np.mean(answers[:views], axis=0), atol=1e-5)
+
+
 def test_a_picture_and_reflectance_reach_a_network_by_one_rule(cube):
     """What is shown white is reflectance 0.3, for every request; each kind of model gets its own kind of values."""
     spec = replace(made.spec(), radiometry="display", scale=(1.0,) * 3, offset=(0.0,) * 3)
@@ -242,6 +260,7 @@ def test_the_narrow_near_infrared_stands_in(cube, model):
         ({"tile": 40}, InvalidInputError, "multiples of the model's stride of 16"),
         ({"margin": -16}, InvalidInputError, "margin"),
         ({"precision": "int8"}, InvalidInputError, "bfloat16"),
+        ({"views": 3}, InvalidInputError, "1, 2, 4 or 8"),
         ({"radiometry": "dB"}, InvalidInputError, "display"),
         ({"device": "abacus"}, InvalidInputError, "abacus"),
         ({"model": "nothing.safetensors"}, InvalidInputError, "no weights at"),
