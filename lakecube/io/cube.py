@@ -230,14 +230,27 @@ def _records(
         terms = stac.parse_terms(
             collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
         )
-        records = stac.map_items(
-            lambda item, local: sensors.describe_item(item, sensor=sensor, offset=offset, local=local), source, terms
+        records = _without_doubles(
+            stac.map_items(
+                lambda item, local: sensors.describe_item(item, sensor=sensor, offset=offset, local=local),
+                source,
+                terms,
+            )
         )
     newest, superseded = sensors.select_newest(records)
     for left, kept in superseded:
-        if left != kept:  # else a page of the search sent it twice
-            logger.info("%s is left out: %s is a newer copy of the scene", left, kept)
+        logger.info("%s is left out: %s is a newer copy of the scene", left, kept)
     return sorted(newest, key=lambda r: (r.time, r.id))
+
+
+def _without_doubles(records: list[ItemRecord]) -> list[ItemRecord]:
+    """Without what a server sent twice: pages can overlap while it is written to."""
+    by_id: dict[tuple[str, str], list[ItemRecord]] = {}
+    for record in records:
+        same = by_id.setdefault((record.collection, record.id), [])
+        if record not in same:
+            same.append(record)
+    return [record for same in by_id.values() for record in same]
 
 
 def _wanted_bands(records: list[ItemRecord], bands: Sequence[str] | None) -> tuple[str, ...]:
