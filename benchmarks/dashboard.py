@@ -95,6 +95,28 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+def first_map(store: Path) -> dict[str, tuple[float, float]]:
+    """Megabytes decoded and read for the first map: from the overviews, and without them."""
+    found = {}
+    for name in ("without overviews", "with overviews"):
+        code = f"""
+from pathlib import Path
+from lakecube.dashboard.source import Source
+from lakecube.dashboard.window import Window
+opened = Source({str(store)!r}).opened
+opened.levels = opened.levels if {name.startswith("with ")} else ()
+def read():
+    return int(Path("/proc/self/io").read_text().split()[1])
+begin = read()
+opened.first_picture()
+print(opened.cost(next(iter(opened.layers.values())), Window.of(opened.grid)) / 1e6, (read() - begin) / 1e6)
+"""
+        answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        decoded, read = map(float, answer.split())
+        found[name] = decoded, read
+    return found
+
+
 def in_browser(url: str) -> dict[str, float]:
     """Seconds of what one visitor waits for."""
     found = {}
@@ -153,6 +175,8 @@ def main() -> None:
         store = given.store or Path(folder) / "sparse.zarr"
         if not store.exists():
             print(f"made in {timed(lambda: to_zarr(sparse(given.side, given.dates), store, progress=False)):.0f} s")
+        for what, (decoded, read) in first_map(store).items():
+            print(f"first map, {what}: {decoded:.1f} MB decoded, {read:.2f} MB read")
         with Served(store) as served:
             print(f"start {served.start:.1f} s, {served.mebibytes():.0f} MiB", flush=True)
             if is_there():

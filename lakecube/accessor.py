@@ -12,10 +12,23 @@ from lakecube.errors import InvalidInputError
 
 @xr.register_dataset_accessor("water")
 class WaterAccessor:
-    """Everything lakecube does with a cube or a store, as methods; each names the function it calls."""
+    """Everything lakecube does with a cube or a store, as methods; each names the function it calls.
+
+    By itself it says what the Dataset is: `lakecube.card.card_of`.
+    """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    def __repr__(self) -> str:
+        from lakecube.card import card_of
+
+        return repr(card_of(self._dataset))
+
+    def _repr_html_(self) -> str:
+        from lakecube.card import card_of
+
+        return card_of(self._dataset)._repr_html_()
 
     def extract(self, method: str = "fusion", *, composite: str | None = None, **parameters: Any) -> xr.Dataset:
         """Water by one of the published systems, lazily: `lakecube.methods.extract`.
@@ -330,15 +343,24 @@ class WaterAccessor:
 
         return plan(self._dataset, **options)
 
-    def plot(self, **options: Any) -> Any:
-        """A picture of what there is: `lakecube.plot.plot`.
+    def plot(self, *, engine: Literal["matplotlib", "bokeh"] = "matplotlib", **options: Any) -> Any:
+        """A picture of what there is: `lakecube.plot.plot`, or one to move: `lakecube.dashboard.still.interactive`.
 
         Parameters
         ----------
+        engine : {"matplotlib", "bokeh"}, optional
+            A picture to print; or, of a store, a map to move and to ask, for a notebook or a page (extra
+            ``dashboard``). The latter knows `date`, `lake`, `title` and `path`.
         date : date-like, optional
             The nearest date within three days: of a cube in false colour (default: its last), of a store as classes.
         water : xr.Dataset, optional
             Of a cube: a store or an extract whose outlines are drawn on it.
+        lake : int, optional
+            Of a store: one lake, and its area through time.
+        product : {"occurrence", "recurrence", "seasonality", "transitions", "extent"}, optional
+            Of a store or an extract: a map made from its months.
+        reference : xr.DataArray, optional
+            Of a store: what to compare the map of `date` with, (y, x) of 1 water, 0 land, 255 unknown.
         series : bool, optional
             Of a store: draw the area through time as well, which reads `reason` of every date.
         title : str, optional
@@ -351,6 +373,12 @@ class WaterAccessor:
         matplotlib.figure.Figure
             It shows itself at the end of a notebook cell.
         """
+        if engine == "bokeh":
+            from lakecube.dashboard import interactive
+
+            return interactive(self._dataset, **options)
+        if engine != "matplotlib":
+            raise InvalidInputError(f"engine={engine!r}: use 'matplotlib' or 'bokeh'")
         from lakecube.plot import plot
 
         return plot(self._dataset, **options)

@@ -27,7 +27,7 @@ from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.layers import ArrayBlockwiseDep
 
 from lakecube.errors import InvalidInputError
-from lakecube.georeference import transform_numbers
+from lakecube.georeference import lattice_index, transform_numbers
 from lakecube.layers import MadeLayer, PerChunk
 
 Grade = Literal["exact", "tile-defined", "sum"]
@@ -277,20 +277,9 @@ def anchor_of(dataset: xr.Dataset | xr.DataArray) -> tuple[int, int]:
 
     Rows count southwards from y = 0, columns eastwards from x = 0, so that two requests on one lattice agree.
     """
-    return _lattice_index(dataset, "y"), _lattice_index(dataset, "x")
-
-
-def _lattice_index(dataset: xr.Dataset | xr.DataArray, dim: str) -> int:
-    values = dataset[dim].values
-    n = values.size
-    step = float(values[-1] - values[0]) / (n - 1) if n > 1 else _step_of_transform(dataset, dim)
-    edge = float(values[0]) - step / 2
-    return int(np.floor(edge / step + 1e-3))
-
-
-def _step_of_transform(dataset: xr.Dataset | xr.DataArray, dim: str) -> float:
     numbers = transform_numbers(dataset.coords)
-    return 1.0 if not numbers else numbers[1 if dim == "x" else 5]
+    down, across = (numbers[5], numbers[1]) if numbers else (None, None)
+    return lattice_index(dataset["y"].values, down), lattice_index(dataset["x"].values, across)
 
 
 def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -44,8 +44,11 @@ def one_lake(store: xr.Dataset, lake: Any) -> xr.Dataset:
     return store[names].sel({LAKE: lake}).compute()
 
 
-def window_around(store: xr.Dataset, lake: xr.Dataset) -> xr.Dataset:
-    """The part of a store that shows a lake: half of its perimeter wide, and no less than its own size."""
+def window_around(store: xr.Dataset, lake: xr.Dataset, label: xr.DataArray | None = None) -> xr.Dataset:
+    """The part of a store that shows a lake: half of its perimeter wide, and no less than its own size.
+
+    `label`, an overview of `lake_label`, tells of lakes that reach farther: long ones, whose centre is near an end.
+    """
     crs = crs_of(store)
     x, y = PixelGrid.of(store).xy(lake["longitude"].values, lake["latitude"].values)
     half = max(float(lake["perimeter"]) / 4, 1.2 * float(lake["max_area"]) ** 0.5)
@@ -56,9 +59,19 @@ def window_around(store: xr.Dataset, lake: xr.Dataset) -> xr.Dataset:
         metres = dict.fromkeys(metres, crs.axis_info[0].unit_conversion_factor or 1.0)
     parts = {}
     for dim, centre in ((X, x), (Y, y)):
-        inside = np.flatnonzero(np.abs(store[dim].values - centre) <= half / metres[dim])
+        ends = [float(centre) - half / metres[dim], float(centre) + half / metres[dim]]
+        ends += _reach(label, dim, int(lake[LAKE])) if label is not None else []
+        inside = np.flatnonzero((store[dim].values >= min(ends)) & (store[dim].values <= max(ends)))
         parts[dim] = slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(None)
     return store.isel(parts)
+
+
+def _reach(label: xr.DataArray, dim: str, lake: int) -> list[float]:
+    """How far a lake reaches along a dim in a map of labels, and two pixels more; nothing of one that is not there."""
+    at = label[dim].values
+    found = at[(label.values == lake).any(axis=label.get_axis_num(X if dim == Y else Y))]
+    room = 2 * abs(at[-1] - at[0]) / max(at.size - 1, 1)
+    return [found.min() - room, found.max() + room] if found.size else []
 
 
 def draw_extent(axes: Axes, label: xr.DataArray, lake: int) -> None:

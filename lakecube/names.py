@@ -123,15 +123,16 @@ _NO_YES = MappingProxyType({"no": 0, "yes": 1})
 
 _MASK_COLOURS = MappingProxyType({"land": "efe6cf", "water": "0b559f", "unknown": "b8b8b8"})
 
-#: Colours (RRGGBB) of flags that files and STAC classes carry; those of `water_transition` are JRC's.
+#: Colours (RRGGBB) of flags, in maps, files and STAC classes. Those of `water_transition` can be told apart without
+#: telling red from green, unlike JRC's.
 COLOURS = MappingProxyType({
     "water_mask": _MASK_COLOURS,
     "water_extent": _MASK_COLOURS,
     "water_transition": MappingProxyType({
-        "not_water": "ffffff", "permanent": "0000ff", "new_permanent": "22b14c", "lost_permanent": "d1102d",
-        "seasonal": "99d9ea", "new_seasonal": "b5e61d", "lost_seasonal": "e6a1aa", "seasonal_to_permanent": "ff7f27",
-        "permanent_to_seasonal": "ffc90e", "ephemeral_permanent": "7f7f7f", "ephemeral_seasonal": "c3c3c3",
-        "unknown": "cccccc",
+        "not_water": "ffffff", "permanent": "0b559f", "new_permanent": "56b4e9", "lost_permanent": "b2182b",
+        "seasonal": "009e73", "new_seasonal": "80e5c0", "lost_seasonal": "e69f00", "seasonal_to_permanent": "5b3a8c",
+        "permanent_to_seasonal": "cc79a7", "ephemeral_permanent": "6b4f2a", "ephemeral_seasonal": "c9b18a",
+        "unknown": "b8b8b8",
     }),
     "reason": MappingProxyType({
         "water": "0b559f", "not_acquired": "f2f2f2", "read_failed": "e41a1c", "saturated": "ff69b4", "cloud": "d9d9d9",

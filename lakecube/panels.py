@@ -18,7 +18,7 @@ from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
 from lakecube.summary import AreaSeries, crs_of
 
 #: Longest side, in pixels, of what is read for a map.
-MAX_SIDE = 1200
+MAX_SIDE = 1600
 INK, GREY, BLUE, ORANGE, YELLOW, SAND = "#222222", "#b8b8b8", "#0b559f", "#d95f02", "#ffe14d", "#efe6cf"
 FALSE_COLOUR = (
     ("swir16", "nir", "red"),

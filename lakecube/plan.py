@@ -23,6 +23,7 @@ from lakecube.io.records import BandSource, ItemRecord
 from lakecube.limits import Load, doubts, in_bytes, in_time, machine, refuse, share_under
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.store.contents import Contents, survey
+from lakecube.store.overviews import count_overviews
 from lakecube.store.passes import Source, Writer
 from lakecube.store.place import LocalPlace
 from lakecube.store.plan import make_plan
@@ -201,11 +202,11 @@ def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
     keys = list(islice(product(range(*box.rows), range(*box.y), range(*box.x)), WAVE))
     runner, wanted = source.part(box, keys)
     observed = round(len(runner.part(set(wanted))) * np.prod(total) / len(keys))
-    blocks = total[1] * total[2]
+    blocks, shape = total[1] * total[2], (water.sizes[Y], water.sizes[X])
     return {
         "thresholds": facts,
         "observed": observed,
-        "revision": BLOCK_PASSES * blocks + min(blocks, CALIBRATION_BLOCKS),
+        "revision": BLOCK_PASSES * blocks + min(blocks, CALIBRATION_BLOCKS) + count_overviews(shape, todo.chunks),
     }
 
 

@@ -18,8 +18,19 @@ from matplotlib.patches import Patch
 from lakecube.errors import InvalidInputError
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
-from lakecube.panels import INK, ORANGE, draw_classes, draw_false_colour, draw_frequency, draw_series, legend_above
+from lakecube.panels import (
+    INK,
+    MAX_SIDE,
+    ORANGE,
+    draw_classes,
+    draw_false_colour,
+    draw_frequency,
+    draw_series,
+    legend_above,
+)
+from lakecube.product_panels import draw_agreement, draw_product
 from lakecube.series.occurrence import frequency
+from lakecube.store.read import overview
 from lakecube.summary import area_series, cloud_doubt, plural, position_of
 
 _CREDITS = (
@@ -48,6 +59,8 @@ def plot(
     date: Any = None,
     water: xr.Dataset | None = None,
     lake: int | None = None,
+    product: str | None = None,
+    reference: xr.DataArray | None = None,
     series: bool = True,
     title: str | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -66,6 +79,11 @@ def plot(
         Of a cube: an extract or a store whose outlines are drawn on it; what it does not know is hatched.
     lake : int
         Of a store: one of its lakes, by its id: where it lies, and its area with limits and calibrated interval.
+    product : {"occurrence", "recurrence", "seasonality", "transitions", "extent"}
+        Of a store or an extract: a map made from its months, as JRC's.
+    reference : xr.DataArray, (y, x)
+        Of a store: 1 water, 0 land, 255 unknown, on the same pixels; the map of `date` (or of the last) against it:
+        found, invented, missed, and the IoU.
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
@@ -85,16 +103,19 @@ def plot(
 
     Notes
     -----
-    Maps are read in strides: what is held is bounded whatever the size of the store.
+    Maps are read from the overviews of a store, else in strides: what is held is bounded whatever its size.
     """
     if path is not None:
         _check_path(Path(path))
     span: tuple[Any, Any] | None
     if lake is not None:
         picture, doubt, span = _of_lake(dataset, lake), "", _span(dataset)
-    elif "water_mask" in dataset and (date is not None or dataset.sizes.get(TIME) == 1):
+    elif product is not None:
+        picture, doubt, span = _sheet(7.0), "", _span(dataset)
+        draw_product(picture.subplots(), dataset, product)
+    elif "water_mask" in dataset and (date is not None or reference is not None or dataset.sizes.get(TIME) == 1):
         when = nearest_date(dataset, date)
-        picture, span = _of_one_date(dataset, when), (when, when)
+        picture, span = _of_one_date(dataset, when, reference), (when, when)
         doubt = cloud_doubt(dataset, date=when)
     elif "water_mask" in dataset or "water_frequency" in dataset:
         picture, doubt = _of_water(dataset, series and "reason" in dataset)
@@ -166,7 +187,7 @@ def add_frequency(picture: Figure, axes: Any, values: xr.DataArray, dates: int) 
 def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
     """Frequency and area through time, and what is to be said of cloud."""
     known = "water_frequency" in dataset
-    values = dataset["water_frequency"] if known else frequency(dataset["water_mask"])
+    values = overview(dataset, "water_frequency", MAX_SIDE) if known else frequency(dataset["water_mask"])
     picture = _sheet(9.2 if series else 6.4)
     rows = picture.subplots(
         2 if series else 1, 1, squeeze=False, gridspec_kw={"height_ratios": [2.4, 1] if series else [1]}
@@ -181,7 +202,8 @@ def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
 def _of_lake(store: xr.Dataset, number: int) -> Picture:
     """Where one lake lies, and its area through time."""
     lake = one_lake(store, number)
-    near = window_around(store, lake)
+    label = overview(store, "lake_label", MAX_SIDE)
+    near = window_around(store, lake, label if max(label.shape) <= MAX_SIDE else None)
     picture = _sheet(9.2)
     rows = picture.subplots(2, 1, gridspec_kw={"height_ratios": [2.0, 1.2]})
     add_frequency(picture, rows[0], near["water_frequency"], store.sizes.get(TIME, 0))
@@ -194,10 +216,14 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     return picture
 
 
-def _of_one_date(dataset: xr.Dataset, when: Any) -> Picture:
-    picture = _sheet(6.6)
-    day = np.datetime_as_string(np.datetime64(when, "ns"), unit="D")
-    draw_classes(picture.subplots(), dataset["water_mask"].sel({TIME: when}), f"Surface water, {day}")
+def _of_one_date(dataset: xr.Dataset, when: Any, reference: xr.DataArray | None) -> Picture:
+    """Water, land and unknown of one date, or how it agrees with a reference."""
+    picture = _sheet(6.6 if reference is None else 7.0)
+    day, mask = np.datetime_as_string(np.datetime64(when, "ns"), unit="D"), dataset["water_mask"].sel({TIME: when})
+    if reference is None:
+        draw_classes(picture.subplots(), mask, f"Surface water, {day}")
+    else:
+        draw_agreement(picture.subplots(), mask, reference, f"{day} and a reference")
     return picture
 
 

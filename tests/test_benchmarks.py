@@ -73,6 +73,8 @@ def test_extents_are_measured(capsys):
 def test_a_dashboard_is_measured(tmp_path):
     pytest.importorskip("bokeh")
     dashboard.to_zarr(dashboard.sparse(200, 3, chunk=64), tmp_path / "s.zarr", chunks=64, progress=False)
+    costs = dashboard.first_map(tmp_path / "s.zarr")
+    assert costs["with overviews"] < costs["without overviews"]
     with dashboard.Served(tmp_path / "s.zarr") as served:
         assert 0 < dashboard.one_user(served.url, 0) < 120
         assert served.mebibytes() > 50

@@ -44,6 +44,32 @@ def test_anchors_are_absolute(y, x):
         assert chunked.anchor_of(cube.isel(y=slice(y, None), x=slice(x, None))) == (row + y, column + x)
 
 
+@pytest.mark.parametrize("size", [1e-4, 0.00025, 0.25, 1 / 3600, 10 / 3600, 1 / 336, 10 / 111319.49079327358])
+@pytest.mark.parametrize("edge", [0.0, 0.5])
+def test_overlapping_windows_of_a_float32_grid_have_one_anchor(size, edge):
+    rng = np.random.default_rng(0)
+    for first in rng.uniform(-170, 170, 10) // size:
+        exact = (first + np.arange(500) + edge) * size
+        for sign in (1, -1):
+            single = xr.Dataset(coords={"y": (sign * exact).astype(np.float32), "x": exact.astype(np.float32)})
+            row, column = chunked.anchor_of(xr.Dataset(coords={"y": sign * exact, "x": exact}))
+            for y, x in rng.integers(0, 300, (4, 2)).tolist():
+                window = single.isel(y=slice(y, y + 200), x=slice(x, x + 200))
+                assert chunked.anchor_of(window) == (row + y, column + x)
+
+
+def test_a_small_window_of_a_float32_grid_takes_the_size_that_its_transform_tells():
+    size = 10 / 111319.49079327358
+    centres = (1_170_000.5 + np.arange(40)) * size
+    reference = xr.DataArray(0, attrs={"GeoTransform": f"105 {size!r} 0 26 0 {-size!r}"})
+    coords = {"y": -centres.astype(np.float32), "x": centres.astype(np.float32), "spatial_ref": reference}
+    grid = xr.Dataset(coords=coords)
+    for first in range(0, 38, 5):
+        part = grid.isel(y=slice(first, first + 2), x=slice(first, None))
+        assert chunked.anchor_of(part) == (1_170_000 + first, 1_170_000 + first)
+    assert chunked.anchor_of(grid.isel(y=[7], x=[8])) == (1_170_007, 1_170_008)
+
+
 def test_freezing_checks_what_it_is_given():
     cube = xr.Dataset({"a": (("y",), da.arange(6, chunks=2)), "b": (("y",), da.arange(1, 7, chunks=2))})
     cube["c"] = cube.a + cube.b

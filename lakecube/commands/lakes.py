@@ -16,6 +16,8 @@ from lakecube.lake_panels import one_lake
 from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS, TIME
 from lakecube.series.areas import SERIES, alerts, reliable, totals, write_series
 from lakecube.series.outlines import save_outlines
+from lakecube.store.commit import refuse_inside
+from lakecube.store.place import place_of
 from lakecube.summary import plural
 
 _KINDS, _SIZES = ({code: word for word, code in table.items()} for table in (LAKE_KIND, SIZE_CLASS))
@@ -114,6 +116,7 @@ def _write(store: xr.Dataset, given: argparse.Namespace) -> list[str]:
 def _target(path: str) -> Path:
     if not Path(path).absolute().parent.is_dir():
         raise InvalidInputError(f"cannot write {path}: the folder {Path(path).absolute().parent} does not exist")
+    refuse_inside(place_of(path))
     return Path(path)
 
 

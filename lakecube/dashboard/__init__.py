@@ -10,7 +10,7 @@ from typing import Any
 
 from lakecube.errors import MissingDependencyError
 
-__all__ = ["serve"]
+__all__ = ["interactive", "serve"]
 
 
 def serve(store: Any, **options: Any) -> None:
@@ -30,13 +30,25 @@ def serve(store: Any, **options: Any) -> None:
     StoreError
         If there is no store.
     """
+    _check()
+    from lakecube.dashboard.server import serve as run
+
+    run(store, **options)
+
+
+def interactive(dataset: Any, **options: Any) -> Any:
+    """A map to move and to ask, without a server: `lakecube.dashboard.still.interactive`."""
+    _check()
+    from lakecube.dashboard.still import interactive as made
+
+    return made(dataset, **options)
+
+
+def _check() -> None:
     try:
         import bokeh  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "the dashboard needs bokeh, which is not installed; install it with: "
+            "maps and pages in a browser need bokeh, which is not installed; install it with: "
             'pip install -c constraints.txt ".[dashboard]"'
         ) from error
-    from lakecube.dashboard.server import serve as run
-
-    run(store, **options)

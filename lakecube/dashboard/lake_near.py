@@ -29,7 +29,8 @@ class LakeNear:
     def __init__(self, opened: Opened, lake: xr.Dataset) -> None:
         self._opened, self._number = opened, int(lake[LAKE])
         self.key = (opened.mark, self._number)
-        self.box: Box = bounds(PixelGrid.of(window_around(opened.store, lake)))
+        coarse = opened.levels[-1]["lake_label"] if opened.levels else None
+        self.box: Box = bounds(PixelGrid.of(window_around(opened.store, lake, coarse)))
 
     @cached_property
     def _window(self) -> Window:
@@ -39,7 +40,7 @@ class LakeNear:
 
     @cached_property
     def _inside(self) -> np.ndarray | None:
-        labels = self._opened.labels(self._window)
+        labels = self._opened.label_samples(self._window)
         return None if labels is None else labels == self._number
 
     def hidden(self, date: int) -> dict[int, float]:

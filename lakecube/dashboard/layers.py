@@ -11,15 +11,13 @@ import numpy as np
 import xarray as xr
 
 from lakecube.dashboard.window import Window, cost
-from lakecube.names import DATE, LAND, TIME, TRANSITION, UNKNOWN, WATER, YEAR, YEAR_MONTH
+from lakecube.names import COLOURS, DATE, LAND, TIME, TRANSITION, UNKNOWN, WATER, YEAR, YEAR_MONTH
 from lakecube.panels import BLUE, GREY, SAND
 from lakecube.series import products
 
 #: Codes of a mask beside those of `WATER_MASK`: what was inferred where nothing was seen.
 INFERRED_LAND, INFERRED_WATER = 2, 3
 _LIGHT_BLUE, _PALE, _DARK_GREY = "#6aaed6", "#cdc9be", "#8c8c8c"
-_TRANSITION = ("#ffffff", BLUE, "#56b4e9", "#b2182b", "#009e73", "#8fd6bd", "#e69f00", "#5b3a8c", "#cc79a7",
-               "#6b4f2a", "#c9b18a")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ def layers_of(store: xr.Dataset) -> list[Layer]:
     if "water_frequency" in store:
         out.append(_share("frequency", "All dates", "Water frequency", "of clear dates wet", ("water_frequency",),
                           partial(_of_share, "water_frequency")))  # fmt: skip
-    out.append(_mask())
+    if "water_mask" in store:
+        out.append(_mask())
     if "month_state" in store and store.sizes[YEAR_MONTH]:
         out += _products()
     for year in store[YEAR].values.tolist() if "water_frequency_year" in store else []:
@@ -89,7 +88,7 @@ def _products() -> list[Layer]:
               read=_seasonality, **made),
         Layer("transitions", title="Transitions", scale=False,
               legend=[*((code, name.replace("_", " ")) for name, code in TRANSITION.items())],
-              colours=_colours(dict(enumerate(_TRANSITION))),
+              colours=_colours({code: f"#{COLOURS['water_transition'][name]}" for name, code in TRANSITION.items()}),
               words=_words({code: name.replace("_", " ") for name, code in TRANSITION.items()}, "unknown"),
               read=_transitions, **made),
         Layer("extent", title="Maximum extent", scale=False,

@@ -146,6 +146,12 @@ class MapView:
             centre, reach = (axis.start + axis.end) / 2, (axis.end - axis.start) / 2 * factor
             axis.update(start=centre - reach, end=centre + reach)
 
+    def pan(self, across: float, up: float) -> None:
+        """Look to the side, by parts of the width and of the height."""
+        for axis, part in ((self.figure.x_range, across), (self.figure.y_range, up)):
+            by = part * (axis.end - axis.start)
+            axis.update(start=axis.start + by, end=axis.end + by)
+
     def mark(self, point: tuple[float, float] | None) -> None:
         """A cross at the place that is asked of."""
         self._place_asked.data = {"x": [], "y": []} if point is None else {"x": [point[0]], "y": [point[1]]}

@@ -35,7 +35,7 @@ LOOK_EVERY = 5000
 _SLOW = 100_000_000
 #: What can be out of date on a page, in the order in which it is brought up to date.
 _PARTS = ("revision", "lakes", "lake", "map", "day")
-_TEXT = (files("lakecube.dashboard") / "text.css").read_text(encoding="utf-8")
+TEXT_STYLE = (files("lakecube.dashboard") / "text.css").read_text(encoding="utf-8")
 
 
 class Page:
@@ -67,7 +67,7 @@ class Page:
         self._news = ""
         self.document: Document | None = None
         names = ("status", "legend", "series_legend", "about_store", "about_lake", "about_day", "lineage", "downloads")
-        self.texts = {name: Div(name=name, sizing_mode="stretch_width", stylesheets=[_TEXT]) for name in names}
+        self.texts = {name: Div(name=name, sizing_mode="stretch_width", stylesheets=[TEXT_STYLE]) for name in names}
         self.texts["series_legend"].text = words.series_legend()
         self._listen()
 
@@ -94,6 +94,7 @@ class Page:
         on.wider.on_click(lambda: self._zoom(2.0))
         self.map.figure.on_event(RangesUpdate, lambda _: self.update("map"))
         self.map.figure.on_event(Tap, lambda event: self.click(event.x, event.y))
+        self.map.figure.on_change("tags", lambda attr, old, new: self._keys(new))
         for side in ("inner_width", "inner_height"):
             self.map.figure.on_change(side, self._resized)
         self.series.points.selected.on_change("indices", lambda attr, old, new: self._picked(new))
@@ -199,8 +200,8 @@ class Page:
             self._of_lake = self._near = None
         elif self._of_lake is None or self._near is None or self._near.key != (self.opened.mark, self.lake):
             number = self.lake
-            self._of_lake = await _read(lambda: self.opened.lake(number))
-            self._near = LakeNear(self.opened, self._of_lake)
+            self._of_lake = found = await _read(lambda: self.opened.lake(number))
+            self._near = await _read(lambda: LakeNear(self.opened, found))
         lake = self._of_lake
         least = self.controls.filters.min_observed
         self.series.show(None if lake is None else _seen(reliable(lake, min_observed=least), least))
@@ -214,14 +215,18 @@ class Page:
             self.say("Nothing of the store is in view: choose “whole area”")
             return
         layer = self.opened.layers[self.controls.layer.value]
-        if layer.cost(self.opened.store, window) > _SLOW:
+        if self.opened.cost(layer, window) > _SLOW:
             self.say(f"reading: {layer.title}")
         codes = await _read(lambda: self.opened.picture(layer, window, self.position))
         labels = await _read(lambda: self.opened.labels(window))
         self.map.show(layer, codes, window)
         self.map.show_lakes(labels, window, self._kept, self.lake, every=codes is None)
         self.texts["legend"].text = words.legend(layer)
-        more = "" if codes is not None else ": zoom in to see pixels; lakes are marked"
+        more = (
+            ": zoom in to see pixels; lakes are marked"
+            if codes is None
+            else words.sampled(window.step, self.opened.at(layer.needs, window)[0] is not self.opened.store)
+        )
         self.say(layer.title_on(self.controls.date.value) + more + self._news)
         self._news = ""
 
@@ -264,6 +269,12 @@ class Page:
     def _zoom(self, factor: float) -> None:
         self.map.zoom(factor)
         self.update("map")
+
+    def _keys(self, told: Sequence[Any]) -> None:
+        """Keys were pressed on the map: steps to the right and up, and how often closer; page.html tells them so."""
+        right, up, closer = (max(-1, min(1, int(step))) for step in told[:3])
+        self.map.pan(right / 5, up / 5)
+        self._zoom(0.5**closer)
 
     def _to_lake(self) -> None:
         if self._near is not None:

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -43,6 +43,7 @@ def serve(
     origins: Sequence[str] = (),
     show: bool = True,
     storage_options: Mapping[str, Any] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Show a store in the browser until interrupted.
 
@@ -61,6 +62,8 @@ def serve(
         Open a browser.
     storage_options : mapping, optional
         For object storage.
+    tell : callable, optional
+        Gets the address once it answers; by default a line is printed.
 
     Raises
     ------
@@ -72,7 +75,10 @@ def serve(
     source = Source(store, storage_options)
     source.opened.first_picture()  # read before the first visitor waits for it
     server, url = make_server(source, port=port, address=address, origins=origins)
-    print(f"lakecube dashboard: {source.place} at {url} (Ctrl-C ends it)", flush=True)
+    if tell is None:
+        print(f"lakecube dashboard: {source.place} at {url} (Ctrl-C ends it)", flush=True)
+    else:
+        tell(url)
     if show:
         server.io_loop.call_later(0.1, server.io_loop.run_in_executor, None, webbrowser.open, url)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +16,11 @@ from lakecube.dashboard.kept import Kept
 from lakecube.dashboard.layers import Layer, layers_of
 from lakecube.dashboard.window import MAX_BYTES, Window, cost
 from lakecube.lake_panels import one_lake
-from lakecube.names import DATE, LAKE, TIME
+from lakecube.names import DATE, LAKE, TIME, X, Y
 from lakecube.series.areas import LAKES_AT_ONCE
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.place import place_of
-from lakecube.store.read import mark_of, open_place
+from lakecube.store.read import KEPT, mark_of, open_level, open_place
 from lakecube.summary import crs_of
 
 #: Seconds between two looks at the root of the store, however many visitors ask.
@@ -37,6 +37,8 @@ class Opened:
     ----------
     store : xr.Dataset
         Lazy, without Dask.
+    levels : sequence of xr.Dataset
+        Its maps, each half as fine as the one before; of older and of small stores none.
     mark : str
         Of the commit.
     grid : PixelGrid
@@ -47,8 +49,8 @@ class Opened:
         `lake`, the columns that filters go by, and `x`, `y` in the CRS of the grid; empty arrays without lakes.
     """
 
-    def __init__(self, store: xr.Dataset, mark: str) -> None:
-        self.store, self.mark = store, mark
+    def __init__(self, store: xr.Dataset, mark: str, levels: Sequence[xr.Dataset] = ()) -> None:
+        self.store, self.mark, self.levels = store, mark, levels
         self.grid, self.crs = PixelGrid.of(store), crs_of(store)
         self.layers = {layer.key: layer for layer in layers_of(store)}
         self.dates = store[TIME].values.astype("datetime64[D]")
@@ -70,12 +72,23 @@ class Opened:
         parts = [seen[k : k + size].mean(DATE).values for k in range(0, seen.sizes[LAKE], size)]
         return np.concatenate([np.zeros(0), *parts])
 
+    def at(self, names: Sequence[str], window: Window) -> tuple[xr.Dataset, Window]:
+        """Where to read some maps for a window: the coarsest level that is fine enough, or the store."""
+        level = min(window.step.bit_length() - 1, len(self.levels))
+        if level and all(name in self.levels[level - 1] for name in names):
+            return self.levels[level - 1], window.coarser(level)
+        return self.store, window
+
+    def cost(self, layer: Layer, window: Window) -> int:
+        """Bytes that a view of a layer reads, decoded."""
+        return layer.cost(*self.at(layer.needs, window))
+
     def picture(self, layer: Layer, window: Window, date: int) -> np.ndarray | None:
         """Codes (y, x) of a layer; None where that would read more than `MAX_BYTES`."""
-        if layer.cost(self.store, window) > MAX_BYTES:
+        if self.cost(layer, window) > MAX_BYTES:
             return None
         key = (layer.key, window, date if layer.of_date else None)
-        return self._kept.get(key, lambda: layer.read(self.store, window, date))
+        return self._kept.get(key, lambda: layer.read(*self.at(layer.needs, window), date))
 
     def first_picture(self) -> np.ndarray | None:
         """What every visitor sees first: the first layer, whole."""
@@ -83,11 +96,18 @@ class Opened:
         return None if window is None else self.picture(layer, window, self.dates.size - 1)
 
     def labels(self, window: Window) -> np.ndarray | None:
-        """Lake ids (y, x); None without lakes, or where that would read more than `LABEL_BYTES`."""
-        if "lake_label" not in self.store or cost(self.store["lake_label"], window) > LABEL_BYTES:
+        """Lake ids (y, x), of many pixels that of most; None without lakes, or if it read more than `LABEL_BYTES`."""
+        return self._labels(*self.at(["lake_label"], window))
+
+    def label_samples(self, window: Window) -> np.ndarray | None:
+        """As `labels`, of the very pixels that a window indexes."""
+        return self._labels(self.store, window)
+
+    def _labels(self, store: xr.Dataset, window: Window) -> np.ndarray | None:
+        if "lake_label" not in store or cost(store["lake_label"], window) > LABEL_BYTES:
             return None
-        label = self.store["lake_label"].isel(window.index)
-        return self._kept.get(("lake_label", window), lambda: label.values)
+        label = store["lake_label"].isel(window.index)
+        return self._kept.get(("lake_label", store.sizes[Y], store.sizes[X], window), lambda: label.values)
 
     def lake(self, number: int) -> xr.Dataset:
         """What is known of one lake, in memory; InvalidInputError for none."""
@@ -135,4 +155,6 @@ class Source:
             mark = mark_of(self.place)
         except OSError:
             mark = ""  # what is wrong is for open_place to say
-        return Opened(open_place(self.place, chunks=None), mark)
+        store = open_place(self.place, chunks=None)
+        levels = [open_level(self.place, group, None) for group in store.encoding[KEPT]["levels"]]
+        return Opened(store, mark, levels)

@@ -49,6 +49,11 @@ class Window:
         """For `isel`."""
         return {Y: slice(*self.rows, self.step), X: slice(*self.columns, self.step)}
 
+    def coarser(self, level: int) -> Window:
+        """The same samples as an index of a map whose pixels are 2**level times as wide, no wider than `step`."""
+        rows, columns = ((start >> level, -(-stop >> level)) for start, stop in (self.rows, self.columns))
+        return Window(rows, columns, self.step >> level)
+
     def box(self, grid: PixelGrid) -> Box:
         """Left, bottom, right, top of what the samples stand for."""
         (top, bottom), (left, right) = (

@@ -69,6 +69,13 @@ def line(text: str) -> str:
     return f'<p class="line">{escape(text) or "&nbsp;"}</p>'
 
 
+def sampled(step: int, together: bool) -> str:
+    """How a map shows more pixels than there are on a screen; nothing where it shows every one."""
+    if step == 1:
+        return ""
+    return f"; {step} × {step} px are shown as one" if together else f"; one in {step} × {step} px is shown"
+
+
 def downloads(query: str, lake: int | None) -> str:
     """Links to what can be taken away."""
     links = [f'<a href="download/series.csv?{escape(query)}">areas of the lakes that pass the filters (CSV)</a>']

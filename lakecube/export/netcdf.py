@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lakecube.io.out_files import outside_stores, replacing
 from lakecube.names import DATE, ITEM, TIME, X, Y
 
 _LEVEL, _BLOCK = 4, 1024
+_BESIDE = "ancillary_variables"
 
 
 def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
@@ -50,9 +52,8 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
-            chosen.to_netcdf(
-                partial, engine="h5netcdf", encoding={str(n): _encoding(v) for n, v in chosen.variables.items()}
-            )
+            encoding = {str(n): _encoding(v, n in chosen.coords) for n, v in chosen.variables.items()}
+            chosen.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
     except OSError as error:
         raise StoreError(
             f"writing {path} stopped: {error}. Nothing half-written stays; mend that and call again"
@@ -75,10 +76,15 @@ def _plain(water: xr.Dataset) -> xr.Dataset:
     water = water.assign(
         {name: v.chunk({**dict.fromkeys(v.dims[:-2], 1), Y: _BLOCK, X: _BLOCK}) for name, v in whole.items()}
     )
-    water.attrs = {name: _attribute(value) for name, value in water.attrs.items()}
+    # A colon is in the names of Zarr's conventions alone: CF has letters, digits and underscores.
+    water.attrs = {name: _attribute(value) for name, value in water.attrs.items() if ":" not in name}
+    water.attrs |= {"history": f"written by lakecube {version('lakecube')} (to_netcdf)"}
     for variable in water.variables.values():
         variable.attrs = {name: _attribute(value) for name, value in variable.attrs.items() if name != "dtype"}
         variable.encoding = {}
+        if beside := variable.attrs.pop(_BESIDE, ""):
+            held = " ".join(name for name in beside.split() if name in water.variables)
+            variable.attrs |= {_BESIDE: held} if held else {}
     return water
 
 
@@ -88,9 +94,9 @@ def _attribute(value: Any) -> Any:
     return json.dumps(value)
 
 
-def _encoding(variable: xr.Variable) -> dict[str, Any]:
+def _encoding(variable: xr.Variable, is_coordinate: bool) -> dict[str, Any]:
     """Compressed by the chunks of the picture; no fill value where none is meant."""
-    encoding: dict[str, Any] = {"_FillValue": None} if variable.dtype.kind not in "f" else {}
+    encoding: dict[str, Any] = {"_FillValue": None} if is_coordinate or variable.dtype.kind not in "f" else {}
     if variable.dtype.kind == "M":
         encoding |= {
             "units": f"{'microseconds' if ITEM in variable.dims else 'seconds'} since 1970-01-01",

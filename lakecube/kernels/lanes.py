@@ -16,6 +16,8 @@ from numba.extending import intrinsic
 
 #: Pixels treated together.
 LANES = 16
+#: Pixels, or bits, in a word.
+WORD = 64
 CANDIDATES = 9
 _I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
 _WORDS = ir.VectorType(_I32, LANES)
@@ -130,5 +132,28 @@ def lowest_bit(typing_context, bits):
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@_intrinsic
+def differing(typing_context, first, at, second, to):
+    """The bits of those of 64 bytes, uint8, from first[at] and from second[to], that differ: int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        memory, bytes_ = _Memory(context, builder), ir.VectorType(_I8, WORD)
+        a = memory.load(signature.args[0], arguments[0], arguments[1], bytes_)
+        b = memory.load(signature.args[2], arguments[2], arguments[3], bytes_)
+        return builder.bitcast(builder.icmp_unsigned("!=", a, b), _I64)
+
+    return types.int64(first, types.int64, second, types.int64), generate
+
+
+@_intrinsic
+def count_bits(typing_context, bits):
+    """How many bits of an int64 are set, int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.int64(types.int64), generate

@@ -11,13 +11,13 @@ two products and their sum.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from lakecube.kernels.fragments import NO_SUPERPIXEL, joined_ids, label_ids
-from lakecube.kernels.slic_quanta import JOINING, Scaling, quantise
+from lakecube.kernels.slic_quanta import Scaling, quantise
 from lakecube.kernels.slic_sweep import Cells, cluster, empty_cells, lay_out, shares, to_cells
+from lakecube.kernels.threads import threads as sharing
 
 #: Pixels that are quantised together.
 _STRIP = 2**16
@@ -99,13 +99,16 @@ def _quantised(
     """The bands cell by cell; some rows of cells at a time, so that their quanta stay in the cache in between."""
     cells, codes = empty_cells((len(bands) + 1) // 2, bands[0].shape, scaling.step, anchor)
 
-    def fill(part: tuple[int, int]) -> None:
-        rows = slice(cells.rows[part[0]], cells.rows[part[1]])
-        here = None if mask is None else mask[rows]
-        lay_out(quantise([band[rows] for band in bands], scaling, *units, here), cells, codes, part)
+    strips = shares(cells, -(-bands[0].size // _STRIP))
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(fill, shares(cells, -(-bands[0].size // _STRIP))))
+    def fill(first: int) -> None:
+        for part in strips[first::threads]:
+            rows = slice(cells.rows[part[0]], cells.rows[part[1]])
+            here = None if mask is None else mask[rows]
+            lay_out(quantise([band[rows] for band in bands], scaling, *units, here), cells, codes, part)
+
+    with sharing(threads) as each:
+        each(fill, range(threads))
     return cells, codes
 
 
@@ -120,22 +123,16 @@ def slic_quanta(
 
 
 def ids_of(codes: np.ndarray, step: int, anchor: tuple[int, int], join: bool, threads: int) -> np.ndarray:
-    """Ids of the codes; each thread takes a band of rows and looks as far beyond it as joining reaches."""
-    rows = codes.shape[0]
-    halo = JOINING * step if join else 0
+    """Ids of the codes (y, x), int64."""
+    if join:
+        return joined_ids(codes, step, anchor, threads)
     out = np.empty(codes.shape, np.int64)
-    edges = np.linspace(0, rows, min(threads, max(rows // (2 * halo + 1), 1)) + 1).astype(int).tolist()
+    edges = np.linspace(0, len(codes), threads + 1).astype(int).tolist()
 
     def label(first: int, stop: int) -> None:
-        top = max(first - halo, 0)
-        y, x = anchor[0] + top, anchor[1]
-        origin, lattice = (y % step, x % step), (y // step, x // step)
-        part = codes[top : min(stop + halo, rows)]
-        if join:
-            joined_ids(part, step, origin, lattice, (y, x), first - top, out[first:stop])
-        else:
-            label_ids(part, step, *origin, *lattice, first - top, out[first:stop])
+        y, x = anchor[0] + first, anchor[1]
+        label_ids(codes[first:stop], step, y % step, x % step, y // step, x // step, out[first:stop])
 
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
-        list(pool.map(label, edges[:-1], edges[1:]))
+    with sharing(threads) as each:
+        each(label, edges[:-1], edges[1:])
     return out

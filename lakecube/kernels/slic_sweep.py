@@ -7,7 +7,6 @@ the next, and only pixels that change their superpixel are taken from one sum an
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
-from lakecube.kernels.lanes import LANES, lowest_bit, nearest
+from lakecube.kernels.lanes import LANES, WORD, lowest_bit, nearest
 from lakecube.kernels.slic_quanta import INVALID, Scaling
+from lakecube.kernels.threads import threads as sharing
 
 #: The code of a pixel that belongs to no superpixel; the others are 0 to 8, own cell 4, in lattice order.
 NONE = 15
@@ -104,8 +104,8 @@ def _lay_out_codes(first, ys, xs, starts, r0, r1, codes):
 
 
 @jit
-def _to_image(codes, ys, xs, starts, out):
-    for r in range(starts.shape[0]):
+def _to_image(codes, ys, xs, starts, out, r0, r1):
+    for r in range(r0, r1):
         for c in range(starts.shape[1]):
             at, left, width = starts[r, c], np.uintp(xs[c]), np.uintp(xs[c + 1] - xs[c])
             for i in range(ys[r], ys[r + 1]):
@@ -117,7 +117,7 @@ def _to_image(codes, ys, xs, starts, out):
 def to_image(codes: np.ndarray, cells: Cells) -> np.ndarray:
     """Codes of cells as an image, uint8 (y, x)."""
     out = np.empty((cells.rows[-1], cells.columns[-1]), np.uint8)
-    _to_image(codes, cells.rows, cells.columns, cells.starts, out)
+    _to_image(codes, *cells[1:4], out, 0, len(cells.starts))
     return out
 
 
@@ -148,17 +148,14 @@ def _candidates(centres, r, c, span, weights, base):
 
 
 @jit
-def _places(y0, y1, x0, x1, offsets, xy, place):
-    """Of a cell's pixels: their quanta of place, packed; and what each adds to x, y and count, in one int64."""
+def _places(y0, y1, x0, x1, offsets, xy):
+    """Of a cell's pixels: their quanta of place, packed."""
     t = 0
     for y in range(y0, y1):
         for x in range(x0, x1):
             xy[t] = (16 * offsets[x]) | np.int32(offsets[y] << 20)
-            place[t] = (np.int64(1) << 48) + (np.int64(y) << 24) + x
             t += 1
-    for rest in range(t, xy.size):
-        xy[rest] = 0
-        place[rest] = 0
+    xy[t:] = 0
 
 
 @jit
@@ -192,19 +189,22 @@ def _sum_cells(features, codes, ys, xs, starts, origin_y, origin_x, step, r0, r1
             total = sums[r + 1, c + 1]
             at = starts[r, c]
             for y in range(ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step):
-                n, x = np.int64(0), np.int64(0)
+                n, x = (
+                    np.int32(0),
+                    np.int32(0),
+                )  # a row of a cell has at most 2¹² pixels, a feature less than 2¹⁵ quanta
                 for j in range(xs[c + 1] - xs[c]):
-                    here = np.int64(codes[at + j] != 15)
-                    n += here
-                    x += here * j
-                total[2 * len(features)] += x + n * (xs[c] + origin_x - c * step)
+                    here = np.int32(codes[np.uintp(at + j)] != 15)
+                    n = np.int32(n + here)
+                    x = np.int32(x + here * np.int32(j))
+                total[2 * len(features)] += x + np.int64(n) * (xs[c] + origin_x - c * step)
                 total[2 * len(features) + 1] += n * y
                 total[2 * len(features) + 2] += n
                 for p in range(len(features)):
-                    row, low, high = features[p], np.int64(0), np.int64(0)
+                    row, low, high = features[p], np.int32(0), np.int32(0)
                     for j in range(at, at + xs[c + 1] - xs[c]):
-                        low += np.int16(row[np.uintp(j)])
-                        high += row[np.uintp(j)] >> 16
+                        low = np.int32(low + np.int16(row[np.uintp(j)]))
+                        high = np.int32(high + (row[np.uintp(j)] >> 16))
                     total[2 * p] += low
                     total[2 * p + 1] += high
                 at += xs[c + 1] - xs[c]
@@ -216,8 +216,8 @@ def _assign(features, old, new, centres, offsets, ys, xs, starts, origin_y, orig
     pairs = len(features)
     step = offsets.size - 1
     weights, base = np.empty((9, pairs + 1), np.int32), np.empty(9, np.int32)
-    table = np.zeros((pairs + 1, 16), np.int64)
-    xy, place = np.empty(0, np.int32), np.empty(0, np.int64)
+    table, moves = np.zeros((pairs + 1, 16), np.int64), np.empty(_BATCH // WORD, np.int64)
+    xy = np.empty(0, np.int32)
     known = (0, 0, 0, 0)
     for r in range(r0, r1):
         y0, y1 = ys[r] + origin_y - r * step, ys[r + 1] + origin_y - r * step
@@ -226,27 +226,36 @@ def _assign(features, old, new, centres, offsets, ys, xs, starts, origin_y, orig
             n = (y1 - y0) * (x1 - x0)
             if known != (y0, y1, x0, x1):
                 room = (n + LANES - 1) // LANES * LANES
-                xy, place = np.empty(room, np.int32), np.empty(room, np.int64)
-                _places(y0, y1, x0, x1, offsets, xy, place)
+                xy = np.empty(room, np.int32)
+                _places(y0, y1, x0, x1, offsets, xy)
                 known = (y0, y1, x0, x1)
+            # what a pixel adds to x, y and count, in one int64; its row by a product: t · (x1 − x0) is less than 2⁴⁰
+            corner, whole = (np.int64(1) << 48) + (y0 << 24) + x0, ((np.int64(1) << 40) - 1) // (x1 - x0) + 1
             _candidates(centres, r, c, offsets[step], weights, base)
             at = starts[r, c]
             for begin in range(0, n, _BATCH):
-                touched = np.int64(0)
-                for j in range(begin, min(begin + _BATCH, n), LANES):
-                    moved = nearest(features, xy, weights, base, old, new, at, j)
+                stop, touched = min(begin + _BATCH, n), np.int64(0)
+                for j in range(begin, stop, WORD):
+                    word = np.int64(0)
+                    for t in range(j, min(j + WORD, stop), LANES):
+                        word |= nearest(features, xy, weights, base, old, new, at, t) << (t - j)
+                    moves[(j - begin) // WORD] = word
+                for j in range(begin, stop, WORD):
+                    moved = moves[(j - begin) // WORD]
                     while moved:
                         t = j + lowest_bit(moved)
                         moved &= moved - 1
-                        a, b = np.int64(old[at + t]), np.int64(new[at + t])
-                        touched |= (np.int64(1) << a) | (np.int64(1) << b)
+                        a, b = np.uintp(old[np.uintp(at + t)]), np.uintp(new[np.uintp(at + t)])
+                        touched |= (np.int64(1) << np.int64(a)) | (np.int64(1) << np.int64(b))
                         for p in range(pairs):
-                            value = features[p][at + t]
+                            value = features[p][np.uintp(at + t)]
                             both = (np.int64(value >> 16) << 32) + np.int64(np.int16(value))
                             table[p, a] -= both
                             table[p, b] += both
-                        table[pairs, a] -= place[t]
-                        table[pairs, b] += place[t]
+                        y = (t * whole) >> 40
+                        place = corner + (y << 24) + t - y * (x1 - x0)
+                        table[pairs, a] -= place
+                        table[pairs, b] += place
                 _book(table, touched, r, c, step, sums)
 
 
@@ -306,12 +315,12 @@ def cluster(cells: Cells, codes: np.ndarray, scaling: Scaling, iterations: int, 
     """Codes (y, x) uint8 from those of the start: which of the 3 × 3 cells around its own a pixel belongs to."""
     parts = shares(cells, threads)
     new = np.empty_like(codes)
-    with ThreadPoolExecutor(len(parts)) as pool:
-        sums = np.zeros(cells.shape, np.int64)
-        for share in pool.map(partial(first_sums, cells, codes, scaling.step), parts):
-            sums += share
+    with sharing(len(parts)) as each:
+        sums = sum(each(partial(first_sums, cells, codes, scaling.step), parts))
         for _ in range(iterations):
-            for share in pool.map(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts):
+            for share in each(partial(reassign, cells, codes, new, means(sums, scaling), scaling), parts):
                 sums += share
             codes, new = new, codes
-    return to_image(codes, cells)
+        out = np.empty((cells.rows[-1], cells.columns[-1]), np.uint8)
+        each(lambda part: _to_image(codes, *cells[1:4], out, *part), parts)
+    return out

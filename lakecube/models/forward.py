@@ -164,7 +164,7 @@ def probabilities(
     net = network(weights, device, precision)
     with one_thread(torch), torch.inference_mode(), turn(torch, device):
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device, getattr(torch, precision))
-        total = None
+        total: Any = None
         for axes, turned in VIEWS[:views]:
             seen = batch.flip(axes).transpose(-2, -1) if turned else batch.flip(axes)
             said = torch.sigmoid(net(seen.contiguous(memory_format=torch.channels_last))[:, :1].float())

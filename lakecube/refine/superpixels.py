@@ -240,7 +240,12 @@ def _quantise(*blocks: np.ndarray, n_bands: int, settings: _Settings) -> np.ndar
             out.append(quantise(list(lab), settings.scaling, 1.0, (settings.offset, 0.0, 0.0), part))
         else:
             out.append(quantise(layers, settings.scaling, settings.scale, settings.offset, part))
-    return np.stack(out)
+    return _stacked(out)
+
+
+def _stacked(dates: list[np.ndarray]) -> np.ndarray:
+    """Dates one after another; a single one without a copy."""
+    return dates[0][np.newaxis] if len(dates) == 1 else np.stack(dates)
 
 
 def _float32(band: np.ndarray) -> np.ndarray:
@@ -250,7 +255,7 @@ def _float32(band: np.ndarray) -> np.ndarray:
 
 def _cluster(first: tuple[int, int], packed: np.ndarray, *, settings: _Settings) -> np.ndarray:
     anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
-    return np.stack([slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join) for p in packed])
+    return _stacked([slic_quanta(p, settings.scaling, anchor, settings.iterations, settings.join) for p in packed])
 
 
 def _begin(block: np.ndarray, rows: Sequence[int], columns: Sequence[int], *, settings: _Settings) -> list[Piece]:
@@ -267,9 +272,9 @@ def _advance(dates: list[Piece], others: list[list[Sums]], *, scaling: Scaling) 
 
 
 def _codes(dates: list[Piece]) -> np.ndarray:
-    return np.stack([piece.image() for piece in dates])
+    return _stacked([piece.image() for piece in dates])
 
 
 def _ids(first: tuple[int, int], codes: np.ndarray, *, settings: _Settings) -> np.ndarray:
     anchor = settings.anchor[0] + first[0], settings.anchor[1] + first[1]
-    return np.stack([ids_of(date, settings.scaling.step, anchor, settings.join, 1) for date in codes])
+    return _stacked([ids_of(date, settings.scaling.step, anchor, settings.join, 1) for date in codes])

@@ -12,13 +12,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.errors import StoreError, StoreExistsError
+from lakecube.store.conventions import with_levels
 from lakecube.store.files import Files, LocalFiles, is_partial
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
 from lakecube.store.lease import Lease
@@ -28,6 +29,9 @@ from lakecube.store.place import LocalPlace, Place
 ROOT = "zarr.json"
 #: Version of this layout; a store of another is refused rather than guessed at.
 LAYOUT = 1
+_LAYOUT = "lakecube_layout"
+#: Folder of the groups, and of the levels of each (which are no part of the tree of the root, see overviews.py).
+REVISIONS, OVERVIEWS = "revision", "overviews"
 #: Root attribute that lists the rows which another row of the same date has replaced.
 SUPERSEDED = "superseded_rows"
 #: Attribute of a revision's group: files at the root that are part of it.
@@ -74,14 +78,15 @@ class Visible:
         return Visible(self.attrs, self.documents | {n: array_document(m) for n, m in arrays.items()})
 
     def with_revision(
-        self, number: int, arrays: Mapping[str, ArrayV3Metadata], attrs: Mapping[str, Any]
+        self, number: int, arrays: Mapping[str, ArrayV3Metadata], attrs: Mapping[str, Any],
+        pyramid: Sequence[tuple[str, Mapping[str, Any]]] = (),
     ) -> Visible:  # fmt: skip
-        """The same with `number` as its current revision; of the earlier ones only the last stays."""
+        """The same with `number` as its current revision, and its levels; of the earlier ones only the last stays."""
         kept = {n: doc for n, doc in self.documents.items() if _revision_of(n) in (None, self.revision)}
         group = f"revision/{number}"
         made = {"revision": group_document({}), group: group_document(attrs)}
         made |= {f"{group}/{name}": array_document(metadata) for name, metadata in arrays.items()}
-        return Visible({**self.attrs, "revision": number}, kept | made)
+        return Visible(with_levels({**self.attrs, "revision": number}, pyramid), kept | made)
 
 
 def _revision_of(name: str) -> int | None:
@@ -120,7 +125,7 @@ def _understood(text: bytes, place: Place) -> Visible:
     torn = f"{place.files.where(ROOT)} cannot be read as metadata of a store: it is torn or was edited"
     try:
         root = json.loads(text)
-        layout = root["attributes"].get("lakecube_layout")
+        layout = root["attributes"].get(_LAYOUT)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise StoreError(torn) from error
     if layout is None:
@@ -162,7 +167,7 @@ def refuse_inside(place: Place) -> None:
     for parent in place.parents:
         try:
             inside = Ledger(parent.files).is_pending()
-            inside = inside or "lakecube_layout" in json.loads(parent.files.read(ROOT))["attributes"]
+            inside = inside or _LAYOUT in json.loads(parent.files.read(ROOT))["attributes"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if inside:
@@ -171,7 +176,7 @@ def refuse_inside(place: Place) -> None:
 
 def foreign(files: Files, visible: Visible) -> list[str]:
     """Names beside a visible store that no write of lakecube made."""
-    ours = {ROOT, "_ledger", "_runs", "revision", *visible.documents, *Ledger(files).names()}
+    ours = {ROOT, "_ledger", "_runs", REVISIONS, OVERVIEWS, *visible.documents, *Ledger(files).names()}
     for number in _digits(files.list("revision")):
         ours.update(extra_files(files, number))
     return [n for n in files.list("") if n not in ours and not is_partial(n) and n != ".DS_Store"]
@@ -190,7 +195,8 @@ def commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[
     for name, data in (extra or {}).items():
         files.write(name, data)
     files.sync()
-    root = group_document({**after.attrs, "lakecube_layout": LAYOUT}, after.documents)
+    attrs = {name: value for name, value in after.attrs.items() if name != _LAYOUT}
+    root = group_document({**attrs, _LAYOUT: LAYOUT}, after.documents)  # last, however often it was read and written
     files.write(ROOT, dumps(root), durable=True)
 
 
@@ -213,7 +219,7 @@ def forget_rows(files: Files, visible: Visible | None) -> None:
 
     Whatever else lies there is somebody's and stays.
     """
-    kept = {ROOT, "_ledger", "_runs"} | ({"revision", *visible.documents} if visible is not None else set())
+    kept = {ROOT, "_ledger", "_runs"} | ({REVISIONS, OVERVIEWS, *visible.documents} if visible is not None else set())
     named = set(Ledger(files).names()) - kept
     for name in files.list(""):
         if name in named or is_partial(name):
@@ -232,7 +238,8 @@ def forget_revisions(files: Files, visible: Visible) -> None:
         if f"revision/{number}" not in visible.documents:
             for name in extra_files(files, number):
                 files.delete(name)
-            files.delete(f"revision/{number}")
+            files.delete(f"{OVERVIEWS}/{number}")
+            files.delete(f"{REVISIONS}/{number}")
 
 
 def dated(visible: Visible) -> list[str]:

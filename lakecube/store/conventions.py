@@ -1,11 +1,12 @@
-"""The strings of the Zarr conventions `proj:` and `spatial:`; nothing else in lakecube spells them.
+"""The strings of the Zarr conventions `proj:`, `spatial:` and `multiscales`; nothing else in lakecube spells them.
 
-Both are pilots that were renamed before, so a reader must match them by uuid and never by URL or name.
+All are pilots, the first two were renamed before: a reader must match them by uuid and never by URL or name.
 See https://github.com/zarr-conventions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from lakecube.names import SPATIAL_REF, X, Y
 
 PROJ_UUID = "f17cb550-5864-4468-aeb7-f3180cfb622f"
 SPATIAL_UUID = "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4"
+MULTISCALES_UUID = "d35379db-88df-4056-af3a-620245f8e347"
+#: Attributes of a group that tell of its levels.
+CONVENTIONS, MULTISCALES = "zarr_conventions", "multiscales"
 
 _CONVENTIONS: list[dict[str, Any]] = [
     {
@@ -35,6 +39,14 @@ _CONVENTIONS: list[dict[str, Any]] = [
         "description": "Spatial coordinate information",
     },
 ]
+#: Version 0.1; its schema asks for these very strings.
+_MULTISCALES: dict[str, Any] = {
+    "uuid": MULTISCALES_UUID,
+    "name": "multiscales",
+    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/multiscales/refs/tags/v0.1/schema.json",
+    "spec_url": "https://github.com/zarr-conventions/multiscales/blob/v0.1/README.md",
+    "description": "Multiscale layout of zarr datasets",
+}
 
 
 def spatial_attrs(water: xr.Dataset) -> dict[str, Any]:
@@ -53,6 +65,51 @@ def spatial_attrs(water: xr.Dataset) -> dict[str, Any]:
         code = crs.to_authority()
         attrs |= {"proj:code": ":".join(code)} if code else {"proj:wkt2": crs.to_wkt()}
     return {"zarr_conventions": used, **attrs}
+
+
+def with_levels(attrs: Mapping[str, Any], levels: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Attributes of a group with a pyramid below it: path and attributes of every level, the finest first.
+
+    Each is half as fine as the one before. Of no more than one level, attributes without a pyramid.
+    """
+    known = [one for one in attrs.get(CONVENTIONS, []) if one["uuid"] != MULTISCALES_UUID]
+    out = {**attrs, CONVENTIONS: known}
+    out.pop(MULTISCALES, None)
+    if len(levels) < 2:
+        return out
+    layout: list[dict[str, Any]] = []
+    for path, own in levels:
+        place = {key: own[key] for key in ("spatial:shape", "spatial:transform") if key in own}
+        source = {"derived_from": layout[-1]["asset"]} if layout else {}
+        scale = [2.0, 2.0] if layout else [1.0, 1.0]
+        layout.append({"asset": path, **source, "transform": {"scale": scale}, **place})
+    return {**out, CONVENTIONS: [*known, _MULTISCALES], MULTISCALES: {"layout": layout}}
+
+
+def levels_of(attrs: Mapping[str, Any]) -> list[str]:
+    """Paths of the levels that a group tells of, itself or the finest first; none without a pyramid."""
+    return [one["asset"] for one in attrs.get(MULTISCALES, {}).get("layout", [])]
+
+
+def coarser(grid: xr.Dataset, level: int) -> xr.Dataset:
+    """The axes and `spatial_ref` of a grid, of pixels 2**level times as wide and as high, from the same corner.
+
+    The last ones reach beyond the image if its sides do not divide.
+    """
+    affine, factor = transform_of(grid), 1 << level
+    axes = {}
+    for dim, at in ((Y, 4), (X, 0)):
+        values = np.asarray(grid[dim].values, np.float64)
+        step = (_step(values, dim) or 0.0) if affine is None else affine[at]
+        first = values[0] + step * (factor - 1) / 2
+        axes[dim] = (dim, first + step * factor * np.arange(-(-values.size // factor)), grid[dim].attrs)
+    out = xr.Dataset(coords=axes)
+    if SPATIAL_REF in grid.variables:
+        attrs = dict(grid[SPATIAL_REF].attrs)
+        if affine is not None:  # the only word on the size of a pixel that has no neighbour
+            attrs["GeoTransform"] = f"{affine[2]!r} {affine[0] * factor!r} 0.0 {affine[5]!r} 0.0 {affine[4] * factor!r}"
+        out = out.assign_coords({SPATIAL_REF: ((), np.int64(0), attrs)})
+    return out
 
 
 def spatial_ref_attrs(water: xr.Dataset) -> dict[str, Any]:

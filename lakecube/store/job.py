@@ -17,12 +17,13 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import SUPERSEDED, Visible
 from lakecube.store.contents import digest, version
+from lakecube.store.conventions import CONVENTIONS, with_levels
 from lakecube.store.layout import Stored, array_document, open_array
 from lakecube.store.ledger import Row
 from lakecube.store.place import Place
 
 #: Attributes of the root that every group with pixels of its grid carries as well.
-_OF_GRID = ("Conventions", "zarr_conventions")
+_OF_GRID = ("Conventions", CONVENTIONS)
 _GRID_PREFIXES = ("spatial:", "proj:")
 
 
@@ -101,6 +102,15 @@ class RevisionJob:
 
 
 @dataclasses.dataclass(frozen=True)
+class Level:
+    """One level: its group below the root, the attributes of that, and its arrays as in `RevisionOutcome`."""
+
+    group: str
+    attrs: dict[str, Any]
+    arrays: dict[str, Stored]
+
+
+@dataclasses.dataclass(frozen=True)
 class RevisionOutcome:
     """What the making of a revision hands back, to be committed.
 
@@ -109,11 +119,13 @@ class RevisionOutcome:
     arrays : arrays of the group by name (below the group): values for the small ones, None where pixels are written
     attrs : attributes of the group besides those that every revision has
     files : files at the root that are part of the revision, by name; a name ends in ``-<number>.<suffix>``
+    levels : its overviews, the finest first
     """
 
     arrays: dict[str, Stored]
     attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    levels: Sequence[Level] = ()
 
 
 def job_of(
@@ -132,7 +144,7 @@ def job_of(
         rows=tuple(live),
         dates=times.values[live].astype("datetime64[s]"),
         axes={name: read_small(place, state, name) for name in (Y, X, SPATIAL_REF)},
-        attrs={k: v for k, v in state.attrs.items() if k in _OF_GRID or k.startswith(_GRID_PREFIXES)},
+        attrs=with_levels({k: v for k, v in state.attrs.items() if k in _OF_GRID or k.startswith(_GRID_PREFIXES)}, ()),
         parameters=dict(parameters),
         registry=registry,
         registry_hash=registry_hash,

@@ -9,28 +9,39 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from zarr.storage import StorePath
 
-from lakecube.errors import StoreError, StoreExistsError
-from lakecube.names import ITEM, TIME, X, Y
+from lakecube.errors import InvalidInputError, StoreError, StoreExistsError
+from lakecube.names import ITEM, SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_root
 from lakecube.store.contents import ITEM_ROW
+from lakecube.store.conventions import CONVENTIONS, MULTISCALES, levels_of
+from lakecube.store.ledger import Ledger
+from lakecube.store.overviews import MAPS
 from lakecube.store.place import LocalPlace, Place, place_of
 
 #: Root attributes that are the store's own business.
-_INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", "zarr_conventions", SUPERSEDED)
+_INTERNAL = ("lakecube_layout", "lakecube_grid", "coordinates", CONVENTIONS, MULTISCALES, SUPERSEDED)
+#: Key of `Dataset.encoding` under which a store that was opened keeps where it lies, and its levels of which arrays.
+KEPT = "lakecube_store"
 #: Root attributes that are wrong as soon as somebody takes a part of the pixels; `x` and `y` tell it rightly.
 _OF_WHOLE_GRID = ("spatial:transform", "spatial:bbox", "spatial:shape")
 
 
 def open_store(
-    path: str | os.PathLike[str], *, chunks: Any = "auto", storage_options: Mapping[str, Any] | None = None
-) -> xr.Dataset:
+    path: str | os.PathLike[str], *, level: int = 0, chunks: Any = "auto",
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:  # fmt: skip
     """Open a store lazily: the observed layers joined with the current revision, dates in order.
 
     Parameters
     ----------
     path : str or path
         Directory of the store, or its address in object storage (``"s3://bucket/prefix"``).
+    level : int
+        0: the store itself. Above it, its maps at pixels 2**level times as wide and high, of which stores larger
+        than a chunk hold some: counts are sums over the pixels, `water_frequency` is their ratio, `lake_label` and
+        `month_state` are those of most pixels (that were seen). What has no pixels is there as well.
     chunks : "auto", dict or None
         As in `xarray.open_zarr`; "auto" and {} are the chunks of the store, None is without Dask.
     storage_options : mapping, optional
@@ -47,6 +58,8 @@ def open_store(
     ------
     StoreError
         If there is no store at `path`, its first write is not finished, or it is torn.
+    InvalidInputError
+        If it has no such level.
 
     Notes
     -----
@@ -57,19 +70,21 @@ def open_store(
     read from the path when they are computed, so a Dataset opened before the swap then reads pixels of the new
     store under its old dates. Open the store again after an overwrite.
     """
-    return open_place(place_of(path, storage_options), chunks)
+    return open_place(place_of(path, storage_options), chunks, level)
 
 
-def open_place(place: Place, chunks: Any = "auto") -> xr.Dataset:
+def open_place(place: Place, chunks: Any = "auto", level: int = 0) -> xr.Dataset:
     """`open_store` of a place."""
     chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
     for last in (False, True):
         visible = _visible(place)
         try:
-            return _opened(place, chunks)
+            return _opened(place, chunks, level)
         except (FileNotFoundError, KeyError) as error:
             if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
                 raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
+        except InvalidInputError:
+            raise
         except (ValueError, TypeError) as error:
             raise StoreError(f"{place} cannot be read, its metadata are torn or were edited: {error}") from error
     raise AssertionError  # the loop returns or raises
@@ -103,16 +118,84 @@ def _visible(place: Place) -> Visible:
     raise StoreError(f"there is no store at {place}")
 
 
-def _opened(place: Place, chunks: Any) -> xr.Dataset:
+def _opened(place: Place, chunks: Any, level: int) -> xr.Dataset:
     source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
     observed = xr.open_zarr(source, chunks=chunks, consolidated=True)
     revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
+    levels = levels_of(observed.attrs)
     joined = observed
     if revision is not None:
-        derived = xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=False)
-        joined = observed.assign(derived.drop_vars("spatial_ref", errors="ignore").variables)
-        joined = joined.set_coords([n for n in derived.coords if n in joined.variables])
-    return _typed(_in_order(_decoded(joined)))
+        joined = _with(joined, xr.open_zarr(source, group=f"revision/{revision}", chunks=chunks, consolidated=False))
+    if level != 0:
+        if level not in range(len(levels)):
+            held = f"levels 0 to {len(levels) - 1}" if levels else "level 0 alone"
+            raise InvalidInputError(f"level={level!r}: the store has {held}")
+        joined = _with(joined.drop_dims([Y, X]), open_level(place, levels[level], chunks))
+    opened = _typed(_in_order(_decoded(joined)))
+    names = {name: graph_name(opened[name]) for name in MAPS if name in opened}
+    kept = {"levels": levels[1:] if level == 0 else [], "names": names, "rows": observed.sizes[TIME]}
+    opened.encoding[KEPT] = {"place": place, **kept, SUPERSEDED: observed.attrs.get(SUPERSEDED, [])}
+    return opened
+
+
+def _with(store: xr.Dataset, derived: xr.Dataset) -> xr.Dataset:
+    """A store with the layers of its revision, or of a level."""
+    grid = () if Y not in store.dims else (SPATIAL_REF,)
+    joined = store.assign(derived.drop_vars(grid, errors="ignore").variables)
+    return joined.set_coords([n for n in derived.coords if n in joined.variables])
+
+
+def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
+    """A map of an untouched store at the finest level with no more than `most` pixels a side; as it is if changed.
+
+    Parameters
+    ----------
+    store : xr.Dataset
+        From `open_store`, or any other.
+    name : str
+        The map.
+    most : int
+        Pixels along the longest side.
+
+    Raises
+    ------
+    StoreError
+        If the revision that was opened is gone.
+    """
+    whole, kept = store[name], store.encoding.get(KEPT, {})
+    graph = graph_name(whole)
+    if max(whole.sizes[Y], whole.sizes[X]) <= most or graph is None or graph != kept.get("names", {}).get(name):
+        return whole
+    sides = [max(-(-whole.sizes[dim] // (2 << k)) for dim in (Y, X)) for k in range(len(kept["levels"]))]
+    fit = [group for group, side in zip(kept["levels"], sides, strict=True) if side <= most]
+    if not fit:
+        return whole
+    try:
+        return open_level(kept["place"], fit[0], {})[name]
+    except (FileNotFoundError, KeyError) as error:
+        raise StoreError(
+            f"{fit[0]} of {kept['place']} is gone, revisions were made since: open the store again"
+        ) from error
+
+
+def graph_name(array: xr.DataArray) -> str | None:
+    """Name of the Dask array behind `array`; None without Dask, and nothing is read to tell."""
+    return array.data.name if array.chunks is not None else None
+
+
+def failed_dates(store: xr.Dataset) -> list[str]:
+    """Dates of a store that was opened, of which some imagery could not be read; none that were read anew since."""
+    kept = store.encoding[KEPT]
+    rows = Ledger(kept["place"].files).rows(kept["rows"]) or []
+    return sorted(
+        str(row["date"])[:10] for k, row in enumerate(rows) if row.get("failed") and k not in kept[SUPERSEDED]
+    )
+
+
+def open_level(place: Place, group: str, chunks: Any) -> xr.Dataset:
+    """The maps of one level, by the path of its group, which is the root of a hierarchy by itself."""
+    source: Any = StorePath(place.chunks, group)
+    return xr.open_zarr(source, chunks=chunks, consolidated=True)
 
 
 def _in_order(store: xr.Dataset) -> xr.Dataset:

@@ -18,6 +18,7 @@ from lakecube.series.shape import LakeParams, describe_lakes
 from lakecube.store.job import RevisionJob, RevisionOutcome
 from lakecube.store.layout import Stored, pixel_array, row_array, series_array
 from lakecube.store.ledger import Ledger
+from lakecube.store.overviews import write_levels
 from lakecube.store.passes import Writer
 from lakecube.store.registry import Before, registry_arrays, torn_lakes
 from lakecube.store.report import Run
@@ -105,8 +106,9 @@ def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> Rev
     arrays |= registry_arrays(found)
     arrays |= _restore(job, params, passes, _writer(job, arrays), finding.grid, found)
     files = outlines_file(job, writer, finding.grid, found, columns)
+    levels = write_levels(passes, job, arrays, _as_dataset(job))
     attrs = {"next_lake_id": found.registry.next_id, "restore": params.restore}
-    return RevisionOutcome(arrays, attrs, files)
+    return RevisionOutcome(arrays, attrs, files, levels)
 
 
 def _writer(job: RevisionJob, arrays: Mapping[str, Stored]) -> Writer:

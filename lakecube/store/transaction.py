@@ -16,6 +16,8 @@ from lakecube.errors import InvalidInputError, StoreError
 from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store.commit import (
     EXTRA_FILES,
+    OVERVIEWS,
+    REVISIONS,
     ROOT,
     Visible,
     commit,
@@ -27,8 +29,8 @@ from lakecube.store.commit import (
 )
 from lakecube.store.contents import Contents, version
 from lakecube.store.files import Files
-from lakecube.store.job import is_current, job_of, made_from, parameters_of
-from lakecube.store.layout import Stored, open_array
+from lakecube.store.job import Level, is_current, job_of, made_from, parameters_of
+from lakecube.store.layout import Stored, array_document, dumps, group_document, open_array
 from lakecube.store.ledger import REVISING, Ledger, Row
 from lakecube.store.passes import write_fields, write_rows
 from lakecube.store.place import Place
@@ -128,7 +130,7 @@ def known_rows(ledger: Ledger, visible: Visible | None, place: Place) -> list[Ro
 def names_of(plan: Plan) -> list[str]:
     """Names under the root that a plan makes."""
     found = plan.contents
-    small = (*found.rows, *found.items, *found.fixed, TIME, Y, X, SPATIAL_REF, "revision")
+    small = (*found.rows, *found.items, *found.fixed, TIME, Y, X, SPATIAL_REF, REVISIONS, OVERVIEWS)
     return sorted({*plan.pixels, *found.fields, *small})
 
 
@@ -177,13 +179,16 @@ def _with_revision(
     if ledger.pending() != job.hash:
         forget_revisions(files, before)
         ledger.begin(job.hash)
-    for key in ("", "revision"):
+    for key in ("", REVISIONS, OVERVIEWS):
         files.sweep(key, below=False)
     files.sweep(job.group)
+    files.sweep(f"{OVERVIEWS}/{job.number}")
     outcome = write_revision(job, ledger, run, wish.wave)
     for name, stored in outcome.arrays.items():
         if stored.values is not None:
             _write_small(files, f"{job.group}/{name}", stored)
+    for level in outcome.levels:
+        _write_level(files, level)
     bad = [name for name in outcome.files if not is_extra(name, job.number)]
     if bad:
         raise InvalidInputError(f"files of revision {job.number} end in -{job.number}.<suffix>; got {bad}")
@@ -193,7 +198,18 @@ def _with_revision(
         **({EXTRA_FILES: sorted(outcome.files)} if outcome.files else {}), **outcome.attrs,
     }  # fmt: skip
     arrays = {name: stored.metadata for name, stored in outcome.arrays.items()}
-    return state.with_revision(job.number, arrays, attrs), outcome.files
+    pyramid = [(job.group, attrs), *((level.group, level.attrs) for level in outcome.levels)]
+    return state.with_revision(job.number, arrays, attrs, pyramid), outcome.files
+
+
+def _write_level(files: Files, level: Level) -> None:
+    """Write what no task has written: small arrays, and the documents; a reader learns of it by the root alone."""
+    documents = {name: array_document(stored.metadata) for name, stored in sorted(level.arrays.items())}
+    for name, stored in level.arrays.items():
+        if stored.values is not None:
+            _write_small(files, f"{level.group}/{name}", stored)
+        files.write(f"{level.group}/{name}/{ROOT}", dumps(documents[name]))
+    files.write(f"{level.group}/{ROOT}", dumps(group_document(level.attrs, documents)))
 
 
 def _parameters(visible: Visible, wish: Wish) -> dict[str, Any]:

@@ -95,3 +95,15 @@ def test_the_map_is_read_anew_where_it_is_looked_at(browser):
     for _ in range(2):
         browser.click(*at)
     browser.wait(f"{_MODEL}.renderers[0].data_source.data.dw[0] < arguments[1] * 0.8", 30, "map_figure", before)
+
+
+def test_keys_move_and_zoom_the_map(browser):
+    right, up = "\ue014", "\ue013"
+    view = "(({x_range, y_range}) => [x_range.start, y_range.start, x_range.end - x_range.start])" + f"({_MODEL})"
+    browser.run("document.getElementById('keys').focus()")
+    left, bottom, across = browser.run(f"return {view};", "map_figure")
+    browser.press(right, up)
+    moved = browser.wait(f"({view})[0] > arguments[1] && ({view})[1] > arguments[2]", 30, "map_figure", left, bottom)
+    assert moved and browser.run(f"return {view};", "map_figure")[2] == pytest.approx(across)
+    browser.press("+")
+    browser.wait(f"({view})[2] < arguments[1] * 0.6", 30, "map_figure", across)

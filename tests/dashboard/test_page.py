@@ -240,14 +240,16 @@ def test_a_view_that_costs_too_much_marks_lakes_instead(page, monkeypatch, sourc
 
 def test_nothing_is_read_outside_the_view(copy):
     """Chunks that a view does not touch may even be torn."""
-    torn = next((copy / "revision" / "0" / "water_frequency").rglob("c/2/2"))
-    torn.write_bytes(b"torn")
+    for torn in ("revision/0/water_frequency/c/2/2", "overviews/0/1/water_frequency/c/1/1"):
+        (copy / torn).write_bytes(b"torn")
     opened = Source(copy).opened
     layer, whole = opened.layers["frequency"], lakecube.open_store(copy)["water_frequency"][:64]
-    part = opened.picture(layer, Window((0, 64), (0, 80), 2), 0)
-    np.testing.assert_array_equal(part == 255, np.isnan(whole[::2, ::2]))
-    with pytest.raises((RuntimeError, ValueError)):
-        opened.picture(layer, Window((0, 96), (0, 80), 2), 0)
+    part = opened.picture(layer, Window((0, 64), (0, 80), 1), 0)
+    np.testing.assert_array_equal(part == 255, np.isnan(whole))
+    assert opened.picture(layer, Window((0, 64), (0, 80), 2), 0).shape == (32, 40)
+    for step in (1, 2):
+        with pytest.raises((RuntimeError, ValueError)):
+            opened.picture(layer, Window((0, 96), (0, 80), step), 0)
 
 
 def test_a_new_revision_is_noticed(copy, monkeypatch):
@@ -365,3 +367,16 @@ def test_outlines_are_of_the_lakes_that_are_kept():
     assert (edges[1:5, 1:5] == [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]).all()
     assert not edges[5:8, 6:9].any()
     assert (outlines(labels, np.array([3, 7]), 7)[labels == 7] > 0).sum() >= 5
+
+
+def test_keys_move_the_map(page):
+    left, bottom, right, top = page.map.box
+    page.map.figure.tags = [1, 0, 0, 1]
+    assert page.map.box == pytest.approx((left + (right - left) / 5, bottom, right + (right - left) / 5, top))
+    page.map.figure.tags = [-1, 0, 0, 2]
+    page.map.figure.tags = [0, 10**9, 0, 3]  # a page that was tampered with moves no farther
+    assert page.map.box == pytest.approx((left, bottom + (top - bottom) / 5, right, top + (top - bottom) / 5))
+    page.map.figure.tags = [0, -1, 1, 4]
+    settle(page)
+    across = page.map.box[2] - page.map.box[0]
+    assert across == pytest.approx((right - left) / 2) and picture(page).size

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -176,3 +178,12 @@ def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bokeh", None)
     assert main(["dashboard", str(tmp_path / "none.zarr")]) == 2
     assert 'pip install -c constraints.txt ".[dashboard]"' in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # main leaves logging as a process of its own would
+def test_json_is_one_line_with_the_address(made, capsys, monkeypatch):
+    silent = SimpleNamespace(io_loop=SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(server, "make_server", lambda source, **options: (silent, "http://127.0.0.1:7/"))
+    assert main(["dashboard", str(made), "--no-browser", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"store": str(made), "url": "http://127.0.0.1:7/"}

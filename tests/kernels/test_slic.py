@@ -145,6 +145,21 @@ def test_threads_exchange_sums_and_get_the_same_bits(threads):
     np.testing.assert_array_equal(slic(image, 5, threads=threads), slic(image, 5))
 
 
+@pytest.mark.parametrize(
+    ("columns", "step", "none"), [(63, 3, 0.0), (64, 5, 0.1), (65, 4, 0.5), (130, 2, 0.05), (1, 7, 0.1)]
+)
+def test_fragments_of_random_codes_over_words_and_strips(columns, step, none):
+    """Rows of less, just, and more than a word of 64 pixels; strips hardly higher than a fragment."""
+    rng = np.random.default_rng(columns)
+    codes = np.where(rng.random((25, columns)) < 0.6, 4, rng.integers(0, 9, (25, columns))).astype(np.uint8)
+    codes[rng.random(codes.shape) < none] = 15
+    codes[8:16, columns // 2 :] = 15
+    anchor = (-7, 11)
+    expected = naively_joined(ids_of(codes, step, anchor, False, 2), step, anchor)
+    for threads in (1, 2, 5, 9):
+        np.testing.assert_array_equal(ids_of(codes, step, anchor, True, threads), expected)
+
+
 def test_the_longest_chain_of_joins_is_inside_the_reach():
     """A fragment joins one that joins a component, which is not the largest of its superpixel, 37 of 40 px away."""
     step, rows, first = 8, 162, 81  # the first row of the second thread

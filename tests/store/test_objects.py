@@ -73,8 +73,10 @@ def test_the_same_bytes_as_on_disk_through_append_and_revise(tmp_path, url, opti
         out = revise(place, progress=False, **how)
         assert out.attrs["revision"] == 1
     assert snapshot(fetched()) == snapshot(tmp_path / "s")
-    disk, there = open_store(tmp_path / "s"), open_store(url, storage_options=options)
-    xr.testing.assert_identical(there.load(), disk.load())
+    for level in (1, 0):
+        disk = open_store(tmp_path / "s", level=level)
+        there = open_store(url, level=level, storage_options=options)
+        xr.testing.assert_identical(there.load(), disk.load())
     to_zarr(extract(times=2, **SMALL), url, storage_options=options)  # nothing to do
     assert snapshot(fetched("again")) == snapshot(tmp_path / "s")
     for file in fetched().rglob("*"):
