@@ -331,6 +331,8 @@ class WaterAccessor:
             As for `to_zarr`.
         bandwidth : float, optional
             Bytes per second that remote files are expected to deliver.
+        speed : float, optional
+            Pixels per second that one core reads and judges, of an earlier run.
 
         Returns
         -------

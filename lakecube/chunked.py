@@ -12,21 +12,23 @@ sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, Literal, TypeVar
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import DataNode, List, Task, TaskRef
 from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.layers import ArrayValuesDep
+from dask.highlevelgraph import HighLevelGraph, Layer
+from dask.layers import ArrayBlockwiseDep
 
 from lakecube.errors import InvalidInputError
 from lakecube.georeference import lattice_index, transform_numbers
+from lakecube.layers import MadeLayer, PerChunk
 
 Grade = Literal["exact", "tile-defined", "sum"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -224,7 +226,8 @@ def freeze(dataset: xr.Dataset, values: Mapping[str, np.ndarray]) -> xr.Dataset:
     ----------
     dataset : xr.Dataset
     values : mapping
-        Variable name to its computed values, of the variable's shape and dtype.
+        Variable name to its computed values, of the variable's shape and dtype. A block is cut out of them when its
+        task is made, not before: values may be filled in as they become known, ahead of the tasks that need them.
     """
     layers = {}
     for name, value in values.items():
@@ -238,16 +241,21 @@ def freeze(dataset: xr.Dataset, values: Mapping[str, np.ndarray]) -> xr.Dataset:
     )
 
 
-def _known_layer(array: da.Array, value: np.ndarray) -> MaterializedLayer:
+def _known_layer(array: da.Array, value: np.ndarray) -> Layer:
     if value.shape != array.shape or value.dtype != array.dtype:
         raise InvalidInputError(
             f"cannot freeze {array.name}: got {value.dtype}{value.shape}, need {array.dtype}{array.shape}"
         )
-    known = da.from_array(value, chunks=array.chunks, name=array.name)
-    return MaterializedLayer({key: block for key, block in known.dask.items() if key[0] == array.name})
+    ends = [np.cumsum((0, *sizes)) for sizes in array.chunks]
+
+    def make(key: Any) -> DataNode:
+        place = tuple(slice(stops[i], stops[i + 1]) for stops, i in zip(ends, key[1:], strict=True))
+        return DataNode(key, np.array(value[place]))
+
+    return MadeLayer((array.name,), make, partial(_keys, array.name, *map(range, array.numblocks)))
 
 
-def _cut(array: da.Array, known: Mapping[str, MaterializedLayer]) -> da.Array:
+def _cut(array: da.Array, known: Mapping[str, Layer]) -> da.Array:
     graph = array.dask
     hit = known.keys() & graph.layers.keys()
     if not hit:
@@ -280,12 +288,15 @@ def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]
 
 
-def per_chunk(sizes: tuple[int, ...], values: list[Any]) -> ArrayValuesDep:
-    """An argument of `blockwise` that hands chunk i of one dim ``values[i]``; each task carries only its own."""
-    return ArrayValuesDep((sizes,), {(i,): value for i, value in enumerate(values)})
+def per_chunk(sizes: tuple[int, ...], values: list[Any], token: str | None = None) -> ArrayBlockwiseDep:
+    """An argument of `blockwise` that hands chunk i of one dim ``values[i]``; each task carries only its own.
+
+    `token` stands for all values where hashing them takes long.
+    """
+    return PerChunk(sizes, values, tokenize(sizes, values if token is None else token))
 
 
-def span_pairs(array: da.Array) -> tuple[ArrayValuesDep, str, ArrayValuesDep, str]:
+def span_pairs(array: da.Array) -> tuple[ArrayBlockwiseDep, str, ArrayBlockwiseDep, str]:
     """Arguments of `blockwise` that hand each block (y, x) the (start, stop) of its rows and of its columns."""
     rows, columns = (per_chunk(sizes, spans(sizes)) for sizes in array.chunks[-2:])
     return rows, "y", columns, "x"
@@ -320,24 +331,47 @@ def tiles(
     """
     first = arrays[0]
     made, joined = f"{name}-tile-{token}", f"{name}-{token}"
-    tile_tasks: dict[Any, Task] = {}
-    block_tasks: dict[Any, Task] = {}
-    for t in range(first.numblocks[0]):
-        for i, row in rows.items():
-            for j, column in columns.items():
-                pieces = List(*(_piece(a, t, row.read, column.read) for a in arrays))
-                tile_tasks[made, t, i, j] = Task((made, t, i, j), function, pieces, i, j)
-        for a, y in enumerate(spans(first.chunks[1])):
-            for b, x in enumerate(spans(first.chunks[2])):
-                hit = [(i, j) for i in sorted(rows) for j in sorted(columns)
-                       if _meet(rows[i].gives, y) and _meet(columns[j].gives, x)]  # fmt: skip
-                parts = List(*(List(i, j, TaskRef((made, t, i, j))) for i, j in hit))
-                block_tasks[joined, t, a, b] = Task((joined, t, a, b), join, parts, List(*y), List(*x))
-    collections: list[Any] = list(arrays)
-    graph = HighLevelGraph.from_collections(made, tile_tasks, dependencies=collections)
-    layers = {**graph.layers, joined: MaterializedLayer(block_tasks)}
-    graph = HighLevelGraph(layers, {**graph.dependencies, joined: {made}})
+    keys = [_Spans(rows, spans(first.chunks[1])), _Spans(columns, spans(first.chunks[2]))]
+
+    def make_tile(key: Any) -> Task:
+        _, t, i, j = key
+        pieces = List(*(_piece(a, t, rows[i].read, columns[j].read) for a in arrays))
+        return Task(key, function, pieces, i, j)
+
+    def make_block(key: Any) -> Task:
+        _, t, a, b = key
+        hit = product(keys[0].hit(a), keys[1].hit(b))
+        parts = List(*(List(i, j, TaskRef((made, t, i, j))) for i, j in hit))
+        return Task(key, join, parts, List(*keys[0].spans[a]), List(*keys[1].spans[b]))
+
+    dates = range(first.numblocks[0])
+    every_tile = partial(_keys, made, dates, rows, columns)
+    every_block = partial(_keys, joined, *map(range, first.numblocks))
+    layers = {made: MadeLayer((made,), make_tile, every_tile), joined: MadeLayer((joined,), make_block, every_block)}
+    graph = _on(layers, {made: {a.name for a in arrays}, joined: {made}}, arrays)
     return da.Array(graph, joined, first.chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Tiles along one dim, and the chunks that they give to."""
+
+    tiles: Mapping[int, Tile]
+    spans: list[tuple[int, int]]
+
+    def hit(self, chunk: int) -> list[int]:
+        """The tiles that give something to a chunk."""
+        return [i for i in sorted(self.tiles) if _meet(self.tiles[i].gives, self.spans[chunk])]
+
+
+def _keys(name: str, *members: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    return product((name,), *members)
+
+
+def _on(layers: Mapping[str, Layer], needs: Mapping[str, set[str]], arrays: Sequence[da.Array]) -> HighLevelGraph:
+    """The graph of some layers on top of arrays."""
+    below = HighLevelGraph.merge(*(array.dask for array in arrays))
+    return HighLevelGraph({**below.layers, **layers}, {**below.dependencies, **needs})
 
 
 def exchanged(
@@ -361,26 +395,32 @@ def exchanged(
     sizes = array.chunks[0], array.chunks[-2], array.chunks[-1]
     spans_y, spans_x = spans(sizes[1]), spans(sizes[2])
     middle = (0,) * (array.ndim - 3)
-    tasks: dict[Any, Task] = {}
-    blocks: dict[Any, Task] = {}
-    for t, (a, y), (b, x) in product(range(len(sizes[0])), enumerate(spans_y), enumerate(spans_x)):
-        source = TaskRef((array.name, t, *middle, a, b))
-        tasks[made, 0, t, a, b] = Task((made, 0, t, a, b), begin, source, List(*y), List(*x))
-        around = [
-            (i, j)
-            for i, j in product(range(a - 1, a + 2), range(b - 1, b + 2))
-            if (i, j) != (a, b) and 0 <= i < len(spans_y) and 0 <= j < len(spans_x)
-        ]
-        for k in range(rounds):
-            state = TaskRef((made, k, t, a, b))
-            tasks[shared, k, t, a, b] = Task((shared, k, t, a, b), share, state)
-            others = List(*(TaskRef((shared, k, t, i, j)) for i, j in around))
-            tasks[made, k + 1, t, a, b] = Task((made, k + 1, t, a, b), advance, state, others)
-        blocks[out, t, a, b] = Task((out, t, a, b), finish, TaskRef((made, rounds, t, a, b)))
-    collections: list[Any] = [array]
-    graph = HighLevelGraph.from_collections(made, tasks, dependencies=collections)
-    layers = {**graph.layers, out: MaterializedLayer(blocks)}
-    graph = HighLevelGraph(layers, {**graph.dependencies, out: {made}})
+
+    def around(a: int, b: int) -> list[tuple[int, int]]:
+        near = product(range(a - 1, a + 2), range(b - 1, b + 2))
+        inside = [(i, j) for i, j in near if 0 <= i < len(spans_y) and 0 <= j < len(spans_x)]
+        return [place for place in inside if place != (a, b)]
+
+    def make(key: Any) -> Task:
+        what, k, t, a, b = key
+        if what == shared:
+            return Task(key, share, TaskRef((made, k, t, a, b)))
+        if k == 0:
+            return Task(key, begin, TaskRef((array.name, t, *middle, a, b)), List(*spans_y[a]), List(*spans_x[b]))
+        others = List(*(TaskRef((shared, k - 1, t, i, j)) for i, j in around(a, b)))
+        return Task(key, advance, TaskRef((made, k - 1, t, a, b)), others)
+
+    def make_block(key: Any) -> Task:
+        return Task(key, finish, TaskRef((made, rounds, *key[1:])))
+
+    def every() -> Iterator[tuple[Any, ...]]:
+        blocks = [range(len(chunks)) for chunks in sizes]
+        yield from _keys(made, range(rounds + 1), *blocks)
+        yield from _keys(shared, range(rounds), *blocks)
+
+    every_block = partial(_keys, out, *(range(len(chunks)) for chunks in sizes))
+    layers = {made: MadeLayer((made, shared), make, every), out: MadeLayer((out,), make_block, every_block)}
+    graph = _on(layers, {made: {array.name}, out: {made}}, [array])
     return da.Array(graph, out, sizes, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
 
 
@@ -425,18 +465,27 @@ def regrouped(
     """
     first = arrays[0]
     some, joined = f"{name}-part-{token}", f"{name}-{token}"
-    tasks: dict[Any, Task] = {}
-    out: dict[Any, Task] = {}
-    for t in range(first.numblocks[0]):
-        for i, j in sorted({block for _, _, blocks in groups for block in blocks}):
-            keys = [TaskRef((a.name, *(t,) * (a.ndim - 2), i, j)) for a in arrays]
-            tasks[some, t, i, j] = Task((some, t, i, j), partial, *keys)
-        for k, (about, _, blocks) in enumerate(groups):
-            parts = List(*(TaskRef((some, t, i, j)) for i, j in blocks))
-            out[joined, k, t] = Task((joined, k, t), join, about, parts, first.chunks[0][t])
-    collections: list[Any] = list(arrays)
-    graph = HighLevelGraph.from_collections(some, tasks, dependencies=collections)
-    layers = {**graph.layers, joined: MaterializedLayer(out)}
-    graph = HighLevelGraph(layers, {**graph.dependencies, joined: {some}})
+    needed = sorted({block for _, _, blocks in groups for block in blocks})
+
+    def make_part(key: Any) -> Task:
+        _, t, i, j = key
+        return Task(key, partial, *(TaskRef((a.name, *(t,) * (a.ndim - 2), i, j)) for a in arrays))
+
+    def make_group(key: Any) -> Task:
+        _, k, t = key
+        about, _, blocks = groups[k]
+        parts = List(*(TaskRef((some, t, i, j)) for i, j in blocks))
+        return Task(key, join, about, parts, first.chunks[0][t])
+
+    dates = range(first.numblocks[0])
+
+    def every_part() -> Iterator[tuple[Any, ...]]:
+        return ((some, t, i, j) for t in dates for i, j in needed)
+
+    def every_group() -> Iterator[tuple[Any, ...]]:
+        return _keys(joined, range(len(groups)), dates)
+
+    layers = {some: MadeLayer((some,), make_part, every_part), joined: MadeLayer((joined,), make_group, every_group)}
+    graph = _on(layers, {some: {a.name for a in arrays}, joined: {some}}, arrays)
     chunks = (tuple(members for _, members, _ in groups), first.chunks[0])
     return da.Array(graph, joined, chunks, dtype=dtype, meta=np.empty((0, 0), dtype))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-import os
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,31 @@ import xarray as xr
 
 from lakecube import chunked, methods
 from lakecube.errors import InvalidInputError, LakecubeError
+from lakecube.io.audit import SAMPLES, audited_bands
 from lakecube.io.files import open_source
 from lakecube.io.hrefs import is_remote
 from lakecube.io.lazy import BlockSource, source_of
-from lakecube.io.records import BandSource, ItemRecord, SourceGrid
+from lakecube.io.records import BandSource, ItemRecord
+from lakecube.limits import Load, doubts, in_bytes, in_time, machine, refuse, share_under
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.store.contents import Contents, survey
 from lakecube.store.overviews import count_overviews
-from lakecube.store.passes import Writer, _Source
+from lakecube.store.passes import Source, Writer
 from lakecube.store.place import LocalPlace
 from lakecube.store.plan import make_plan
 from lakecube.store.revise_restore import CALIBRATION_BLOCKS
 from lakecube.store.revision import BLOCK_PASSES
-from lakecube.store.waves import WAVE, Box, Runner, chosen, threads
+from lakecube.store.waves import WAVE, Box, Runner
 from lakecube.summary import crs_of, row_areas
 
 #: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
+#: Side of the tiles of a file, which are read whole.
+TILE = 512
 #: Speeds the time estimate assumes: pixels read and judged per second and core, by method; bytes per second from afar.
 PIXELS_PER_CORE, PIXELS_BY_NETWORK, BANDWIDTH = 2.5e6, 1e5, 25e6
 #: What the passes of `to_zarr` do.
 _PASSES = {"thresholds": "finding thresholds", "observed": "mapping water", "revision": "revising"}
-_PROCESS = 380e6  # Python with everything imported and compiled
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Plan:
     def rows(self) -> list[tuple[str, str]]:
         """The plan as lines of a table: what, how much."""
         known = self.bytes_read is not None
-        read = f"about {_bytes(self.bytes_read)} ({_bytes(self.bytes_raw)} uncompressed)" if known else "not known"
+        read = f"about {in_bytes(self.bytes_read)} ({in_bytes(self.bytes_raw)} uncompressed)" if known else "not known"
         total = sum(self.tasks.values())
         return [
             ("scenes", "not known" if self.scenes is None else f"{self.scenes}"),
@@ -91,8 +93,8 @@ class Plan:
             ("to read", read),
             ("tasks", f"{total:,} ({', '.join(f'{_PASSES[name]} {n:,}' for name, n in self.tasks.items())})"),
             ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} blocks"),
-            ("peak memory", f"about {_bytes(self.peak_memory)} with {self.threads} at a time"),
-            ("time", f"about {_duration(self.seconds)}"),
+            ("peak memory", f"about {in_bytes(self.peak_memory)} in a process, {self.threads} tasks at a time"),
+            ("time", f"about {in_time(self.seconds)}"),
         ]
 
     def __repr__(self) -> str:
@@ -113,6 +115,7 @@ def plan(
     composite: str | None = None,
     chunks: Any = None,
     bandwidth: float = BANDWIDTH,
+    speed: float | None = None,
     **parameters: Any,
 ) -> Plan:
     """Say what extracting and storing a cube would read, compute and hold, without reading a pixel.
@@ -127,18 +130,28 @@ def plan(
         As for `to_zarr`.
     bandwidth : float
         Bytes per second that remote files are expected to deliver.
+    speed : float, optional
+        Pixels per second that one core reads and judges: of an earlier run on this machine, its pixels by its seconds
+        and tasks at a time. By default that of a laptop of 2023.
 
     Returns
     -------
     Plan
         Prints as a table; `to_dict()` gives the numbers.
 
+    Raises
+    ------
+    InvalidInputError
+        For what cannot be meant or cannot run here, with what can: a block that does not fit in memory, a petabyte to
+        read, ten years of work. What is only doubtful is in `Plan.warnings`.
+
     Notes
     -----
     Lazy: metadata only; of files on this machine the size. Tasks are counted in the graphs that `to_zarr` will run.
     """
-    if not bandwidth > 0:
-        raise InvalidInputError(f"bandwidth={bandwidth}: bytes per second are needed, above 0")
+    for name, value in (("bandwidth", bandwidth), ("speed", 1.0 if speed is None else speed)):
+        if not value > 0:
+            raise InvalidInputError(f"{name}={value}: a number above 0 per second is needed")
     is_extract = "water_mask" in dataset
     water = dataset if is_extract else methods.extract(dataset, method, composite=composite, **parameters)
     source = source_of(dataset)
@@ -149,15 +162,17 @@ def plan(
     measured = 0.0
     if source is not None:
         raw, read, measured = _bytes_to_read(source)
-    workers = threads()
+    where = machine()
     tasks = count_tasks(contents, chunks)
     pixels = shape[0] * shape[1] * water.sizes[TIME]
     bands = source.settings.bands if source else tuple(b for b in BANDS if b in dataset)
     per_date = _dates_per_pixel(water, source, composite)
     blocks = -(-shape[0] // size[0]) * -(-shape[1] // size[1]) * water.sizes[TIME]
-    memory = _memory(size, source, len(bands), min(workers, blocks), per_date)
-    speed = PIXELS_PER_CORE if water.attrs.get("method", "fusion") == "fusion" else PIXELS_BY_NETWORK
-    seconds = _seconds(pixels * per_date, read or 0, source, workers * speed, bandwidth)
+    load = Load.of(size, source, len(bands), raw, min(where.per_process, blocks))
+    if speed is None:
+        speed = PIXELS_PER_CORE if water.attrs.get("method", "fusion") == "fusion" else PIXELS_BY_NETWORK
+    seconds = _seconds(pixels * per_date, read or 0, source, where.threads * speed, bandwidth)
+    refuse(load, where, read, seconds, size)
     days = np.datetime_as_string(np.sort(water[TIME].values), unit="D")
     crs = crs_of(water)
     return Plan(
@@ -165,9 +180,9 @@ def plan(
         shape=shape, crs=crs.to_string() if crs else "no CRS", resolution=_resolution(water),
         area=float(row_areas(water).sum() * shape[1] / 1e6), pixels=pixels, bands=bands, bytes_raw=raw,
         bytes_read=read, bytes_measured=measured, chunks=size,
-        blocks=blocks, tasks=tasks, threads=workers,
-        peak_memory=memory, seconds=seconds, assumptions=_assumptions(measured, read, bandwidth, speed, workers),
-        warnings=tuple(_doubts(water, source, size, memory, read, seconds)),
+        blocks=blocks, tasks=tasks, threads=where.threads, peak_memory=load.memory(), seconds=seconds,
+        assumptions=_assumptions(measured, read, bandwidth, speed, where.threads),
+        warnings=tuple(doubts(shape, source, size, load, where, read, seconds)),
     )  # fmt: skip
 
 
@@ -182,9 +197,9 @@ def count_tasks(contents: Contents, chunks: Any = None) -> dict[str, int]:
     rows = len(todo.positions)
     total = (rows, *todo.blocks)
     names = list(contents.pixels)
-    source = _Source(frozen[names], todo, writer, True)
+    source = Source(frozen[names], todo, writer, True)
     box = Box((0, min(rows, max(1, WAVE // (total[1] * total[2])))), (0, min(total[1], WAVE)), (0, min(total[2], WAVE)))
-    keys = chosen(np.zeros(total, bool), box)[:WAVE]
+    keys = list(islice(product(range(*box.rows), range(*box.y), range(*box.x)), WAVE))
     runner, wanted = source.part(box, keys)
     observed = round(len(runner.part(set(wanted))) * np.prod(total) / len(keys))
     blocks, shape = total[1] * total[2], (water.sizes[Y], water.sizes[X])
@@ -208,7 +223,7 @@ def _bytes_to_read(source: BlockSource) -> tuple[int, int, float]:
     headers: dict[tuple[str, str, str, int], tuple[int, int] | None] = {}
     for record in source.items:
         for name, band in _files_of(record):
-            share, pixels = _share(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
+            share, pixels = share_under(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
             is_qa = name in record.qa and name != "qa_pixel"
             size = _file_size(record, band)
             bytes_each, layers = QA_BYTES if is_qa else BAND_BYTES, _layers_in(record, band.href)
@@ -220,24 +235,18 @@ def _bytes_to_read(source: BlockSource) -> tuple[int, int, float]:
                 layers = held or layers
             whole = pixels * bytes_each
             mine = size * share / layers if size else whole * (QA_LEFT if name in record.qa else BAND_LEFT)
+            mine += _sampled(record, name, band, size / layers if size else None)
             raw, read, measured = raw + whole, read + mine, measured + (mine if size else 0.0)
     return round(raw), round(read), measured / read if read else 0.0
 
 
-@lru_cache(maxsize=1024)
-def _share(grid: SourceGrid, target: SourceGrid) -> tuple[float, float]:
-    """Share and number of a source's pixels that lie under the cube."""
-    a, _, c, _, e, f = target.transform
-    rows, columns = target.shape
-    corners = sorted((c, c + a * columns)), sorted((f, f + e * rows))
-    box = (corners[0][0], corners[1][0], corners[0][1], corners[1][1])
-    if grid.crs != target.crs:
-        box = pyproj.Transformer.from_crs(target.crs, grid.crs, always_xy=True).transform_bounds(*box)
-    a, _, c, _, e, f = grid.transform
-    rows, columns = grid.shape
-    across = max(0.0, min(box[2], max(c, c + a * columns)) - max(box[0], min(c, c + a * columns))) / abs(a)
-    down = max(0.0, min(box[3], max(f, f + e * rows)) - max(box[1], min(f, f + e * rows))) / abs(e)
-    return across * down / (rows * columns), across * down
+def _sampled(record: ItemRecord, name: str, band: BandSource, size: float | None) -> float:
+    """Bytes that the audit of the offset reads of a band, wherever the cube lies: a tile for each of its windows."""
+    if name not in audited_bands(record) or band.grid is None:
+        return 0.0
+    pixels = band.grid.shape[0] * band.grid.shape[1]
+    whole = pixels * BAND_BYTES * BAND_LEFT if size is None else size
+    return whole * min(1.0, SAMPLES * TILE**2 / pixels)
 
 
 def _file_size(record: ItemRecord, band: BandSource) -> int:
@@ -276,13 +285,6 @@ def _dates_per_pixel(water: xr.Dataset, source: BlockSource | None, composite: s
     return len(source.dates) / water.sizes[TIME] if source is not None and composite else 1.0
 
 
-def _memory(size: tuple[int, int], source: BlockSource | None, bands: int, workers: int, per_date: float) -> int:
-    """Blocks held at once: bands and what is made of them, for every task that runs at a time."""
-    read = source.chunks if source is not None else size
-    pixels = max(size[0] * size[1], min(read[0], 4 * size[0]) * min(read[1], 4 * size[1]))
-    return round(_PROCESS + workers * pixels * (bands * 4 * max(1.0, per_date) * 1.5 + 40))
-
-
 def _seconds(pixels: float, read: int, source: BlockSource | None, speed: float, bandwidth: float) -> float:
     remote = source is not None and any(is_remote(b.href) for r in source.items for b in r.bands.values())
     return 3 + max(pixels / speed, read / bandwidth if remote else 0.0)
@@ -307,50 +309,8 @@ def _assumptions(measured: float, read: int | None, bandwidth: float, speed: flo
         out.append("files on this machine by their size, in proportion to the area")
     out.append(f"{speed / 1e6:g} million pixels per second and core, {workers} cores")
     if read is not None and measured < 0.999:
-        out.append(f"{_bytes(bandwidth)} per second from afar")
+        out.append(f"{in_bytes(bandwidth)} per second from afar")
     return tuple(out)
-
-
-def _doubts(
-    water: xr.Dataset, source: BlockSource | None, size: tuple[int, int], memory: int, read: int | None, seconds: float
-) -> list[str]:
-    """What looks wrong about a request, each with what to do."""
-    out = []
-    shape = (water.sizes[Y], water.sizes[X])
-    if min(size) < 256 and min(shape) >= 256:
-        out.append(f"chunks of {size[0]} x {size[1]} px make many small tasks: use chunks=1024")
-    have = _memory_here()
-    if have and memory > 0.8 * have:
-        out.append(f"{_bytes(memory)} of memory of {_bytes(have)}: use smaller chunks or fewer workers")
-    if source is not None:
-        out += _doubts_about_grid(source)
-        if source.chunks != size and min(shape) > min(*size, *source.chunks):
-            out.append(
-                f"read in chunks of {source.chunks}, stored in {size}: give open() and the store the same chunks"
-            )
-    if read is not None and read > 2e12:
-        out.append(
-            f"about {_bytes(read)} to read: cut the area (bbox=), the dates (datetime=), or skip cloudy scenes (query=)"
-        )
-    if seconds > 3 * 86400:
-        out.append(f"about {_duration(seconds)} on this machine: use a Dask cluster (--scheduler), close to the data")
-    return out
-
-
-def _doubts_about_grid(source: BlockSource) -> list[str]:
-    grid = source.settings.grid
-    out = []
-    finest = min((abs(b.grid.transform[0]) for r in source.items for b in r.bands.values()
-                  if b.grid and b.grid.crs == grid.crs), default=None)  # fmt: skip
-    if finest and abs(grid.transform[0]) < 0.45 * finest:
-        out.append(
-            f"pixels of {abs(grid.transform[0]):g} from scenes of {finest:g} show nothing new: leave out resolution="
-        )
-    grids = {b.grid for r in source.items for b in r.bands.values() if b.grid}
-    covered = max((_share(grid, g)[0] for g in grids), default=1.0)
-    if covered < 0.2:
-        out.append(f"no scene covers more than {covered:.0%} of the grid: is the bbox much larger than the scenes?")
-    return out
 
 
 def _unit(crs: str) -> str:
@@ -360,25 +320,3 @@ def _unit(crs: str) -> str:
     except pyproj.exceptions.CRSError:
         return ""
     return "°" if found.is_geographic else f" {found.axis_info[0].unit_name.replace('metre', 'm')}"
-
-
-def _memory_here() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
-
-
-def _bytes(count: float | None) -> str:
-    value, units = float(count or 0), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.3g} {units[0]}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

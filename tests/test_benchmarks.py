@@ -6,7 +6,20 @@ import distributed
 import numpy as np
 import pytest
 
-from benchmarks import archive, cluster, crf, dashboard, deep_esw, faults, lakes, pipeline, refine_esw, slic
+from benchmarks import (
+    archive,
+    cluster,
+    crf,
+    dashboard,
+    deep_esw,
+    faults,
+    lakes,
+    pipeline,
+    refine_esw,
+    scale,
+    slic,
+    sparse_archive,
+)  # fmt: skip
 from lakecube.kernels.lab import rgb_to_lab
 from tests.models.test_samples import write
 
@@ -47,6 +60,27 @@ def test_an_archive_repeated_has_other_files_and_other_dates(tiny):
     assert many.sizes["time"] == 6
     assert len({*many.item_id.values}) == 6
     assert Path(tiny).exists()
+
+
+def test_scale_is_measured_and_planned(tmp_path, capsys):
+    """Twice the dates: the same graph, and what was planned is what ran."""
+    found = []
+    for dates in (2, 4):
+        place = tmp_path / f"{dates}"
+        place.mkdir()
+        items = sparse_archive.make(place, 240, dates, clear=0.5, block=120, chip=60)
+        found.append(scale.process(items, place / "s.zarr", 60))
+        found[-1] |= {"side": 240, "dates": dates, "nominal_bytes": dates * sparse_archive.nominal_bytes(240)}
+        scale.show(found[-1])
+    few, many = found
+    assert many["graph_tasks"] <= few["graph_tasks"] * 2  # both fit into one group of dates
+    for one in found:
+        assert one["tasks_per_block"] <= 6
+        assert one["planned"]["tasks"] == pytest.approx(one["tasks"], rel=0.2)
+        assert one["planned"]["bytes_raw"] == pytest.approx(one["nominal_bytes"], rel=0.1)
+    assert "per block·date" in capsys.readouterr().out
+    expected, read = scale.bytes_read(items, tmp_path, 60)
+    assert 0 < expected < 5 * read
 
 
 def test_lakes_are_measured():

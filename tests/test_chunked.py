@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
+from lakecube.store.waves import Runner
 from tests.strategies import chunks_of
 
 IMAGE = np.random.default_rng(3).uniform(size=(23, 29))
@@ -86,3 +87,38 @@ def test_fields_of_records_have_their_dtype():
     lazy = chunked.field(da.from_array(records, chunks=(3, 4)), "b")
     assert lazy.dtype == lazy._meta.dtype == np.float32
     np.testing.assert_array_equal(lazy.compute(), records["b"])
+
+
+def test_tasks_are_made_when_asked_for_and_no_others():
+    from lakecube.chunked import Tile
+
+    made = []
+    first = da.ones((1000, 8, 8), chunks=(1, 4, 4))
+    tiles = {0: Tile((0, 8), (0, 8))}
+    array = chunked.tiles(_first_piece, _joined, [first], tiles, tiles, dtype="f8", name="some", token="t")
+    layer = array.dask.layers[array.name]
+    kept = layer.make
+    layer.make = lambda key: made.append(key) or kept(key)
+    part = Runner([array]).part({(array.name, 500, 1, 0)})
+    assert made == [(array.name, 500, 1, 0)]
+    assert len(part) < 20
+    np.testing.assert_array_equal(array[:2].compute(), np.ones((2, 8, 8)))
+    with pytest.raises(KeyError):
+        layer["other", 0, 0, 0]
+
+
+def _first_piece(pieces, row, column):
+    return pieces[0]
+
+
+def _joined(parts, rows, columns):
+    return parts[0][2][:, slice(*rows), slice(*columns)]
+
+
+def test_a_frozen_value_is_cut_when_its_task_is_made():
+    lazy = da.zeros(4, chunks=1).map_blocks(np.negative)
+    values = np.zeros(4)
+    frozen = chunked.freeze(xr.Dataset({"a": ("t", lazy), "b": ("t", lazy + 1)}), {"a": values})
+    values[2] = 5.0  # found later, before the task is made
+    data = frozen["b"].data
+    assert Runner([data]).run([(data.name, 2)])[0] == 6.0

@@ -26,7 +26,7 @@ def written(monkeypatch):
     rows, write = set(), passes._write
 
     def noted(row, *args, **kwargs):
-        rows.add(int(row[0]))
+        rows.add(row)
         return write(row, *args, **kwargs)
 
     monkeypatch.setattr(passes, "_write", noted)

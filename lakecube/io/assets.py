@@ -74,7 +74,13 @@ def grid_of(item: pystac.Item, asset: pystac.Asset) -> SourceGrid | None:
     sound = all(map(math.isfinite, (a, b, c, d, e, f))) and rows > 0 and columns > 0 and a * e - b * d != 0
     if not sound or (e == 0 and c == 0):  # GDAL's order of a geotransform instead of the affine one
         return None
-    return SourceGrid(crs=crs, transform=(a, b, c, d, e, f), shape=(rows, columns))
+    return _shared(crs, (a, b, c, d, e, f), (rows, columns))
+
+
+@lru_cache(maxsize=4096)
+def _shared(crs: str, transform: tuple[float, ...], shape: tuple[int, int]) -> SourceGrid:
+    """One grid for all scenes of a tile, not one for every band of every scene."""
+    return SourceGrid(crs, transform, shape)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=256)

@@ -23,6 +23,8 @@ logger = logging.getLogger("lakecube.io")
 _NEAR, _SHORT = ("nir08", "nir"), ("swir16", "swir22")
 #: Windows per side of a raster, and pixels per side of a window.
 _WINDOWS, _SIDE = 3, 64
+#: Windows of a band that is sampled.
+SAMPLES = _WINDOWS**2
 
 #: Bands whose sample is held, about 70 kB each.
 _MOST_SAMPLES = 512
@@ -83,10 +85,16 @@ def conflict_message(ids: Sequence[str]) -> str:
     )
 
 
-def _decide(record: ItemRecord, settings: ReadSettings) -> OffsetAudit:
-    groups = (_NEAR, _SHORT) if record.sensor.startswith("sentinel-2") else ()  # no other sensor is audited
+def audited_bands(record: ItemRecord) -> list[str]:
+    """Bands of an item that are sampled; none but of Sentinel-2."""
+    groups = (_NEAR, _SHORT) if record.sensor.startswith("sentinel-2") else ()
     bands = [next((b for b in group if b in record.bands), None) for group in groups]
-    found = audit_offset({b: _sample_once(record.bands[b], record, settings) for b in bands if b is not None}, record)
+    return [band for band in bands if band is not None]
+
+
+def _decide(record: ItemRecord, settings: ReadSettings) -> OffsetAudit:
+    bands = audited_bands(record)
+    found = audit_offset({b: _sample_once(record.bands[b], record, settings) for b in bands}, record)
     if found.conflict:
         _tell(record, "conflict", _conflict(record, found, settings))
     return found

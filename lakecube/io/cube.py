@@ -164,7 +164,7 @@ def open(
     cube = cube.assign_coords(item_table(dates, wanted) | _looked_for_cloud(dates, cloud_mask))
     if dem is not None:
         cube = terrain.add_terrain(cube, dem, grid)
-    cube.attrs.update(_describe(source, records, settings, dem, offset, sensor, groupby))
+    cube.attrs.update(_describe(source, block_source, dem, offset, sensor, groupby))
     cube.attrs["request"] = request_text(asked, grid)
     return cube
 
@@ -234,14 +234,30 @@ def _records(
     else:
         if isinstance(bands, Mapping):
             raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")
-        found = stac.load_items(
-            source, collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
+        terms = stac.parse_terms(
+            collections=collections, bbox=bbox, intersects=intersects, datetime=datetime, query=query
         )
-        records = [sensors.describe_item(item, sensor=sensor, offset=offset, local=local) for item, local in found]
+        records = _without_doubles(
+            stac.map_items(
+                lambda item, local: sensors.describe_item(item, sensor=sensor, offset=offset, local=local),
+                source,
+                terms,
+            )
+        )
     newest, superseded = sensors.select_newest(records)
     for left, kept in superseded:
         logger.info("%s is left out: %s is a newer copy of the scene", left, kept)
     return sorted(newest, key=lambda r: (r.time, r.id))
+
+
+def _without_doubles(records: list[ItemRecord]) -> list[ItemRecord]:
+    """Without what a server sent twice: pages can overlap while it is written to."""
+    by_id: dict[tuple[str, str], list[ItemRecord]] = {}
+    for record in records:
+        same = by_id.setdefault((record.collection, record.id), [])
+        if record not in same:
+            same.append(record)
+    return [record for same in by_id.values() for record in same]
 
 
 def _wanted_bands(records: list[ItemRecord], bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -376,12 +392,12 @@ def _plain(offset: Any) -> Any:
 
 
 def _describe(
-    source: Any, records: list[ItemRecord], settings: ReadSettings, dem: Any, offset: Any, sensor: str | None,
-    groupby: str,
-) -> dict[str, Any]:  # fmt: skip
+    source: Any, blocks: BlockSource, dem: Any, offset: Any, sensor: str | None, groupby: str
+) -> dict[str, Any]:
     """Attributes: where the cube came from, and the token of everything its numbers depend on."""
     from lakecube.io.hrefs import strip_signature
 
+    records, settings = blocks.items, blocks.settings
     text = strip_signature(str(source)) if isinstance(source, str | Path) else type(source).__name__
     terrain_from = None if dem is None else kept_path(dem) or tokenize(dem)
     how = {
@@ -398,7 +414,7 @@ def _describe(
         "source": text,
         "collections": " ".join(sorted({r.collection for r in records if r.collection})),
         "configuration": json.dumps(how, sort_keys=True),
-        "input_token": tokenize(records, settings.grid, how),
+        "input_token": tokenize(blocks.items_token, settings.grid, how),
     }
 
 

@@ -37,9 +37,14 @@ class BlockSource:
     chunks: tuple[int, int]
 
     @cached_property
+    def items_token(self) -> str:
+        """Deterministic hash of the items by date."""
+        return tokenize(self.dates)
+
+    @cached_property
     def token(self) -> str:
-        """Deterministic hash of all of the above."""
-        return tokenize(self.settings, self.dates, self.chunks)
+        """Deterministic hash of settings, items and chunks."""
+        return tokenize(self.settings, self.items_token, self.chunks)
 
     @property
     def items(self) -> list[ItemRecord]:
@@ -66,7 +71,7 @@ class BlockSource:
         """Arguments of `chunked.blockwise` that hand each block its items, its rows and its columns."""
         time, y, x = self.chunk_sizes
         rows, columns = (chunked.per_chunk(sizes, chunked.spans(sizes)) for sizes in (y, x))
-        return chunked.per_chunk(time, list(self.dates)), "t", rows, "y", columns, "x"
+        return chunked.per_chunk(time, list(self.dates), self.items_token), "t", rows, "y", columns, "x"
 
     def map(self, function: Any, *pairs: Any, dtype: Any, name: str, **kwargs: Any) -> da.Array:
         """A lazy (time, y, x) array of ``function(records, rows, columns, *blocks, settings=…)`` per block."""
@@ -221,7 +226,7 @@ def audit(source: BlockSource) -> xr.Dataset:
         `item_offset_applied` (the offset the numbers are decoded with; NaN where bands differ or nothing is decoded).
     """
     records = source.items
-    items = chunked.per_chunk((1,) * len(records), records)
+    items = chunked.per_chunk((1,) * len(records), records, source.items_token)
     found = chunked.blockwise(
         _audit_task, "i", items, "i", dtype=_AUDIT, name="lakecube-audit", token=source.token, settings=source.settings
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -79,6 +80,10 @@ class ItemRecord:
     local: bool = False  #: read from the user's own disk, so its hrefs may be local paths
     dropped: Mapping[str, str] = field(default_factory=dict)  #: band name to why it is not in `bands`
     datastrip: str = ""  #: start of the datastrip: two halves of one tile share an identity but not this
+
+    def __dask_tokenize__(self) -> bytes:
+        """A hash of all of it: field by field, Dask needs ten milliseconds for each of ten thousand items."""
+        return hashlib.sha256(repr(self).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

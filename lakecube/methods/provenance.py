@@ -15,6 +15,7 @@ from dask.base import tokenize
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import audit, source_of
+from lakecube.kernels.rows import rows_of
 from lakecube.names import INDEX, ITEM, THRESHOLD_SOURCE, TIME, VARIABLES
 
 
@@ -99,13 +100,10 @@ def carried(cube: xr.Dataset) -> dict[str, Any]:
 
 def _row_of_items(cube: xr.Dataset) -> np.ndarray:
     """Row of `time` that each item belongs to, -1 where none."""
-    dates, times = cube["item_date"].values, cube[TIME].values
-    if "time_bounds" in cube.coords:
-        bounds = cube["time_bounds"].values
-        inside = (dates[:, None] >= bounds[None, :, 0]) & (dates[:, None] < bounds[None, :, 1])
-    else:
-        inside = dates[:, None] == times[None, :]
-    return np.where(inside.any(1), inside.argmax(1), -1)
+    dates = cube["item_date"].values
+    if "time_bounds" not in cube.coords:
+        return rows_of(dates, cube[TIME].values)
+    return rows_of(dates, *cube["time_bounds"].values.T)
 
 
 def check_threshold(threshold: Any) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -16,6 +17,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube.errors import InvalidInputError
+from lakecube.kernels.rows import rows_of
 from lakecube.names import DATE, ITEM, LAKE, TIME, YEAR, YEAR_MONTH, X, Y
 from lakecube.store.conventions import crs_of
 from lakecube.store.layout import plain, read_metadata
@@ -61,7 +63,7 @@ class Contents:
     keys: tuple[str, ...]
     configuration: str
 
-    @property
+    @cached_property
     def dates(self) -> np.ndarray:
         """Dates by position, datetime64[s]."""
         return self.water[TIME].values.astype("datetime64[s]")
@@ -200,14 +202,14 @@ def _placed(water: xr.Dataset) -> xr.Dataset:
     dates, times = (np.asarray(water[name].values).astype("datetime64[s]") for name in ("item_date", TIME))
     if "time_bounds" in water.variables:
         bounds = np.asarray(water["time_bounds"].transpose(TIME, ...).values).astype("datetime64[s]")
-        inside = (dates[:, None] >= bounds[None, :, 0]) & (dates[:, None] < bounds[None, :, 1])
+        rows = rows_of(dates, *bounds.T)
     else:
-        inside = dates[:, None] == times[None, :]
-    kept = np.flatnonzero(inside.any(1))
+        rows = rows_of(dates, times)
+    kept = np.flatnonzero(rows >= 0)
     if len(kept) < len(dates):
         water = water.isel({ITEM: kept})
     table = water[ITEM_ROW]
-    found = table.copy(data=inside[kept].argmax(1).astype(table.dtype) if len(kept) else table.values)
+    found = table.copy(data=rows[kept].astype(table.dtype) if len(kept) else table.values)
     return water.assign_coords({ITEM_ROW: found}) if ITEM_ROW in water.coords else water.assign({ITEM_ROW: found})
 
 
@@ -247,9 +249,12 @@ def _keys(water: xr.Dataset, pixels: Iterable[str], configuration: str) -> tuple
         for name, var in water.variables.items()
         if var.dims[:1] == (ITEM,) and name != ITEM_ROW and not is_result(str(name)) and not _is_lazy(var)
     }
+    order = np.argsort(rows, kind="stable")
+    ends = np.searchsorted(rows[order], np.arange(len(dates) + 1))
     keys = []
     for row, date in enumerate(dates):
-        items = [{n: str(v[i].tolist()) for n, v in columns.items()} for i in np.flatnonzero(rows == row)]
+        of_date = order[ends[row] : ends[row + 1]]
+        items = [{n: str(v[i].tolist()) for n, v in columns.items()} for i in of_date]
         items.sort(key=lambda item: json.dumps(item, sort_keys=True))
         keys.append(_hash([configuration, str(date), items]))
     return tuple(keys)

@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
-from lakecube.chunked import blockwise, freeze
+from lakecube.chunked import blockwise, freeze, per_chunk
 from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.names import REASON, TIME, X, Y
 from lakecube.store.clusters import active_client
@@ -83,16 +82,16 @@ def write_rows(
     failed : Counter
         Position in `time` to the pixels that could not be read.
     """
-    facts, frozen = Facts(plan, ledger, run.troubles), plan.contents.water
+    facts, water = Facts(plan, ledger, run.troubles), plan.contents.water
+    frozen = freeze(water, facts.known) if facts.known else water  # once: what it takes grows with the dates
+    names = list(plan.contents.pixels)
+    source = Source(frozen.reset_coords()[names], plan, Writer.of(place, {n: plan.pixels[n] for n in names}), True)
     observed = Written(plan, ledger, "observed", len(plan.positions), run.troubles)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
             facts.find(rows, ledger)
-            frozen = freeze(plan.contents.water, facts.known) if facts.known else plan.contents.water
-            names = list(plan.contents.pixels)
-            writer = Writer.of(place, {n: plan.pixels[n] for n in names})
-            run.count("observed", observed.write(frozen.reset_coords()[names], writer, rows, wave, ledger, advance))
+            run.count("observed", observed.write(source, rows, wave, ledger, advance))
     failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
     of_days: Counter[str] = Counter()
     for position in sorted(failed):
@@ -181,8 +180,8 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     written = Written(plan, ledger, "fields", 1, run.troubles)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
-        writer = Writer.of(place, {n: plan.pixels[n] for n in fields})
-        run.count("fields", written.write(still, writer, (0, 1), wave, ledger, advance))
+        source = Source(still, plan, Writer.of(place, {n: plan.pixels[n] for n in fields}), False)
+        run.count("fields", written.write(source, (0, 1), wave, ledger, advance))
     run.note("fields", tasks=written.tasks)
 
 
@@ -204,13 +203,11 @@ class Written:
         return int((~self.done).sum())
 
     def write(
-        self, data: xr.Dataset, writer: Writer, rows: tuple[int, int], wave: int, ledger: Ledger,
-        advance: Callable[[int], None],
-    ) -> np.ndarray:  # fmt: skip
+        self, source: Source, rows: tuple[int, int], wave: int, ledger: Ledger, advance: Callable[[int], None]
+    ) -> np.ndarray:
         """Write what is missing of some rows; the `RECORD` of every block written."""
         if self.done[slice(*rows)].all():
             return np.empty(0, RECORD)
-        source = _Source(data, self.plan, writer, self.stage == "observed")
         records = []
         for box in boxes((rows[1] - rows[0], *self.plan.blocks), wave):
             box = Box((box.rows[0] + rows[0], box.rows[1] + rows[0]), box.y, box.x)
@@ -232,7 +229,7 @@ class Written:
         return np.concatenate(records)
 
 
-class _Source:
+class Source:
     """Write tasks of a Dataset: one lazy array of them if its chunks are the store's, else one per wave."""
 
     def __init__(self, data: xr.Dataset, plan: Plan, writer: Writer, dated: bool) -> None:
@@ -262,7 +259,7 @@ class _Source:
     def _runner(self, data: xr.Dataset, rows: np.ndarray, origin: tuple[int, int]) -> tuple[Runner, str]:
         first = next(iter(data.data_vars.values())).data
         starts = [np.cumsum((o, *c[:-1])) for o, c in zip(origin, first.chunks[1:], strict=True)]
-        places = [da.from_array(np.asarray(v, np.int64), chunks=1) for v in (rows, *starts)]
+        places = [per_chunk((1,) * len(v), np.asarray(v).tolist()) for v in (rows, *starts)]
         names = sorted(str(n) for n in data.data_vars)
         pairs = [item for name in names for item in (data[name].data, "tyx")]
         written = blockwise(
@@ -280,15 +277,13 @@ def _region(place: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]
     return tuple(slice(at, at + size) for at, size in zip(place, shape, strict=True))
 
 
-def _write(
-    row: np.ndarray, y: np.ndarray, x: np.ndarray, *blocks: np.ndarray, writer: Writer, names: tuple[str, ...]
-) -> np.ndarray:
+def _write(row: int, y: int, x: int, *blocks: np.ndarray, writer: Writer, names: tuple[str, ...]) -> np.ndarray:
     """Write one block·date of every variable; what was written, for the report."""
     record = np.zeros((1, 1, 1), RECORD)
     by_name = dict(zip(names, blocks, strict=True))
     for name, block in by_name.items():
         array = writer.open(name)
-        place = (int(row[0]), int(y[0]), int(x[0]))[-array.ndim :]
+        place = (row, y, x)[-array.ndim :]
         values = np.asarray(block).reshape(block.shape[-array.ndim :])
         array[_region(place, values.shape)] = values
     if "water_mask" in by_name:

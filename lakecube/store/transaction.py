@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.array.core import slices_from_chunks
 from zarr.storage import MemoryStore
 
 from lakecube.errors import InvalidInputError, StoreError
@@ -40,7 +41,7 @@ from lakecube.store.report import Run
 from lakecube.store.revision import write_revision
 from lakecube.store.told import conflicts, unread, unread_before
 from lakecube.store.unread import dates_of
-from lakecube.store.waves import Runner
+from lakecube.store.waves import WAVE, Runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,17 +238,29 @@ def _is_lazy(contents: Contents, name: str) -> bool:
 
 
 def _lazy_items(water: xr.Dataset, plan: Plan) -> dict[str, np.ndarray]:
-    """Values of the lazy columns of items, of those of the rows to be written, and of what is of neither."""
-    contents, out = plan.contents, {}
-    chosen, _ = new_items(plan)
-    for name in (*contents.items, *contents.fixed):
-        if not hasattr(water[name].data, "dask"):
-            continue
-        data, part = water[name].data, chosen if name in contents.items else slice(None)
-        out[name] = np.zeros(data.shape, data.dtype)
-        if data[part].size:
-            data = data[part].rechunk(-1)
-            (out[name][part],) = Runner([data]).run([(data.name,) + (0,) * data.ndim])
+    """Values of the lazy columns of items, of those of the rows to be written, and of what is of neither.
+
+    All columns of some items are computed together.
+    """
+    contents, chosen = plan.contents, new_items(plan)[0]
+    parts = {n: chosen if n in contents.items else ... for n in (*contents.items, *contents.fixed)
+             if _is_lazy(contents, n)}  # fmt: skip
+    arrays = {name: water[name].data[part] for name, part in parts.items()}
+    arrays = {name: array for name, array in arrays.items() if array.size}
+    found = {name: np.empty(array.shape, array.dtype) for name, array in arrays.items()}
+    blocks = []
+    for name, array in arrays.items():
+        for index, place in zip(np.ndindex(*array.numblocks), slices_from_chunks(array.chunks), strict=True):
+            blocks.append((place[0].start if place else 0, name, place, (array.name, *index)))
+    blocks.sort(key=lambda block: block[:2])
+    runner, step = Runner(list(arrays.values())), WAVE * len(arrays)
+    for start in range(0, len(blocks), step):
+        some = blocks[start : start + step]
+        for (_, name, place, _), value in zip(some, runner.run([block[3] for block in some]), strict=True):
+            found[name][place] = value
+    out = {name: np.zeros(water[name].shape, water[name].dtype) for name in parts}
+    for name, values in found.items():
+        out[name][parts[name]] = values
     return out
 
 

@@ -6,6 +6,9 @@ of one wave only, so time and memory of a wave depend on the wave, not on the ar
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -113,7 +116,25 @@ def compute_keys(
         return compute_on(client, graph, keys, done)
     get = get_scheduler(cls=da.Array)
     with _Progress(set(keys), done) if done is not None else nullcontext():
-        return list(get(graph, list(keys)))
+        values = list(get(graph, list(keys)))
+    _give_back()
+    return values
+
+
+def _give_back() -> None:
+    """Hand freed memory back to the system, where its C library can: arrays of many sizes leave gaps between them.
+
+    The workers of a cluster are told to by their nanny.
+    """
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@functools.lru_cache(maxsize=1)
+def _libc() -> Any:
+    """The C library of this process; None where there is none to ask, as on Windows."""
+    return ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
 def _sort_in(needed: dict[str, set[Any]], keys: set[Any]) -> None:

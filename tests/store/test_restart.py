@@ -131,7 +131,7 @@ def test_finished_work_is_not_done_again(tmp_path, monkeypatch):
     def counting(row, y, x, *blocks, **kwargs):
         if len(done) == 20 and not resumed:
             raise RuntimeError("stop")
-        done.append((int(row[0]), int(y[0]), int(x[0])))
+        done.append((row, y, x))
         return work(row, y, x, *blocks, **kwargs)
 
     resumed = False
