@@ -254,7 +254,7 @@ def _lazy_items(water: xr.Dataset, plan: Plan) -> dict[str, np.ndarray]:
             blocks.append((place[0].start if place else 0, name, place, (array.name, *index)))
     blocks.sort(key=lambda block: block[:2])
     runner, step = Runner(list(arrays.values())), WAVE * len(arrays)
-    for start in range(0, len(blocks), step):
+    for start in range(0, len(blocks), max(step, 1)):
         some = blocks[start : start + step]
         for (_, name, place, _), value in zip(some, runner.run([block[3] for block in some]), strict=True):
             found[name][place] = value
