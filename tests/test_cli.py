@@ -393,8 +393,7 @@ def test_interrupted_then_again(archive, tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not (target / "_ledger").exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    time.sleep(0.3)
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
