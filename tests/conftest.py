@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import dask
@@ -16,6 +17,17 @@ def pytest_configure(config):
     # rioxarray 0.19 multiplies by affine's old operator, which affine 3.1 will deprecate
     config.addinivalue_line("filterwarnings", "ignore::rasterio.errors.NotGeoreferencedWarning")  # as `io.files` does
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _no_scheduler_is_left():
+    """A client that lost its scheduler closes without taking back what it had set for all of Dask."""
+    yield
+    if dask.config.get("scheduler", None) == "dask.distributed" and "distributed" in sys.modules:
+        try:
+            sys.modules["distributed"].get_client()
+        except ValueError:
+            dask.config.set(scheduler=None)
 
 
 def _refuse(dsk, keys, **kwargs):

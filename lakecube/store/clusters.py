@@ -165,7 +165,8 @@ def _address(client: Any) -> str:
 def _lost(client: Any) -> str:
     return (
         f"the Dask scheduler at {_address(client)} is gone. What was finished is kept, and nothing half-written is "
-        "visible: start a cluster again, connect to it and make the same call, it continues where it stopped"
+        "visible: start a cluster again, connect to it and make the same call, it continues where it stopped "
+        '(or go on without: dask.config.set(scheduler="threads"))'
     )
 
 
