@@ -224,6 +224,7 @@ def test_nothing_valid_and_nothing_at_all():
         ({"compactness": 0}, "compactness"),
         ({"compactness": 1e6}, "32 bits"),
         ({"iterations": 0}, "iterations"),
+        ({"threads": 0}, "threads"),
         ({"mask": np.ones((2, 2), bool)}, "mask"),
     ],
 )
