@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # a task of Zarr's that is cut off is no news
         print(f"\nlakecube: interrupted{_how_to_resume(given)}", file=sys.stderr)
         return INTERRUPTED
 

@@ -45,6 +45,10 @@ class MadeLayer(Layer):
     def __len__(self) -> int:
         return sum(1 for _ in self.every())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled are the tasks: what makes them may be a closure."""
+        return MaterializedLayer, ({key: self.make(key) for key in self.every()}, self.annotations)
+
     def is_materialized(self) -> bool:
         """Whether all tasks are held: never."""
         return False

@@ -392,9 +392,8 @@ def test_interrupted_then_again(archive, tmp_path):
     command = [script(), "extract", str(archive.items_path), "--out", str(target), "--chunks", "16", "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    while not (target / "_ledger").exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    time.sleep(0.3)
+    while not any((target / "water_mask").rglob("c/*")) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

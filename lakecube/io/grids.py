@@ -19,8 +19,8 @@ from lakecube.io.records import SourceGrid
 #: Edges closer than this share of a pixel count as the same edge (metadata are rounded).
 EDGE_TOLERANCE = 1e-3
 
-#: Cubes of more pixels per date are a slip of the units: their graph alone would fill the memory.
-MOST_PIXELS, MOST_ALONG_A_SIDE = 2**31, 2**20
+#: Cubes of more pixels per date are a slip of the units: this many at 10 m are 1.7 million km².
+MOST_PIXELS, MOST_ALONG_A_SIDE = 2**34, 2**20
 
 #: Of a picture that tells no CRS: a plane whose unit is its pixel. A cube on it has no CRS.
 PICTURE = (
@@ -201,7 +201,7 @@ def choose_grid(
     shape = max(round((y1 - y0) / d), least), max(round((x1 - x0) / a), least)
     if max(shape) > MOST_ALONG_A_SIDE or shape[0] * shape[1] > MOST_PIXELS:
         raise InvalidInputError(
-            f"the cube would have {shape[0]} × {shape[1]} pixels of {a:g} in {chosen}, more than 2^31 or than 2^20 "
+            f"the cube would have {shape[0]} × {shape[1]} pixels of {a:g} in {chosen}, more than 2^34 or than 2^20 "
             "along a side: give a smaller bbox= or a coarser resolution="
         )
     return SourceGrid(chosen, (a, 0.0, x0, 0.0, -d, y1), shape), sorted(set(votes) - {_crs_name(chosen)})
