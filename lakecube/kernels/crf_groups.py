@@ -112,12 +112,12 @@ def _ends(start, stop, phase, step):
 def _group(guide, valid, cell, width, top, left, ids, sums, counts):
     """Number the groups and sum their pixels' places and values, square by square; returns how many there are."""
     rows, columns = valid.shape
-    size = 1
-    while size < 2 * cell * cell:
+    high, size = min(cell, rows), 1
+    while size < 2 * high * min(cell, columns):
         size *= 2
     codes, slots = np.zeros(size, np.int64), np.zeros(size, np.int32)
     square = cell * (-(-SQUARE // cell))
-    binned = np.zeros((cell if width > 0 else 0, square), np.int64)
+    binned = np.zeros((high if width > 0 else 0, min(square, columns)), np.int64)
     count = 0
     down, across = _ends(0, rows, top, square), _ends(0, columns, left, square)
     for i in range(down.size - 1):

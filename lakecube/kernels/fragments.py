@@ -108,7 +108,11 @@ def joined_ids(codes: np.ndarray, step: int, anchor: tuple[int, int], workers: i
     """Ids of the codes (y, x) with fragments joined, int64; `anchor`: of the first pixel. O(pixels).
 
     Memory is NumPy's and not Numba's: NumPy asks for large pages, and small ones took a quarter of the time.
+
+    Raises ValueError for 2²⁹ pixels or more: places of notes, up to four a pixel, are int32.
     """
+    if codes.size >= 2**29:
+        raise ValueError(f"fragments of {codes.size:,} pixels at once; fewer than {2**29:,} are possible: use chunks")
     runs = empty_runs(*codes.shape)
     count = max(min(workers, runs.rows // (step + 1)), 1)
     edges = np.linspace(0, runs.rows, count + 1).astype(int).tolist()

@@ -50,7 +50,7 @@ def slic(
     enforce_connectivity : bool
         Join fragments of fewer than `step` pixels to a neighbour, see `lakecube.kernels.fragments`.
     threads : int
-        Threads that share the rows of cells and exchange their integer sums each iteration; the same bits for any.
+        How many, 1 or more, share the rows of cells and exchange their integer sums each iteration; same bits for any.
 
     Returns
     -------
@@ -75,6 +75,8 @@ def slic(
     scaling = Scaling.of(step, compactness, len(bands))
     if iterations != int(iterations) or iterations < 1:
         raise ValueError(f"iterations must be a whole number from 1, got {iterations!r}")
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, got {threads!r}")
     shape = _shape_of(bands, mask)
     if 0 in shape:
         return np.full(shape, NO_SUPERPIXEL, np.int64)

@@ -49,12 +49,14 @@ def frame(
     tiles: tuple[Mapping[int, Tile], ...], keys: tuple[int, int], anchor: tuple[int, int], tiling: Tiling, potts: Potts,
     step: int,
 ) -> tuple[Axis, Axis]:  # fmt: skip
-    """Both axes of one tile."""
+    """Both axes of one tile; data too narrow to hold a sample are looked at pixel by pixel."""
     reach = int(np.ceil(REACHES * CUT * potts.sxy_gaussian))
     y, x = (
         _axis(tile[key], key * tiling.tile - tiling.margin - first, reach, step)
         for tile, key, first in zip(tiles, keys, anchor, strict=True)
     )
+    if any(axis.far.start >= axis.far.stop for axis in (y, x)):
+        return frame(tiles, keys, anchor, tiling, potts, 1)
     return y, x
 
 

@@ -242,6 +242,13 @@ def test_classes_hear_what_lies_around():
 # --- groups, units, edges ------------------------------------------------------------------------------------------
 
 
+def test_a_kernel_far_wider_than_the_picture_needs_no_more_memory():
+    """Its cells would hold 4 · 10¹⁰ pixels."""
+    picture, probability, _ = scene(16, 17, 5)
+    wide, wider = (run(picture, probability, potts=crf.Potts(1.0, 1.0, sxy, 6.0)) for sxy in (1e4, 1e6))
+    np.testing.assert_allclose(wider, wide, atol=1e-3)
+
+
 def test_groups_hold_their_pixels():
     picture, probability, _ = scene(50, 61, 0)
     guide = (picture / RGB).astype(np.float32)

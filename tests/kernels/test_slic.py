@@ -160,6 +160,11 @@ def test_fragments_of_random_codes_over_words_and_strips(columns, step, none):
         np.testing.assert_array_equal(ids_of(codes, step, anchor, True, threads), expected)
 
 
+def test_more_pixels_than_notes_are_counted_for_are_refused():
+    with pytest.raises(ValueError, match="use chunks"):
+        ids_of(np.broadcast_to(np.uint8(4), (2**15, 2**14)), 16, (0, 0), True, 1)
+
+
 def test_the_longest_chain_of_joins_is_inside_the_reach():
     """A fragment joins one that joins a component, which is not the largest of its superpixel, 37 of 40 px away."""
     step, rows, first = 8, 162, 81  # the first row of the second thread
@@ -219,6 +224,7 @@ def test_nothing_valid_and_nothing_at_all():
         ({"compactness": 0}, "compactness"),
         ({"compactness": 1e6}, "32 bits"),
         ({"iterations": 0}, "iterations"),
+        ({"threads": 0}, "threads"),
         ({"mask": np.ones((2, 2), bool)}, "mask"),
     ],
 )

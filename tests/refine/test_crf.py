@@ -181,6 +181,18 @@ def test_classes_have_sampled_margins(picture):
     assert np.abs(found[1] - refine(water, guide, **SAMPLED)).max() < 2e-3
 
 
+@pytest.mark.parametrize("dim", ["y", "x"])
+def test_data_narrower_than_a_sample_count_pixel_by_pixel(picture, dim):
+    """Of the frame every second row is a sample: one row of pixels may lie between two."""
+    water, guide = (v[0] for v in picture)
+    for at in (0.5, 1.5):
+        line, seen = (v.isel({dim: slice(0, 1)}).assign_coords({dim: [at]}) for v in (water, guide))
+        found = refine(line, seen, **SAMPLED).compute()
+        every = refine(line, seen, **(SAMPLED | {"tile": 4096})).compute()
+        assert found.notnull().equals(line.notnull())
+        assert np.abs(found - every).mean() < 0.05
+
+
 # --- the unseen ----------------------------------------------------------------------------------------------------
 
 
