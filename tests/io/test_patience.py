@@ -99,11 +99,17 @@ def test_states_of_a_file():
 
 
 def test_troubles_are_counted_up_to_a_bound(monkeypatch):
-    unread.collect()
+    unread.begin("a")
+    unread.begin("b")
     monkeypatch.setattr(unread, "_MOST", 3)
     for k in range(9):
         unread.note(f"i{k}", "f", "r", failed=k % 2 == 0)
-    found = unread.collect()
+    found = unread.collect("a")
     assert sum(found.values()) == 9
     assert unread.failed_items(found) == {f"i{k}" for k in range(0, 9, 2)}  # none is forgotten
-    assert not unread.collect()
+    assert not unread.collect("a")
+    assert unread.collect("b") == found  # a run takes nothing from one beside it
+    assert unread.failed_items(found) <= unread.failed_items(unread.collect("joined later"))
+    for k in range(99):
+        unread.begin(str(k))
+    assert len(unread._log.counts) == 17
