@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from lakecube.errors import InvalidInputError, ReadError, UnsafeHrefError
-from lakecube.io import patience, unread
+from lakecube.io import files, patience, unread
 from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
 from lakecube.io.web import State, _asked
 
@@ -88,6 +88,14 @@ def test_errors_travel(waits):
 )
 def test_retry_after(text, seconds):
     assert _asked(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("GDAL_HTTP_TIMEOUT", False), ("GDAL_HTTP_MAX_RETRY", False), ("GDAL_HTTP_COOKIEFILE", True)]
+)
+def test_waits_and_tries_set_for_gdal_leave_web_addresses_to_us(monkeypatch, name, own):
+    monkeypatch.setenv(name, "7")
+    assert files._has_gdal_settings() is own
 
 
 def test_states_of_a_file():
