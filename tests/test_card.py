@@ -1,6 +1,7 @@
 """`.water` by itself says what a Dataset is, in text and in a notebook, whatever a catalogue says."""
 
 import html.parser
+import json
 
 import numpy as np
 import pytest
@@ -56,6 +57,11 @@ def test_what_is_missing_is_said(tmp_path):
     text = repr(store.water)
     assert f"reading, in part: {str(water.time.values[1])[:10]};" in text
     assert "1 date not in this revision yet" in text
+    ledger = tmp_path / "s/_ledger/rows.json"  # a date of which a threshold was made without a part of its imagery
+    known = json.loads(ledger.read_text())
+    known["rows"][1]["failed"] = 0
+    ledger.write_text(json.dumps(known))
+    assert f"reading, in part: {str(water.time.values[1])[:10]};" in repr(open_store(tmp_path / "s").water)
 
 
 def test_an_extract_and_a_cube_say_what_to_do_next():

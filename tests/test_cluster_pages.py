@@ -120,6 +120,6 @@ def test_what_lakecube_sets_for_gdal_is_told_right():
 
 
 def test_the_environment_has_the_last_word():
-    code = "from lakecube.io.files import GDAL_OPTIONS; print(GDAL_OPTIONS['GDAL_HTTP_CONNECTTIMEOUT'])"
-    env = environment(ROOT, GDAL_HTTP_CONNECTTIMEOUT="7")
+    code = "from lakecube.io.files import GDAL_OPTIONS; print(GDAL_OPTIONS['GDAL_HTTP_LOW_SPEED_TIME'])"
+    env = environment(ROOT, GDAL_HTTP_LOW_SPEED_TIME="7")
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout == "7\n"

@@ -143,10 +143,17 @@ def _named(error: Exception, shown: str) -> ReadError:
     return ReadError(f"{shown}: {reason(error)}")
 
 
+#: Settings of GDAL for web servers that say how often, how long or how fast to ask, and nothing of who asks.
+_TUNING = re.compile(
+    r"GDAL_HTTP_(TIMEOUT|CONNECTTIMEOUT|LOW_SPEED_\w+|MAX_RETRY|RETRY_\w+|MULTIRANGE|MULTIPLEX|VERSION|TCP_\w+"
+    r"|MERGE_CONSECUTIVE_RANGES|MAX_\w+_CONNECTIONS)"
+)
+
+
 def _has_gdal_settings() -> bool:
     """Whether the user told GDAL how to ask web servers (tokens, cookies, a proxy): it then reads them itself."""
     inside = rasterio.env.getenv() if rasterio.env.hasenv() else {}
-    return any(name.startswith("GDAL_HTTP_") and name not in GDAL_OPTIONS for name in (*os.environ, *inside))
+    return any(name.startswith("GDAL_HTTP_") and not _TUNING.fullmatch(name) for name in (*os.environ, *inside))
 
 
 def _signed(href: str, sign: Callable[[str], str]) -> str:

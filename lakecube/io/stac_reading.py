@@ -17,15 +17,26 @@ from pystac_client.warnings import PystacClientWarning
 from requests import RequestException
 from shapely.errors import ShapelyError
 from urllib3 import Retry
+from urllib3.exceptions import HTTPError
 
 from lakecube.errors import LakecubeError, ReadError, UnsafeHrefError
 from lakecube.io import limits
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
 from lakecube.io.patience import Patience
 
+
+class CappedRetry(Retry):
+    """Retries that wait no longer than `Patience` does, whatever a server asks for: it may ask for hours."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        """Seconds that the server asks for, if it does, as far as they are granted."""
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, Patience().longest_wait)
+
+
 #: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken;
 #: one that cannot be reached at all is given up sooner.
-RETRY = Retry(
+RETRY = CappedRetry(
     total=5, connect=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "POST"),
     respect_retry_after_header=True,
 )  # fmt: skip
@@ -85,7 +96,7 @@ class ServerIO(StacApiIO):
                 if not 200 <= answer.status_code < 300:
                     raise APIError.from_response(answer)
                 return _bounded(answer, href, most)
-        except (RequestException, OSError, ValueError) as error:
+        except (RequestException, HTTPError, OSError, ValueError) as error:
             if isinstance(error, LakecubeError):
                 raise
             raise APIError(str(error)) from error
@@ -102,7 +113,7 @@ def check_server(href: str) -> None:
 def _bounded(answer: Any, href: str, most: int) -> bytes:
     """The unpacked bytes of an answer that is neither too long nor too slow."""
     parts, size, end = [], 0, time.monotonic() + limits.MOST_SECONDS
-    for part in answer.iter_content(2**18):
+    while part := answer.raw.read1(2**16, decode_content=True):  # what is there: `read` waits for all of a part
         size += len(part)
         if size > most or time.monotonic() > end:
             why = f"is longer than {most / 2**20:,.0f} MiB" if size > most else f"took over {limits.MOST_SECONDS:g} s"

@@ -1,4 +1,4 @@
-"""What could not be read, or only after further tries, in this process: kept until a run asks for its report."""
+"""What could not be read, or only after further tries, in this process: kept until the runs ask for it."""
 
 from __future__ import annotations
 
@@ -23,28 +23,47 @@ class Trouble:
 
 @dataclass(slots=True)
 class _Log:
-    counts: Counter[Trouble] = field(default_factory=Counter)
+    """Counts by run, so that runs side by side take nothing from each other; "" is all since the process began."""
+
+    counts: dict[str, Counter[Trouble]] = field(default_factory=lambda: {"": Counter()})
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 _log = _Log()
-_OTHERS = ("", "", "other reasons")
+_OTHERS = "other reasons"
+#: Runs that are counted for: those that ended by an error never say so, and the oldest are forgotten.
+_RUNS = 16
 
 
 def note(item: str, file: str, reason: str, *, failed: bool) -> None:
     """Count a try that failed, or (`failed`) a read that was given up; `file` and `reason` hold no secret."""
-    trouble = Trouble(item, file, reason, failed)
     with _log.lock:
-        if len(_log.counts) >= _MOST and trouble not in _log.counts:
-            trouble = Trouble(item if failed else "", "", _OTHERS[2], failed)
-        _log.counts[trouble] += 1
+        for counts in _log.counts.values():
+            trouble = Trouble(item, file, reason, failed)
+            if len(counts) >= _MOST and trouble not in counts:
+                trouble = Trouble(item if failed else "", "", _OTHERS, failed)
+            counts[trouble] += 1
 
 
-def collect() -> Counter[Trouble]:
-    """What was counted since the last call, in this process."""
+def begin(run: str) -> None:
+    """Count for a run from now on."""
     with _log.lock:
-        counts, _log.counts = _log.counts, Counter()
+        _open(run)
+
+
+def collect(run: str) -> Counter[Trouble]:
+    """What was counted since the last call for this run; all so far in a process that joined it later."""
+    with _log.lock:
+        counts = _log.counts[run if run in _log.counts else ""].copy()
+        _open(run)
     return counts
+
+
+def _open(run: str) -> None:
+    _log.counts.pop(run, None)
+    _log.counts[run] = Counter()
+    for old in [name for name in _log.counts if name][:-_RUNS]:
+        del _log.counts[old]
 
 
 def failed_items(troubles: Iterable[Trouble]) -> set[str]:

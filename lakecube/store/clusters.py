@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import dask.array as da
 from dask._task_spec import cull
@@ -30,6 +31,10 @@ TRIES = 3
 RETRIES = 1
 #: Seconds in which the client's loop takes up what was let go of.
 _SETTLING = 0.2
+#: Seconds between two looks at whether there are workers.
+_WATCH_SECONDS = 10.0
+
+T = TypeVar("T")
 
 Key = tuple[Any, ...]
 
@@ -75,6 +80,21 @@ def check_workers() -> None:
             )
 
 
+def everywhere(function: Callable[[], T]) -> list[T]:
+    """Call a function in this process and, where there is an active cluster, in its workers; what they return.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler does not answer.
+    """
+    found, client = [function()], active_client()
+    if client is not None:
+        with _answered(client):
+            found += client.run(function, on_error="ignore").values()
+    return found
+
+
 def compute_on(
     client: Any, graph: dict[Any, Any], keys: Sequence[Key], done: Callable[[int], None] | None = None
 ) -> list[Any]:
@@ -87,11 +107,9 @@ def compute_on(
     """
     from distributed import KilledWorker
 
-    if not cluster_threads(client):
-        logger.warning("the cluster at %s has no workers: waiting for one", _address(client))
     values: dict[Key, Any] = {}
     deaths: Counter[str] = Counter()
-    with _out_of_the_pool():
+    with _out_of_the_pool(), _watched(client):
         while left := [key for key in keys if key not in values]:
             try:
                 for key, value in _as_computed(client, cull(graph, left) if values else graph, left):
@@ -139,6 +157,30 @@ def _answered(client: Any) -> Iterator[None]:
         yield
     except (CommClosedError, ClosedClientError, OSError, CancelledError) as error:
         raise ClusterError(_lost(client)) from error
+
+
+@contextmanager
+def _watched(client: Any) -> Iterator[None]:
+    """Say when the cluster has no workers (any more): work waits for one then, for as long as it takes."""
+    over = threading.Event()
+
+    def check(told: bool) -> bool:
+        alone = not cluster_threads(client)
+        if alone and not told:
+            logger.warning("the cluster at %s has no workers: waiting for one", _address(client))
+        return alone
+
+    def watch(told: bool) -> None:
+        while not over.wait(_WATCH_SECONDS):
+            with suppress(Exception):  # who waits for the results meets it as well
+                told = check(told)
+
+    thread = threading.Thread(target=watch, args=(check(False),), daemon=True, name="lakecube-workers")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextmanager

@@ -195,9 +195,7 @@ def failed_dates(store: xr.Dataset) -> list[str]:
     """Dates of a store that was opened, of which some imagery could not be read; none that were read anew since."""
     kept = store.encoding[KEPT]
     rows = Ledger(kept["place"].files).rows(kept["rows"]) or []
-    return sorted(
-        str(row["date"])[:10] for k, row in enumerate(rows) if row.get("failed") and k not in kept[SUPERSEDED]
-    )
+    return sorted(str(row["date"])[:10] for k, row in enumerate(rows) if "failed" in row and k not in kept[SUPERSEDED])
 
 
 def _check_whole(derived: xr.Dataset, visible: Visible, group: str) -> None:

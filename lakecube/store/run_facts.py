@@ -15,21 +15,26 @@ from lakecube.store.contents import ITEM_ROW, Contents
 _WEIGHTS = ("model", "architecture", "weights_sha256", "precision")
 
 
-def scenes(contents: Contents, positions: tuple[int, ...], failed: Mapping[int, int]) -> dict[str, Any]:
+def scenes(
+    contents: Contents, positions: tuple[int, ...], failed: Mapping[int, int], items: set[str]
+) -> dict[str, Any]:
     """How many scenes were given, read and skipped, and which ones failed.
 
     Read are those of the dates that the run wrote, skipped those of dates that the store held already. Failed are
-    those of dates of which pixels could not be read: which of several scenes of one date it was, the log tells.
+    `items`, of which something could not be read, and all scenes of a date with `failed` pixels and none of these.
     """
     water = contents.water
     if ITEM_ROW not in water.variables:
         return {"given": None, "read": None, "skipped": None, "failed": []}
     rows = water[ITEM_ROW].values
     read = np.isin(rows, positions)
-    of_failed = np.isin(rows, list(failed))
-    names = water["item_id"].values[of_failed].tolist() if "item_id" in water.variables else []
+    names = []
+    if "item_id" in water.variables:
+        ids = np.asarray(water["item_id"].values).astype(str)
+        hit = read & np.isin(ids, sorted(items))
+        names = ids[hit | (np.isin(rows, list(failed)) & ~np.isin(rows, rows[hit]))].tolist()
     counts = {"given": rows.size, "read": int(read.sum()), "skipped": int((~read).sum())}
-    return {**counts, "failed": [str(name) for name in names]}
+    return {**counts, "failed": names}
 
 
 def thresholds(contents: Contents, facts: Mapping[str, np.ndarray], positions: tuple[int, ...]) -> dict[str, Any]:

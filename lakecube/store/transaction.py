@@ -162,7 +162,7 @@ def _rows_and_revision(
     ledger.write_rows(rows)
     run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
     run.facts["superseded"] = list(plan.replaced)
-    run.facts["scenes"] = run_facts.scenes(contents, plan.positions, failed)
+    run.facts["scenes"] = run_facts.scenes(contents, plan.positions, failed, run.troubles.items)
     run.facts["thresholds"] = run_facts.thresholds(contents, facts, plan.positions)
     run.facts |= run_facts.method(contents)
     run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}

@@ -6,20 +6,19 @@ audits are made of what could be read. So every failure counts for its date, whi
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
-import dask.array as da
 import numpy as np
-from dask.base import get_scheduler
 
 from lakecube.io import unread
 from lakecube.io.ranges import accept_changes
 from lakecube.io.unread import Trouble
+from lakecube.store.clusters import everywhere
 from lakecube.store.contents import ITEM_ROW, Contents
-
-T = TypeVar("T")
 
 #: Kinds of trouble that are listed in a report.
 _LISTED = 200
@@ -31,12 +30,13 @@ class Troubles:
     def __init__(self) -> None:
         self.counts: Counter[Trouble] = Counter()
         self.items: set[str] = set()  #: of which something could not be read, in this run or the killed one before
-        _everywhere(unread.collect)  # of whatever was read before
-        _everywhere(accept_changes)
+        self._run = uuid.uuid4().hex
+        everywhere(partial(unread.begin, self._run))
+        everywhere(accept_changes)
 
     def gather(self) -> list[str]:
         """Take over what was counted since; the items that failed since."""
-        found: Counter[Trouble] = sum(_everywhere(unread.collect), Counter())
+        found: Counter[Trouble] = sum(everywhere(partial(unread.collect, self._run)), Counter())
         self.counts += found
         failed = unread.failed_items(found)
         self.items |= failed
@@ -70,12 +70,3 @@ def dates_of(items: set[str], contents: Contents) -> set[int]:
         return set()
     hit = np.isin(np.asarray(water["item_id"].values).astype(str), sorted(items))
     return {int(row) for row in np.asarray(water[ITEM_ROW].values)[hit]}
-
-
-def _everywhere(function: Callable[[], T]) -> list[T]:
-    """Call a function in this process and, where a cluster reads, in its workers; what they return."""
-    found = [function()]
-    client: Any = getattr(get_scheduler(cls=da.Array), "__self__", None)
-    if hasattr(client, "run"):
-        found += client.run(function, on_error="ignore").values()
-    return found

@@ -120,6 +120,7 @@ def test_a_threshold_made_without_a_part_of_its_imagery_is_told_and_mended(archi
     site.faults = {file_of(archive, 1, "scl"): [Fault("status", last=4, code=500)]}
     told = made.run(site.url, tmp_path / "s", retries=made.QUICK | {"times": 0}, **MARCH)
     assert len(told) == 1 and OF_DATE[1] in told[0] and "threshold" in told[0]
+    assert len(made.report(tmp_path / "s")["scenes"]["failed"]) == 1  # though no pixel of it is unread
     site.heal()
     assert made.run(site.url, tmp_path / "s", mode="append", retry=True, **MARCH) == []
     assert same_in_march(tmp_path / "s", base)

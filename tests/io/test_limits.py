@@ -1,17 +1,22 @@
 """What a server may make us hold or do is bounded, and each bound is a clear refusal before anything is allocated."""
 
+import contextlib
 import json
+import socketserver
+import threading
+import time
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
+from urllib3 import HTTPResponse
 
 import lakecube
 from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError, UnsafeHrefError
 from lakecube.io import limits
 from lakecube.io.stac import load_items
-from lakecube.io.stac_reading import ServerIO
+from lakecube.io.stac_reading import RETRY, ServerIO, api_io
 from tests.hostile.site import site
 
 ITEM = {
@@ -41,6 +46,36 @@ def test_a_document_that_drips_is_given_up(server, monkeypatch):
     monkeypatch.setattr(limits, "MOST_SECONDS", -1.0)
     with pytest.raises(ReadError, match="took over"):
         load_items(server.put(_collection([ITEM])))
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 1000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\nfffff\r\n"])
+def test_a_server_that_drips_byte_by_byte_is_given_up(head, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_SECONDS", 0.3)
+    over = threading.Event()
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(65536)
+            self.request.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}".encode())
+            with contextlib.suppress(OSError):
+                while not over.wait(0.05):
+                    self.request.sendall(b" ")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        begin = time.monotonic()
+        with pytest.raises(ReadError, match="took over"):
+            api_io().request(f"http://127.0.0.1:{server.server_address[1]}/items.json")
+        assert time.monotonic() - begin < 20
+        over.set()
+        server.shutdown()
+
+
+def test_a_server_that_asks_to_wait_for_hours_is_not_waited_for():
+    for asked in ("7200", "Fri, 31 Dec 2100 23:59:59 GMT"):
+        answer = HTTPResponse(status=503, headers={"Retry-After": asked})
+        assert RETRY.increment("GET", "/", answer).get_retry_after(answer) == 60
 
 
 def test_items_and_pages_without_end_are_given_up(server, monkeypatch):

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from lakecube.errors import InvalidInputError, ReadError, UnsafeHrefError
-from lakecube.io import patience, unread
+from lakecube.io import files, patience, unread
 from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
 from lakecube.io.web import State, _asked
 
@@ -90,6 +90,14 @@ def test_retry_after(text, seconds):
     assert _asked(text) == seconds
 
 
+@pytest.mark.parametrize(
+    ("name", "own"), [("GDAL_HTTP_TIMEOUT", False), ("GDAL_HTTP_MAX_RETRY", False), ("GDAL_HTTP_COOKIEFILE", True)]
+)
+def test_waits_and_tries_set_for_gdal_leave_web_addresses_to_us(monkeypatch, name, own):
+    monkeypatch.setenv(name, "7")
+    assert files._has_gdal_settings() is own
+
+
 def test_states_of_a_file():
     one = State(10, '"a"', "Mon")
     assert one.is_same(State(10, '"a"', "Tue")) and not one.is_same(State(10, '"b"', "Mon"))
@@ -99,11 +107,17 @@ def test_states_of_a_file():
 
 
 def test_troubles_are_counted_up_to_a_bound(monkeypatch):
-    unread.collect()
+    unread.begin("a")
+    unread.begin("b")
     monkeypatch.setattr(unread, "_MOST", 3)
     for k in range(9):
         unread.note(f"i{k}", "f", "r", failed=k % 2 == 0)
-    found = unread.collect()
+    found = unread.collect("a")
     assert sum(found.values()) == 9
     assert unread.failed_items(found) == {f"i{k}" for k in range(0, 9, 2)}  # none is forgotten
-    assert not unread.collect()
+    assert not unread.collect("a")
+    assert unread.collect("b") == found  # a run takes nothing from one beside it
+    assert unread.failed_items(found) <= unread.failed_items(unread.collect("joined later"))
+    for k in range(99):
+        unread.begin(str(k))
+    assert len(unread._log.counts) == 17

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
+from typing import ClassVar
 
 import pytest
 
@@ -142,6 +143,21 @@ def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
     request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s")]
     assert main([*request, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
+    class Alone:
+        workers: ClassVar = {"tcp://a": 2}
+
+        def ncores(self):
+            return self.workers
+
+    monkeypatch.setattr(clusters, "_WATCH_SECONDS", 0.01)
+    with clusters._watched(Alone()):
+        Alone.workers = {}
+        until(lambda: caplog.messages)
+        time.sleep(0.1)
+    assert len(caplog.messages) == 1 and "has no workers: waiting for one" in caplog.messages[0]
 
 
 def test_progress_moves_within_a_wave(client, tmp_path, caplog):
