@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from lakecube.errors import LakecubeError, ReadError, UnsafeHrefError
 from lakecube.io import limits
+from lakecube.io.deadlines import InTimeAdapter
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
 from lakecube.io.patience import Patience
 
@@ -124,7 +125,10 @@ def _bounded(answer: Any, href: str, most: int) -> bytes:
 
 def api_io() -> ServerIO:
     """Return what requests go through: with retries, and never without a timeout."""
-    return ServerIO(max_retries=RETRY, timeout=TIMEOUT)
+    api = ServerIO(max_retries=RETRY, timeout=TIMEOUT)
+    for scheme in ("http://", "https://"):
+        api.session.mount(scheme, InTimeAdapter(max_retries=RETRY))
+    return api
 
 
 def absolute(item: pystac.Item, base: str | None) -> pystac.Item:

@@ -18,9 +18,9 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from lakecube.errors import UnsafeHrefError
+from lakecube.io.deadlines import InTimeAdapter
 from lakecube.io.hrefs import check_href, redact, strip_signature
 from lakecube.io.patience import Patience, RequestError
 
@@ -194,7 +194,7 @@ def _tools() -> tuple[requests.Session, ThreadPoolExecutor]:
             if found is None:
                 session = requests.Session()
                 for scheme in ("http://", "https://"):
-                    session.mount(scheme, HTTPAdapter(pool_maxsize=64, max_retries=0))
+                    session.mount(scheme, InTimeAdapter(pool_maxsize=64, max_retries=0))
                 pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lakecube-ranges")
                 found = _of_process[os.getpid()] = session, pool
     return found
