@@ -99,7 +99,7 @@ def test_extents_are_measured(capsys):
 @pytest.mark.slow
 def test_a_dashboard_is_measured(tmp_path):
     pytest.importorskip("bokeh")
-    dashboard.to_zarr(dashboard.sparse(200, 3, chunk=64), tmp_path / "s.zarr", chunks=64, progress=False)
+    dashboard.to_zarr(dashboard.sparse(2400, 3, chunk=512), tmp_path / "s.zarr", chunks=512, progress=False)
     costs = dashboard.first_map(tmp_path / "s.zarr")
     assert costs["with overviews"] < costs["without overviews"]
     with dashboard.Served(tmp_path / "s.zarr") as served:
