@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import http.client
 import itertools
-import logging
 import os
 import resource
 import threading
-import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ import pytest
 from lakecube.errors import StoreError
 from lakecube.store import open_store, to_zarr
 from lakecube.store.files import LocalFiles
+from tests.loopback import object_storage, serving
 from tests.store.made import extract
 from tests.store.test_restart import snapshot
 
@@ -151,15 +150,8 @@ class Proxy(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def s3():
     pytest.importorskip("obstore")
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")).close()
-    yield f"{host}:{port}"
-    server.stop()
+    with object_storage() as address:
+        yield address
 
 
 @pytest.fixture
@@ -167,15 +159,8 @@ def proxy(s3):
     class Handler(Proxy):
         upstream, numbers, lock = s3, {}, threading.Lock()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield Handler, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler, quiet=True) as address:
+        yield Handler, address
 
 
 def options(endpoint, tries=2):

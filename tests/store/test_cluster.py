@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from typing import ClassVar
 
 import pytest
@@ -21,6 +20,7 @@ from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError
 from lakecube.store import open_store, to_zarr
+from tests.loopback import object_storage
 from tests.store.test_restart import snapshot
 from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, water
 
@@ -51,22 +51,15 @@ def whole(tmp_path_factory):
 def bucket():
     """An object store on loopback: the variables by which processes reach it, and a function that copies from it."""
     obstore = pytest.importorskip("obstore")
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")).close()
     keys = {"AWS_ACCESS_KEY_ID": "AKIDAKID", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
-    of_gdal = {"AWS_S3_ENDPOINT": f"{host}:{port}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
-    of_obstore = {"AWS_ENDPOINT": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true"}
-    client = obstore.store.S3Store(
-        "bucket", access_key_id="AKIDAKID", secret_access_key=SECRET, region="us-east-1",
-        endpoint=f"http://{host}:{port}", client_options={"allow_http": True},
-    )  # fmt: skip
-    yield client, {**keys, **of_gdal, **of_obstore}
-    server.stop()
+    with object_storage() as address:
+        of_gdal = {"AWS_S3_ENDPOINT": address, "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
+        of_obstore = {"AWS_ENDPOINT": f"http://{address}", "AWS_ALLOW_HTTP": "true"}
+        client = obstore.store.S3Store(
+            "bucket", access_key_id="AKIDAKID", secret_access_key=SECRET, region="us-east-1",
+            endpoint=f"http://{address}", client_options={"allow_http": True},
+        )  # fmt: skip
+        yield client, {**keys, **of_gdal, **of_obstore}
 
 
 @pytest.fixture(scope="module")

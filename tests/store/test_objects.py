@@ -1,8 +1,6 @@
 """A store in object storage, against an S3 server on loopback: the same bytes as on disk, and no secret anywhere."""
 
-import logging
 import pickle
-import urllib.request
 
 import dask
 import numpy as np
@@ -15,6 +13,7 @@ from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.files import LocalFiles
 from lakecube.store.lease import LEASE, Lease
 from lakecube.store.objects import ObjectFiles, ObjectPlace, without_secrets
+from tests.loopback import object_storage
 from tests.store.made import extract
 from tests.store.test_restart import snapshot
 
@@ -25,15 +24,8 @@ SECRET = "sEcReTsEcReT"
 
 @pytest.fixture(scope="module")
 def server():
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")).close()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with object_storage() as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import json
 import re
 import shutil
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lakecube.store import open_store, to_zarr
+from tests.loopback import serving
 from tests.store.bowls import bowls
 
 pytestmark = pytest.mark.slow
@@ -64,11 +64,9 @@ def read(script, tmp_path_factory):
     path = tmp_path_factory.mktemp("browser") / "s.zarr"
     to_zarr(bowls(stop=6)[0], path, chunks=32, progress=False)
     handler = type("Asked", (Files,), {"folder": path, "asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        command = ["node", str(script), f"http://127.0.0.1:{server.server_port}"]
+    with serving(handler) as address:
+        command = ["node", str(script), address]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(script).parent)
-        server.shutdown()
     assert done.returncode == 0, done.stderr
     return path, json.loads(done.stdout), handler.asked
 
