@@ -39,6 +39,17 @@ T = TypeVar("T")
 Key = tuple[Any, ...]
 
 
+class _WorkersDied(Exception):
+    """The scheduler gave tasks up whose workers died.
+
+    All of them, not only the first: with the task that kills its worker, those die that waited there behind it.
+    """
+
+    def __init__(self, at: dict[Key, Exception]) -> None:
+        super().__init__(f"workers died at {len(at)} tasks")
+        self.at = at
+
+
 def active_client() -> Any | None:
     """The client of the active Dask cluster; None where work goes to threads."""
     client = getattr(get_scheduler(cls=da.Array), "__self__", None)
@@ -105,10 +116,8 @@ def compute_on(
     ClusterError
         If the scheduler is gone, or workers die at a task again and again.
     """
-    from distributed import KilledWorker
-
     values: dict[Key, Any] = {}
-    deaths: Counter[str] = Counter()
+    deaths: Counter[Key] = Counter()
     with _out_of_the_pool(), _watched(client):
         while left := [key for key in keys if key not in values]:
             try:
@@ -116,10 +125,10 @@ def compute_on(
                     values[key] = value
                     if done is not None:
                         done(1)
-            except KilledWorker as error:
-                deaths[str(error.task)] += 1
-                if deaths[str(error.task)] == TRIES:
-                    raise ClusterError(_dying(error)) from error
+            except _WorkersDied as died:
+                deaths.update(died.at.keys())
+                if given_up := [error for key, error in died.at.items() if deaths[key] == TRIES]:
+                    raise ClusterError(_dying(given_up[0])) from given_up[0]
                 logger.warning("workers died at %d tasks, which go out again", len(keys) - len(values))
                 # until the scheduler was told that the failed tasks are let go of, it would answer with their failure
                 client.sync(asyncio.sleep, _SETTLING)
@@ -128,7 +137,7 @@ def compute_on(
 
 def _as_computed(client: Any, graph: dict[Any, Any], keys: list[Key]) -> Iterator[tuple[Key, Any]]:
     """Each key with its value as it is ready, let go of on the cluster; raises what a task raised."""
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     with _answered(client):
         futures = client.get(graph, keys, sync=False, retries=RETRIES)
@@ -137,6 +146,8 @@ def _as_computed(client: Any, graph: dict[Any, Any], keys: list[Key]) -> Iterato
         for future, value in as_completed(futures, loop=client.loop, with_results=True, raise_errors=False):
             if future.status == "error":
                 _, error, trace = value
+                if isinstance(error, KilledWorker):
+                    raise _WorkersDied({f.key: f.exception() for f in futures if f.status == "error"}) from error
                 raise error.with_traceback(trace)
             if isinstance(value, CancelledError) or future.cancelled():
                 raise ClusterError(_lost(client))
