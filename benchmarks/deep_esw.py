@@ -2,9 +2,10 @@
 
 FOLDER holds images/NN.* and masks/NN.*, bands blue, green, red on disk. Scenes with an even number may be learned from,
 those with an odd one judge; nothing of these is looked at before. `--train` trains on the even ones, of which a fifth
-validates, and adds a row for the best epoch of each phase (L1, L12); `--weights` adds files that were trained
-elsewhere. Superpixel fusion, the dense CRF and both are applied to what each network says; their parameters are chosen
-on even scenes, by default those that validate.
+validates, and adds a row for the best epoch of each phase (L1, L12); with `--first` each network learns from the
+pictures of another folder before, for a pass. `--preset short` is the schedule of the table in the documentation, the
+same for all networks. `--weights` adds files that were trained elsewhere. Superpixel fusion, the dense CRF and both are
+applied to what each network says; their parameters are chosen on even scenes, by default those that validate.
 
 Recall, precision, F1 and IoU are of all pixels of the scenes together, and means over scenes; accuracy at the edge
 (EOA, omission EOE, commission ECE) is of the pixels within 3 px of the true shore, of all scenes together.
@@ -15,7 +16,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ import xarray as xr
 from benchmarks import refine_esw
 from benchmarks.refine_esw import Scene, fused, middle, superpixels
 from lakecube.kernels import crf
+from lakecube.models.presets import Phase, Preset, preset_of
 from lakecube.models.samples import Samples, folder_samples
 from lakecube.models.scenes import values_of
 from lakecube.models.tiles import in_order
@@ -35,6 +39,8 @@ BANDS = ("blue", "green", "red")
 MEASURES = ("recall", "precision", "f1", "iou")
 Options = tuple[float, ...]
 Way = Callable[[Scene, np.ndarray, Options], np.ndarray]
+#: `--preset short`: what networks without any earlier training can do in minutes.
+SHORT = Preset((Phase("bce-dice", 6, 1e-3), Phase("lovasz", 2, 2e-4)), augment="strong", average=0.98)
 #: Pixels of each scene that the baselines of pixels learn from.
 _PIXELS = 1000
 #: Probabilities nearer to 0 and 1 than this are no surer for the CRF.
@@ -158,12 +164,33 @@ def trained(samples: Samples, architecture: str, given: argparse.Namespace) -> d
     """Rows of a network trained here: the best epoch of each phase."""
     from lakecube.models.train import train
 
+    preset = SHORT if given.preset == "short" else preset_of(given.preset)
     name = f"{architecture}-{Path(given.start).stem}" if given.start else architecture
+    options = json.loads(given.options.get(architecture, "{}"))
+    start, spent = given.start, time.process_time()
+    if given.first:
+        start = train(
+            first_samples(given.first, given.first_scenes), architecture, first_stage(preset), start=start,
+            out=given.out / f"{name}-first", options=options, precision=given.precision, training=str(given.first.name),
+        ).weights  # fmt: skip
     found = train(
-        samples, architecture, given.preset, out=given.out / name, minutes=given.minutes, start=given.start,
-        precision=given.precision, name=name, training="even scenes of esw",
+        samples, architecture, preset, out=given.out / name, minutes=given.minutes, start=start, name=name,
+        options=options, precision=given.precision, training="even scenes of esw.",
     )  # fmt: skip
+    print(f"{name}: {(time.process_time() - spent) / 60:.1f} minutes of processor time", flush=True)
     return {f"{name} ({phase})": path for phase, path in zip(("L1", "L12"), found.phases, strict=False)}
+
+
+def first_samples(folder: Path, n: int | None) -> Samples:
+    """Pictures to learn from first, `n` of them evenly by name or all; what is black to the edge is unknown."""
+    samples = folder_samples(folder, bands=("red", "green", "blue"), black=8, validation=0.0)
+    every = max(len(samples.scenes) // n, 1) if n else 1
+    return replace(samples, scenes=samples.scenes[::every])
+
+
+def first_stage(preset: Preset) -> Preset:
+    """One pass by the preset's first phase."""
+    return replace(preset, phases=(replace(preset.phases[0], epochs=1),))
 
 
 def of_pixels(kind: str, samples: Samples) -> Callable[[Scene], np.ndarray]:
@@ -189,8 +216,10 @@ def of_pixels(kind: str, samples: Samples) -> Callable[[Scene], np.ndarray]:
     return said
 
 
-def judge(model: Path, chosen_on: list[Scene], test: list[Scene]) -> dict[str, Any]:
-    """All rows of one network."""
+def judge(model: Path, chosen_on: list[Scene], test: list[Scene], refined: bool = True) -> dict[str, Any]:
+    """All rows of one network, or the one without refinement."""
+    if not refined:
+        return {"": table_row(test, [probability(scene, model) for scene in test], by_network, ())}
     on_middles = [middle(scene._replace(coarse=probability(scene, model))) for scene in chosen_on]
     best = choose(on_middles, [scene.coarse for scene in on_middles])
     maps = [probability(scene, model) for scene in test]
@@ -217,13 +246,19 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--train", nargs="*", default=[], metavar="ARCH", help="train these here first")
     parser.add_argument("--pixels", nargs="*", default=[], choices=["svm", "rf"], help="baselines that know pixels")
     parser.add_argument("--minutes", type=float, help="for each of them, instead of the preset's epochs")
-    parser.add_argument("--preset", default="cao-2024")
+    parser.add_argument("--first", type=Path, help="folder of other pictures, red, green, blue, to learn from before")
+    parser.add_argument("--first-scenes", type=int, help="so many of these")
+    parser.add_argument("--preset", default="cao-2024", help="a preset of lakecube train, or short")
+    parser.add_argument("--options", nargs=2, action="append", default=[], metavar=("ARCH", "JSON"),
+                        help="of an architecture")  # fmt: skip
+    parser.add_argument("--refine", nargs="*", metavar="NAME", help="only these, as their rows are called")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--start", help="weights that these begin with")
     parser.add_argument("--choose-on", choices=["validation", "training"], default="validation",
                         help="even scenes on whose middles options are chosen")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/deep_esw"))
     given = parser.parse_args(words)
+    given.options = dict(given.options)
     given.out.mkdir(parents=True, exist_ok=True)
     samples, odd = split(given.folder)
     learned, validating = ([scene.name for scene in part] for part in samples.split())
@@ -242,7 +277,7 @@ def main(words: list[str] | None = None) -> None:
         found[kind] = {"": table_row(test, [said(scene) * np.float32(1) for scene in test], by_network, ())}
         print(line(kind, found[kind][""]), flush=True)
     for name, path in networks.items():
-        found[name] = judge(path, chosen_on, test)
+        found[name] = judge(path, chosen_on, test, given.refine is None or name in given.refine)
         for way, row in found[name].items():
             print(line(f"{name} + {way}" if way else name, row), flush=True)
     (given.out / "table.json").write_text(json.dumps(found, indent=1))

@@ -79,6 +79,7 @@ def add_request(command: argparse.ArgumentParser) -> None:
     add("--chunks", type=int, metavar="PX", help="pixels per chunk along y and x (default: 1024)")
     add("--dem", metavar="FILE", help="elevation in metres, path or URL; adds the slope rule")
     add("--offset", default="metadata", help="radiometric offset: metadata, audit or a number (default: metadata)")
+    add("--nodata", metavar="N", help="number that means no data, or lowest,highest (default: the file's)")
     add("--no-cloud-mask", action="store_true", help="do not use the quality layers")
     add(
         "--cloud-buffer",

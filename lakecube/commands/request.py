@@ -53,6 +53,7 @@ def _opened(given: argparse.Namespace) -> xr.Dataset:
         chunks=given.chunks,
         dem=given.dem,
         offset=_value(given.offset),
+        nodata=_range(given.nodata),
         cloud_mask=not given.no_cloud_mask,
         cloud_buffer=given.cloud_buffer,
     )
@@ -67,6 +68,14 @@ def _bands(words: list[str] | None) -> Any:
     if words is None or not any("=" in word for word in words):
         return words
     return dict(pair(word, "--bands") for word in words)
+
+
+def _range(text: str | None) -> Any:
+    """A number, or two with a comma between; what is neither is told by `open`."""
+    if text is None:
+        return None
+    numbers = [_value(part) for part in text.split(",")]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def parameters_of(given: argparse.Namespace) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def open(
     groupby: str = "solar_day",
     dem: Any = None,
     offset: str | float | Mapping[str, float] = "metadata",
+    nodata: float | Sequence[float] | None = None,
     cloud_mask: bool = True,
     cloud_buffer: float = 40.0,
     sign: Callable[[str], str] | None = None,
@@ -84,6 +85,10 @@ def open(
     offset
         Radiometric offset: ``"metadata"`` (the collection's rule), ``"audit"`` (the rule, corrected where the data
         contradict it strongly), a number for all items, or a mapping from item id to number.
+    nodata
+        Of raster files: the number that means that nothing was observed, or the lowest and the highest such, as
+        ``(250, 255)`` for white corners that JPEG blurred. By default what the file declares; its alpha band or mask
+        counts in any case. A pixel of an 8-bit picture is without data where all its bands are.
     cloud_mask
         Decode the quality layers. Without, every valid pixel is ``clear_cloud_unknown``.
     cloud_buffer
@@ -134,10 +139,12 @@ def open(
                 offset=None if isinstance(offset, str) and offset == "metadata" else offset, sign=sign,
                 cloud_mask=None if cloud_mask is True else cloud_mask,
                 cloud_buffer=None if cloud_buffer == 40.0 else cloud_buffer,
-                retries=None if retries == 3 else retries)  # fmt: skip
+                nodata=nodata, retries=None if retries == 3 else retries)  # fmt: skip
         cube = arrays.open_arrays(source, bands=bands, chunks=chunks, datetime=datetime, bbox=bbox, dem=dem)
         return cube.assign_attrs(request=request_text(asked, None))
-    records = _records(source, collections, bbox, intersects, datetime, query, sensor, bands, offset, patience)
+    records = _records(
+        source, collections, bbox, intersects, datetime, query, sensor, bands, offset, nodata, patience
+    )  # fmt: skip
     wanted = _wanted_bands(records, None if isinstance(bands, Mapping) else bands)
     offered = {band for record in records for band in record.bands} - set(wanted)
     for record in records:
@@ -222,16 +229,18 @@ def _check_place(records: list[ItemRecord], **asked: Any) -> None:
 
 def _records(
     source: Any, collections: Any, bbox: Any, intersects: Any, datetime: Any, query: Any, sensor: Any, bands: Any,
-    offset: Any, patience: Patience,
+    offset: Any, nodata: Any, patience: Patience,
 ) -> list[ItemRecord]:  # fmt: skip
     """Item records of any source that is read file by file, newest of each datatake, oldest date first."""
     if rasters.is_raster_source(source):
         if collections is not None or query is not None:
             raise InvalidInputError("collections= and query= search catalogues; raster files have neither")
         records = rasters.describe_rasters(
-            source, bands=bands, datetime=datetime, sensor=sensor, offset=offset, patience=patience
+            source, bands=bands, datetime=datetime, sensor=sensor, offset=offset, nodata=nodata, patience=patience
         )
     else:
+        if nodata is not None:
+            raise InvalidInputError("nodata= is for raster files; STAC items declare theirs")
         if isinstance(bands, Mapping):
             raise InvalidInputError("bands= as a mapping is for GeoTIFFs and Datasets; STAC items name their bands")
         terms = stac.parse_terms(

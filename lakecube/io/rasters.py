@@ -18,6 +18,7 @@ from lakecube.errors import InvalidInputError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
 from lakecube.io.grids import PICTURE
 from lakecube.io.hrefs import strip_signature
+from lakecube.io.nodata import has_mask, range_of, with_blanks
 from lakecube.io.offsets import user_offset
 from lakecube.io.patience import Patience
 from lakecube.io.records import BandSource, ItemRecord, QAKind, SourceGrid
@@ -72,6 +73,7 @@ def describe_rasters(
     sensor: str | None = None,
     scale: float | None = None,
     offset: str | float | Mapping[str, float] = "metadata",
+    nodata: float | Sequence[float] | None = None,
     patience: Patience | None = None,
 ) -> list[ItemRecord]:
     """One item per date from raster files of one or many bands.
@@ -96,6 +98,8 @@ def describe_rasters(
         a picture as it is shown: number / 255, which is no reflectance (band attribute ``radiometry="display"``).
     offset
         As in `open`; a number, or one per file name, replaces that of the file or sensor.
+    nodata
+        As in `open`; by default the file's own, then the sensor's.
     patience
         How headers that cannot be read are tried again.
 
@@ -107,6 +111,7 @@ def describe_rasters(
         Not a raster that can be read.
     """
     sensor = None if sensor is None else sensor_name(sensor)
+    empty = range_of(nodata)
     paths = [str(p) for p in (source if isinstance(source, list | tuple) else [source])]
     dates = _given_dates(datetime, len(paths))
     mapping = {str(k).lower(): v for k, v in bands.items()} if isinstance(bands, Mapping) else None
@@ -117,7 +122,7 @@ def describe_rasters(
         shift = user_offset(offset, _name(path))
 
         def describe(path: str = path, date: Any = date, shift: Any = shift) -> tuple[ItemRecord, list[str]]:
-            return _describe_file(path, date, mapping, sensor, scale, shift)
+            return _describe_file(path, date, mapping, sensor, scale, shift, empty)
 
         record, names = with_retries(describe, path, patience or Patience(), _name(path))
         kept = items.get(record.time)
@@ -162,12 +167,12 @@ def _given_dates(datetime: Any, n: int) -> list[np.datetime64 | None]:
 
 def _describe_file(
     path: str, date: np.datetime64 | None, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
-    offset: float | None,
+    offset: float | None, empty: tuple[float, float] | None,
 ) -> tuple[ItemRecord, list[str]]:  # fmt: skip
     if sensor == "landsat-c2-l2":
         sensor = "landsat-tm-c2-l2" if _TM_FILE.match(_name(path)) else "landsat-oli-c2-l2"
     with rasterio.Env(**GDAL_OPTIONS), open_source(path, local=True) as file:
-        layers = _layers(path, file, mapping, sensor, scale, offset)
+        layers = _layers(path, file, mapping, sensor, scale, offset, empty)
         is_picture = all(layer.source.display for layer in layers if layer.name in BANDS)
         if file.crs is None and not is_picture:
             raise ReadError(f"{_name(path)} has no CRS: write one, for example with rioxarray's write_crs")
@@ -218,7 +223,7 @@ def _date_of(path: str, tags: Mapping[str, str], is_picture: bool) -> np.datetim
 
 def _layers(
     path: str, file: Any, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
-    offset: float | None,
+    offset: float | None, empty: tuple[float, float] | None,
 ) -> list[_Layer]:  # fmt: skip
     grid = _grid_of(file)
     layers = []
@@ -226,18 +231,20 @@ def _layers(
         name = _match(names, mapping, sensor)
         if name is None:
             continue
-        factor, shift, nodata, display = 1.0, 0.0, file.nodata, False
+        source = BandSource(path, i, nodata=file.nodata, grid=grid)
         if name in BANDS:
             factor, shift, display = _decoding(file, i, dtype, sensor, scale, offset)
-            if nodata is None and sensor is not None and np.dtype(dtype).kind in "ui":
-                nodata = SENSORS[sensor].nodata
-        layers.append(_Layer(name, BandSource(path, i, factor, shift, nodata, grid, display=display)))
+            if source.nodata is None and sensor is not None and np.dtype(dtype).kind in "ui":
+                source = replace(source, nodata=SENSORS[sensor].nodata)
+            source = replace(source, scale=factor, offset=shift, display=display, masked=has_mask(file, i))
+        layers.append(_Layer(name, source))
     if not layers:
         raise InvalidInputError(
             f"{_name(path)}: none of its bands {[n[0] for n in _names(path, file)]} is known; pass "
             f"bands={{'name or position in the file': 'green', …}} with STAC common names: {', '.join(BANDS)}"
         )
-    return layers
+    sources = with_blanks({layer.name: layer.source for layer in layers if layer.name in BANDS}, empty)
+    return [replace(layer, source=sources.get(layer.name, layer.source)) for layer in layers]
 
 
 def _grid_of(file: Any) -> SourceGrid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +24,23 @@ class SourceGrid:
 
 
 @dataclass(frozen=True, slots=True)
+class Blank:
+    """Pixels of a picture that hold nothing: those where all of `bands` of the file are from `low` to `high`.
+
+    One band alone does not tell: the red of dark water is 0, that of snow 255.
+    """
+
+    low: float
+    high: float
+    bands: tuple[int, ...]
+
+    def holds(self, numbers: Iterable[np.ndarray]) -> np.ndarray:
+        """Where the numbers of all these bands, each (y, x), say so; bool (y, x)."""
+        out: np.ndarray = np.logical_and.reduce([(n >= self.low) & (n <= self.high) for n in numbers])
+        return out
+
+
+@dataclass(frozen=True, slots=True)
 class BandSource:
     """One raster band of one item: where its numbers lie and how they become reflectance.
 
@@ -31,6 +48,8 @@ class BandSource:
     `grid` is None where the metadata do not say; the file's header is then asked at `open`.
     `display`: the numbers are those of an 8-bit picture as it is shown, and the values, from 0 to 1, no reflectance.
     `dtype`: what the metadata say of the numbers, "" where they do not.
+    `blank`: replaces `nodata`, the file's too, by a rule for all bands together.
+    `masked`: the file has an alpha band or a mask, and 0 there means that nothing was observed.
     """
 
     href: str
@@ -42,13 +61,16 @@ class BandSource:
     resolution: float | None = None
     display: bool = False
     dtype: str = ""
+    blank: Blank | None = None
+    masked: bool = False
 
     def __repr__(self) -> str:
         """Without the signature of the address: Dask logs the arguments of a task that fails."""
         href = strip_signature(self.href)
         return (
             f"BandSource({href!r}, {self.band}, scale={self.scale}, offset={self.offset}, nodata={self.nodata}, "
-            f"grid={self.grid}, resolution={self.resolution}, display={self.display})"
+            f"grid={self.grid}, resolution={self.resolution}, display={self.display}, "
+            f"blank={self.blank}, masked={self.masked})"
         )
 
 

@@ -23,8 +23,8 @@ from lakecube.io.search_place import parse_bbox, parse_geometry
 from lakecube.io.search_time import parse_datetime, text_of
 
 #: Arguments of `open` that are kept as they are.
-_PLAIN = ("collections", "query", "sensor", "bands", "resolution", "chunks", "groupby", "offset", "cloud_mask",
-          "cloud_buffer", "retries")  # fmt: skip
+_PLAIN = ("collections", "query", "sensor", "bands", "resolution", "chunks", "groupby", "offset", "nodata",
+          "cloud_mask", "cloud_buffer", "retries")  # fmt: skip
 
 
 def request_text(asked: Mapping[str, Any], grid: SourceGrid | None) -> str:

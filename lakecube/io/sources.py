@@ -7,7 +7,7 @@ says of it. What a header told is remembered for that state of the file and that
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,9 @@ def _place_states(states: np.ndarray, placement: Placement, window: Window, area
 def read_band(record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings) -> np.ndarray:
     """One band of one item on the cube's grid: reflectance, float32, NaN where the file has no number."""
     grid, numbers, area, placement, in_file = _read_source(record, source, window, settings)
-    nodata = in_file if source.nodata is None else source.nodata
-    values = resample.decode(numbers, source.scale, source.offset, np.nan if nodata is None else float(nodata))
-    if in_file is not None and in_file != nodata and np.isfinite(in_file):  # the item lies, or both are in use
-        values[numbers == in_file] = np.nan
+    values = _decoded(numbers, source, in_file)
+    if (source.blank or source.masked) and numbers.size:
+        values[_is_blank(record, source, numbers, window, settings)] = np.nan
     if placement.kind == "warp":
         rows, columns = coordinates_in(grid, settings.grid, window)
         return resample.sample_bilinear(values, rows - area.y0, columns - area.x0)
@@ -145,6 +144,33 @@ def read_band(record: ItemRecord, source: BandSource, window: Window, settings: 
     return resample.coarsen_mean(values, fy, fx, top, left, height, width)
 
 
+def _decoded(numbers: np.ndarray, source: BandSource, in_file: float | None) -> np.ndarray:
+    """Values, NaN where the number is the item's nodata or the file's own; what is blank is not looked for here."""
+    if source.blank is not None:
+        return resample.decode(numbers, source.scale, source.offset, np.nan)
+    nodata = in_file if source.nodata is None else source.nodata
+    values = resample.decode(numbers, source.scale, source.offset, np.nan if nodata is None else float(nodata))
+    if in_file is not None and in_file != nodata and np.isfinite(in_file):  # the item lies, or both are in use
+        values[numbers == in_file] = np.nan
+    return values
+
+
+def _is_blank(
+    record: ItemRecord, source: BandSource, numbers: np.ndarray, window: Window, settings: ReadSettings
+) -> np.ndarray:
+    """Where all bands of a picture, its alpha band or its mask say that nothing was observed; as `numbers`."""
+
+    def read(band: int, mask: bool = False) -> np.ndarray:
+        return _read_source(record, replace(source, band=band), window, settings, mask)[1]
+
+    out = np.zeros(numbers.shape, bool)
+    if source.masked:
+        out |= read(source.band, True) == 0
+    if source.blank is not None:
+        out |= source.blank.holds(numbers if band == source.band else read(band) for band in source.blank.bands)
+    return out
+
+
 def _blank_outside(placed: np.ndarray, blank: float, grid: SourceGrid, placement: Placement, window: Window) -> None:
     """Blank the pixels of a raised array that lie outside the source (in place)."""
     if placement.kind != "raise":
@@ -160,7 +186,7 @@ def _blank_outside(placed: np.ndarray, blank: float, grid: SourceGrid, placement
 
 
 def _read_source(
-    record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings
+    record: ItemRecord, source: BandSource, window: Window, settings: ReadSettings, mask: bool = False
 ) -> tuple[SourceGrid, np.ndarray, Window, Placement, float | None]:
     """The raw numbers of a source under a window: its grid, numbers, source window, placement, the file's nodata."""
     grid = source.grid
@@ -174,7 +200,7 @@ def _read_source(
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement, None
     numbers, nodata = with_retries(
-        lambda: _read_numbers(record, source, grid, area, settings), source.href, settings.patience, record.id
+        lambda: _read_numbers(record, source, grid, area, settings, mask), source.href, settings.patience, record.id
     )
     return grid, numbers, area, placement, nodata
 
@@ -191,15 +217,15 @@ def state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
 
 
 def _read_numbers(
-    record: ItemRecord, source: BandSource, grid: SourceGrid, area: Window, settings: ReadSettings
+    record: ItemRecord, source: BandSource, grid: SourceGrid, area: Window, settings: ReadSettings, mask: bool
 ) -> tuple[np.ndarray, float | None]:
-    """The numbers of an area, and the nodata that the file itself declares.
+    """The numbers of an area, or its mask, and the nodata that the file itself declares.
 
     What is remembered holds for one state of the file *and* one declared grid, so an item that says something else
     of a file than the item before it has that checked against the header again.
     """
     state = state_of(source.href, record)
-    key = (source.href, source.band, state, grid, source.dtype)
+    key = (source.href, source.band, state, grid, source.dtype, mask)
     found: list[_Header] = []
 
     def read(window: Window) -> np.ndarray:
@@ -209,7 +235,8 @@ def _read_numbers(
             _check_block(file, source)
             found.append(_Header(file.block_shapes[source.band - 1], file.nodatavals[source.band - 1]))
             rows, columns = (window.y0, window.y1), (window.x0, window.x1)
-            pixels = file.read(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
+            pixels_of = file.read_masks if mask else file.read
+            pixels = pixels_of(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
             TRAFFIC.add("imagery", pixels.nbytes)
             return pixels
 

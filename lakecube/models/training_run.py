@@ -20,6 +20,7 @@ from lakecube.models import registry
 from lakecube.models.augment import augment_of
 from lakecube.models.beginning import Beginning, beginning, place_of
 from lakecube.models.checkpoint import read_checkpoint
+from lakecube.models.forward import keep_memory
 from lakecube.models.presets import Preset
 from lakecube.models.samples import Samples
 from lakecube.models.tiles import MIXED, Tiles, check_some
@@ -35,6 +36,7 @@ _WORTH_DRAWING = 5.0
 def train_pixels(samples: Samples, architecture: str, preset: Preset, request: Request) -> Trained:
     """As `lakecube.models.train.train`."""
     augment_of(preset.augment)
+    keep_memory()
     place, folder = place_of(request.device, request.precision), folder_of(request.out, request.mode)
     begin = beginning(architecture, samples, request)
     samples = samples.ordered(begin.bands)

@@ -99,3 +99,76 @@ def test_a_picture_goes_through_the_network_into_a_store(tmp_path, numbers):
     store.water.plot(path=tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 1000
     lakecube.update(tmp_path / "s.zarr", source=str(tmp_path / "picture.png"), progress=False)
+
+
+CORNER = (slice(0, 10), slice(0, 12))
+
+
+def states_of(path, **given):
+    """Values of red, and where the cube says that nothing was observed."""
+    cube = lakecube.open(path, **given)
+    empty = cube.observation.values[0] == OBSERVATION["not_acquired"]
+    np.testing.assert_array_equal(empty, np.isnan(cube.red.values[0]))
+    return empty
+
+
+@pytest.fixture
+def cornered(numbers):
+    """A picture with a white corner; elsewhere one band or another is white, or black, but never all."""
+    numbers[0], numbers[1:] = np.clip(numbers[0], 1, 255), np.clip(numbers[1:], 0, 254)
+    numbers[(slice(None), *CORNER)] = 255
+    numbers[0, 20:, 20:], numbers[1, 20:, :20] = 255, 0
+    where = np.zeros((40, 50), bool)
+    where[CORNER] = True
+    return numbers, where
+
+
+@pytest.mark.filterwarnings("ignore:.*tells no")
+def test_a_number_that_means_no_data_is_one_of_all_bands_of_a_picture(tmp_path, cornered):
+    numbers, where = cornered
+    path = write(tmp_path / "picture.png", numbers, "PNG")
+    assert not states_of(path).any()
+    np.testing.assert_array_equal(states_of(path, nodata=255), where)
+    np.testing.assert_array_equal(states_of(path, nodata=(255, 255)), where)
+    np.testing.assert_array_equal(states_of(path, nodata=255, chunks=16), where)
+    assert not states_of(path, nodata=0).any()
+    assert states_of(path, nodata=(0, 255)).all()
+    water = lakecube.open(path, nodata=255).water
+    assert '"nodata": 255' in lakecube.open(path, nodata=255).attrs["request"]
+    assert water is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*tells no")
+def test_what_the_file_says_of_its_pixels_is_followed(tmp_path, cornered):
+    numbers, where = cornered
+    alpha = np.where(where, 0, 255).astype(np.uint8)
+    clear = numbers.copy()
+    clear[:, where] = 90
+    path = write(tmp_path / "alpha.png", np.concatenate([clear, alpha[None]]), "PNG")
+    np.testing.assert_array_equal(states_of(path), where)
+    masked = write(tmp_path / "masked.tif", clear, "GTiff")
+    with rasterio.open(masked, "r+") as file:
+        file.write_mask(~where)
+    np.testing.assert_array_equal(states_of(masked), where)
+    declared = write_raster(tmp_path / "2020-01-01.tif", numbers, grid(40, 50), nodata=255, photometric="RGB")
+    np.testing.assert_array_equal(states_of(declared), where)
+    assert not states_of(declared, nodata=0).any()
+    np.testing.assert_array_equal(states_of([str(path)], nodata=90), where)
+
+
+def test_no_data_of_reflectance_is_of_each_band_by_itself(tmp_path):
+    numbers = np.full((2, 8, 8), 500, np.uint16)
+    numbers[0, :2], numbers[1, 6:] = 7, 9
+    path = write_raster(tmp_path / "2020-01-01.tif", numbers, grid(8, 8), nodata=None)
+    with pytest.warns(UserWarning, match="without a scale"):
+        cube = lakecube.open(path, bands={"1": "red", "2": "green"}, nodata=(7, 9))
+    assert np.isnan(cube.red.values[0, :2]).all()
+    assert np.isnan(cube.green.values[0, 6:]).all()
+    assert np.isfinite(cube.red.values[0, 2:6]).all()
+
+
+@pytest.mark.parametrize("nodata", ["white", (1, 2, 3), (255, 250), True, float("nan")])
+def test_what_is_no_number_is_told(tmp_path, numbers, nodata):
+    path = write(tmp_path / "picture.png", numbers, "PNG")
+    with pytest.raises(InvalidInputError, match="nodata="):
+        lakecube.open(path, nodata=nodata)
