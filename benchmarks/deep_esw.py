@@ -141,15 +141,15 @@ def table_row(scenes: Iterable[Scene], maps: Iterable[np.ndarray], way: Way, opt
 # --- networks --------------------------------------------------------------------------------------------------------
 
 
-def probability(scene: Scene, model: Path) -> np.ndarray:
-    """What a network says of a whole scene, through lakecube's own predictor."""
+def probability(scene: Scene, model: Path, views: int = 1) -> np.ndarray:
+    """What a network says of a whole scene, through lakecube's own predictor, turned and mirrored or as it is."""
     from lakecube.models.predictor import predict
 
     coords = {"time": [np.datetime64("2020-01-01", "ns")]}
     values = {
         name: (("time", "y", "x"), band[None]) for name, band in zip(("red", "green", "blue"), scene.rgb, strict=True)
     }
-    out: np.ndarray = predict(xr.Dataset(values, coords), model, radiometry="display").values[0]
+    out: np.ndarray = predict(xr.Dataset(values, coords), model, radiometry="display", views=views).values[0]
     return out
 
 
@@ -216,14 +216,15 @@ def of_pixels(kind: str, samples: Samples) -> Callable[[Scene], np.ndarray]:
     return said
 
 
-def judge(model: Path, chosen_on: list[Scene], test: list[Scene], refined: bool = True) -> dict[str, Any]:
+def judge(
+    model: Path, chosen_on: list[Scene], test: list[Scene], refined: bool = True, views: int = 1
+) -> dict[str, Any]:
     """All rows of one network, or the one without refinement."""
-    if not refined:
-        return {"": table_row(test, [probability(scene, model) for scene in test], by_network, ())}
-    on_middles = [middle(scene._replace(coarse=probability(scene, model))) for scene in chosen_on]
-    best = choose(on_middles, [scene.coarse for scene in on_middles])
-    maps = [probability(scene, model) for scene in test]
-    ways: dict[str, tuple[Way, Options]] = {"": (by_network, ()), **best}
+    maps = [probability(scene, model, views) for scene in test]
+    ways: dict[str, tuple[Way, Options]] = {"": (by_network, ())}
+    if refined:
+        on_middles = [middle(scene._replace(coarse=probability(scene, model, views))) for scene in chosen_on]
+        ways |= choose(on_middles, [scene.coarse for scene in on_middles])
     return {name: table_row(test, maps, way, options) for name, (way, options) in ways.items()}
 
 
@@ -254,6 +255,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--refine", nargs="*", metavar="NAME", help="only these, as their rows are called")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--start", help="weights that these begin with")
+    parser.add_argument("--views", type=int, default=1, help="turned and mirrored copies that each network looks at")
     parser.add_argument("--choose-on", choices=["validation", "training"], default="validation",
                         help="even scenes on whose middles options are chosen")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/deep_esw"))
@@ -277,7 +279,7 @@ def main(words: list[str] | None = None) -> None:
         found[kind] = {"": table_row(test, [said(scene) * np.float32(1) for scene in test], by_network, ())}
         print(line(kind, found[kind][""]), flush=True)
     for name, path in networks.items():
-        found[name] = judge(path, chosen_on, test, given.refine is None or name in given.refine)
+        found[name] = judge(path, chosen_on, test, given.refine is None or name in given.refine, given.views)
         for way, row in found[name].items():
             print(line(f"{name} + {way}" if way else name, row), flush=True)
     (given.out / "table.json").write_text(json.dumps(found, indent=1))

@@ -1,9 +1,10 @@
-"""``python -m benchmarks.predict [--images FOLDER] [--model FILE] [--write]``: seams and speed of prediction.
+"""``python -m benchmarks.predict [--images FOLDER] [--source ITEMS] [--model NAME …] [--write]``: seams and speed.
 
 Seams: tiles of 256 px against one pass over the whole image, by margin. Speed: processor time of `predict` per pixel
 that goes through the network, against the bare forward pass at its best batch, in turns, each in a thread of its own as
 Dask's tasks are. Without a model every architecture with fresh weights, whose seams say how it is built and not what
-it learned.
+it learned. Models of pictures are shown those of `--images`, models of reflectance the middle of `--source`, anything
+that `lakecube.open` takes; both what is made up where these are not given.
 """
 
 from __future__ import annotations
@@ -56,6 +57,30 @@ def scenes(folder: Path | None, side: int, count: int, first_is_blue: bool = Fal
     return out
 
 
+def reflectance(numbers: np.ndarray, bands: Sequence[str]) -> xr.Dataset:
+    """What is made up, as reflectance of these bands: its colours in turn, white at 0.3."""
+    return xr.Dataset({
+        band: (("time", "y", "x"), numbers[k % len(numbers)][np.newaxis].astype(np.float32) * np.float32(0.3 / 255))
+        for k, band in enumerate(bands)
+    })  # fmt: skip
+
+
+def middle_of(source: Path, bands: Sequence[str], side: int) -> xr.Dataset:
+    """The middle of the first date of a source, in memory."""
+    import lakecube
+
+    cube = lakecube.open(source, bands=_there(lakecube.open(source), bands)).isel(time=[0])
+    rows, columns = (
+        slice(max((n - side) // 2, 0), max((n - side) // 2, 0) + side) for n in cube["observation"].shape[1:]
+    )
+    return cube.isel(y=rows, x=columns).compute()
+
+
+def _there(cube: xr.Dataset, bands: Sequence[str]) -> list[str]:
+    """The bands, `nir08` where there is no `nir`."""
+    return ["nir08" if band == "nir" and "nir" not in cube else band for band in bands]
+
+
 def fresh(architecture: str, folder: Path, bands: Sequence[str] = RGB, **options: Any) -> Weights:
     """An architecture with random weights, as a file."""
     import torch
@@ -99,7 +124,7 @@ def bare(weights: Weights, cube: xr.Dataset, precision: forward.Precision, windo
 
     net = forward.network(weights, "cpu", precision)
     layers = [np.resize(cube[b].values[0], (window, window)) for b in weights.spec.bands]
-    image = network_input(layers, weights.spec, "display")
+    image = network_input(layers, weights.spec, weights.spec.radiometry)
     images = torch.from_numpy(np.stack([image] * batch)).permute(0, 3, 1, 2).to(getattr(torch, precision))
     torch.set_num_threads(1)
     with torch.inference_mode():
@@ -133,16 +158,30 @@ def main() -> None:
     parser.add_argument(
         "--side", type=int, default=1024, help="of the picture that is made up, and of that of the speed"
     )
-    parser.add_argument("--model", help="a model by name, or a file")
+    parser.add_argument("--source", type=Path, help="scenes of reflectance")
+    parser.add_argument("--model", nargs="*", default=[], help="models by name, or files")
     parser.add_argument("--write", action="store_true", help="write the effective radius into the file of the model")
     parser.add_argument("--bfloat16", action="store_true", help="measure the speed of it as well")
     given = parser.parse_args()
-    cubes = scenes(given.images, given.side, given.count, given.bgr)
     with tempfile.TemporaryDirectory() as folder:
-        names = [given.model] if given.model else ARCHITECTURES
-        for name in names:
+        for name in given.model or ARCHITECTURES:
             weights = registry.find(name) if given.model else fresh(name, Path(folder))
-            show(weights, cubes, given)
+            show(weights, shown_to(weights, given), given)
+
+
+def shown_to(weights: Weights, given: argparse.Namespace) -> list[xr.Dataset]:
+    """Images of the kind that a model takes."""
+    if weights.spec.radiometry == "display":
+        return scenes(given.images, given.side, given.count, given.bgr)
+    if given.source is None:
+        return [made_up(weights.spec, given.side)]
+    return [middle_of(given.source, weights.spec.bands, given.side)]
+
+
+def made_up(spec: ModelSpec, side: int) -> xr.Dataset:
+    """An image of the kind that a model takes."""
+    numbers = synthetic(side)[0]
+    return picture(numbers) if spec.radiometry == "display" else reflectance(numbers, spec.bands)
 
 
 def show(weights: Weights, cubes: Sequence[xr.Dataset], given: argparse.Namespace) -> None:
@@ -157,9 +196,10 @@ def show(weights: Weights, cubes: Sequence[xr.Dataset], given: argparse.Namespac
         print(f"  effective radius {radius} px (at most 0.1 % of the labels differ in tiles of 256 px)")
         if given.write:
             found, state = registry.load(weights)
-            registry.save(given.model, replace(found, radius=radius), state)
-            weights = registry.find(given.model)
-    image = picture(synthetic(given.side)[0])
+            path = Path(weights.source)
+            registry.save(path, replace(found, radius=radius), state)
+            weights = registry.find(path)
+    image = made_up(weights.spec, given.side)
     for precision in ("float32", "bfloat16")[: 2 if given.bfloat16 else 1]:
         rates = speed(weights, image, precision)
         print(f"  {precision}: " + "  ".join(f"{k} {v:.3g}" for k, v in rates.items()), flush=True)

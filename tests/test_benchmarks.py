@@ -125,6 +125,9 @@ def test_prediction_is_measured(tmp_path):
     assert rates["forwarded_per_useful"] == 1
     assert rates["ratio"] > 0
     assert predict.forwarded(weights, (2048, 2048)) > 2048**2
+    bands = predict.reflectance(crf.synthetic(96)[0], ("green", "nir"))
+    assert float(bands.nir.max()) <= 0.3
+    assert set(bands) == {"green", "nir"}
 
 
 def test_outlines_are_measured():
@@ -181,11 +184,14 @@ def test_the_tables_of_the_deep_methods_are_made(tmp_path, monkeypatch):
         deep_esw, "GRIDS", {name: (way, tuple(g[:1] for g in grid)) for name, (way, grid) in deep_esw.GRIDS.items()}
     )
     monkeypatch.setattr(
-        deep_esw, "probability", lambda scene, model: np.where(scene.coarse, 0.8, 0.2).astype(np.float32)
+        deep_esw, "probability", lambda scene, model, views: np.where(scene.coarse, 0.8, 0.2).astype(np.float32)
     )
     rows = deep_esw.judge(tmp_path / "none", [scene], refine_esw.read(tmp_path)[1:3])
     assert set(rows) == {"", "SLIC", "CRF", "SLIC + CRF"}
     assert all(0 < row["pooled"]["iou"] <= 1 for row in rows.values())
+    assert set(deep_esw.judge(tmp_path / "none", [scene], [scene], refined=False)) == {""}
+    assert len(deep_esw.first_samples(tmp_path, 3).scenes) == 4
+    assert deep_esw.first_stage(deep_esw.SHORT).epochs == 1
 
 
 def test_the_table_of_faults_is_made(tmp_path, capsys):
