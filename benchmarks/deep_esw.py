@@ -161,7 +161,7 @@ def split(folder: Path) -> tuple[Samples, list[str]]:
 
 
 def trained(samples: Samples, architecture: str, given: argparse.Namespace) -> dict[str, Path]:
-    """Rows of a network trained here: the best epoch of each phase."""
+    """Rows of a network trained here: the best epoch of each phase, of the last round."""
     from lakecube.models.train import train
 
     preset = SHORT if given.preset == "short" else preset_of(given.preset)
@@ -173,10 +173,12 @@ def trained(samples: Samples, architecture: str, given: argparse.Namespace) -> d
             first_samples(given.first, given.first_scenes), architecture, first_stage(preset), start=start,
             out=given.out / f"{name}-first", options=options, precision=given.precision, training=str(given.first.name),
         ).weights  # fmt: skip
-    found = train(
-        samples, architecture, preset, out=given.out / name, minutes=given.minutes, start=start, name=name,
-        options=options, precision=given.precision, training="even scenes of esw.",
-    )  # fmt: skip
+    for k in range(given.rounds):
+        found = train(
+            samples, architecture, preset, out=given.out / (f"{name}-{k + 1}" if k else name), minutes=given.minutes,
+            start=start, name=name, options=options, precision=given.precision, seed=k, training="even scenes of esw.",
+        )  # fmt: skip
+        start = found.weights
     print(f"{name}: {(time.process_time() - spent) / 60:.1f} minutes of processor time", flush=True)
     return {f"{name} ({phase})": path for phase, path in zip(("L1", "L12"), found.phases, strict=False)}
 
@@ -249,6 +251,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="for each of them, instead of the preset's epochs")
     parser.add_argument("--first", type=Path, help="folder of other pictures, red, green, blue, to learn from before")
     parser.add_argument("--first-scenes", type=int, help="so many of these")
+    parser.add_argument("--rounds", type=int, default=1,
+                        help="how often the schedule is run, each time from the best weights of the last")  # fmt: skip
     parser.add_argument("--preset", default="cao-2024", help="a preset of lakecube train, or short")
     parser.add_argument("--options", nargs=2, action="append", default=[], metavar=("ARCH", "JSON"),
                         help="of an architecture")  # fmt: skip

@@ -173,7 +173,7 @@ def _weights(model: Any, cube: xr.Dataset) -> tuple[Weights, list[str]]:
     if missing:
         raise MissingBandError(
             f"the model {spec.name} needs {', '.join(missing)}; the cube has {', '.join(have) or 'no band'}. "
-            f"Open it with bands={list(spec.bands)}"
+            f"Open it with the bands {', '.join(spec.bands)}"
         )
     return weights, [name if name in cube else STAND_INS[name] for name in spec.bands]
 
@@ -190,7 +190,7 @@ def _bands_of_superpixels(cube: xr.Dataset) -> list[str]:
 
 def _part(cube: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
     """True where a pixel can be judged."""
-    layers = chunked.alike(cube[[*names, "observation"]].drop_vars(_extra(cube)), (TIME, Y, X), 0)
+    layers = chunked.alike(_bare(cube, [*names, "observation"]), (TIME, Y, X), 0)
     arrays = [layers[name].data for name in ("observation", *names)]
     pairs = [v for array in arrays for v in (array, "tyx")]
     token = tokenize([array.name for array in arrays])
@@ -198,9 +198,10 @@ def _part(cube: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
     return xr.DataArray(data, layers.coords, (TIME, Y, X))
 
 
-def _extra(cube: xr.Dataset) -> list[str]:
-    """Coordinates that the pixels can do without."""
-    return [str(name) for name in cube.coords if name not in (TIME, Y, X, "spatial_ref")]
+def _bare(cube: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+    """Some variables without the coordinates that pixels can do without."""
+    layers = cube[[*names]]
+    return layers.drop_vars([name for name in layers.coords if name not in (TIME, Y, X, "spatial_ref")])
 
 
 def _judged(observation: np.ndarray, *bands: np.ndarray) -> np.ndarray:
@@ -230,7 +231,7 @@ def _classified(
     device: str | None,
 ) -> xr.Dataset:  # fmt: skip
     """The outputs, from tasks that return mappings of blocks."""
-    layers = cube[[*dict.fromkeys(names), "observation"]].drop_vars(_extra(cube))
+    layers = _bare(cube, [*dict.fromkeys(names), "observation"])
     reach = extent + (weights.spec.patch or 0) // 2
     layers = chunked.alike(layers.assign(superpixel=labels.reset_coords(drop=True)), (TIME, Y, X), reach)
     arrays: list[da.Array] = [layers[name].data for name in ("superpixel", "observation", *names)]

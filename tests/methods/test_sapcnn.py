@@ -126,6 +126,13 @@ def test_what_was_done_is_told(whole):
     assert whole.attrs["method"] == "sapcnn"
 
 
+def test_coordinates_along_the_items_do_no_harm(wide, whole):
+    """As those of every cube from `lakecube.open`: bands alone do not have them."""
+    noted = wide.assign_coords(item_note=("item", ["a", "b"]))
+    found = sapcnn.extract(noted, model=tiny_weights(), **OPTIONS)
+    np.testing.assert_array_equal(found["water_mask"], whole["water_mask"])
+
+
 def test_it_can_be_stored(wide, whole, tmp_path):
     lazy = wide.chunk({"time": 1, "y": 64, "x": 70}).water.extract(method="sapcnn", model=tiny_weights(), **OPTIONS)
     store = lazy.water.to_zarr(tmp_path / "s.zarr", progress=False)
