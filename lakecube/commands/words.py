@@ -15,7 +15,7 @@ _SAME = ("augment", "average", "batch", "black", "column", "device", "ignore", "
          "bbox", "datetime", "query", "sensor", "bands", "crs", "resolution", "chunks", "dem", "offset", "method",
          "composite", "threshold", "rules", "mode", "codes", "share", "confidence", "within", "by", "strata", "n",
          "margin", "expected", "allocation", "least", "buffer", "source", "until", "registry", "lake", "date",
-         "product", "compress", "model", "port", "address", "seed")  # fmt: skip
+         "product", "compress", "model", "nodata", "port", "address", "seed")  # fmt: skip
 _ARGUMENT = re.compile(
     rf"""(?<![\w-])({"|".join((*_FLAGS, *_SAME))})=(?:'([^']*)'|"([^"]*)"|(-?[\w+/]+(?:\.\w+)*)|(?![\w=]))"""
 )

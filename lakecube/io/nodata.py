@@ -26,8 +26,8 @@ def range_of(nodata: Any) -> tuple[float, float] | None:
     pair = tuple(nodata) if isinstance(nodata, list | tuple) else (nodata, nodata)
     if len(pair) != 2 or not all(map(is_number, pair)) or pair[0] > pair[1]:
         raise InvalidInputError(
-            f"nodata={nodata!r}: the number in the file that means no data is needed, such as 0, or the lowest and the "
-            "highest of them, such as (250, 255)"
+            "nodata= takes the number in the file that means no data, such as 0, or the lowest and the highest; "
+            f"got {nodata!r}"
         )
     return float(pair[0]), float(pair[1])
 

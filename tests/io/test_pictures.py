@@ -133,9 +133,7 @@ def test_a_number_that_means_no_data_is_one_of_all_bands_of_a_picture(tmp_path, 
     np.testing.assert_array_equal(states_of(path, nodata=255, chunks=16), where)
     assert not states_of(path, nodata=0).any()
     assert states_of(path, nodata=(0, 255)).all()
-    water = lakecube.open(path, nodata=255).water
     assert '"nodata": 255' in lakecube.open(path, nodata=255).attrs["request"]
-    assert water is not None
 
 
 @pytest.mark.filterwarnings("ignore:.*tells no")
@@ -172,3 +170,17 @@ def test_what_is_no_number_is_told(tmp_path, numbers, nodata):
     path = write(tmp_path / "picture.png", numbers, "PNG")
     with pytest.raises(InvalidInputError, match="nodata="):
         lakecube.open(path, nodata=nodata)
+
+
+@pytest.mark.filterwarnings("ignore:.*tells no")
+def test_the_shell_says_it_too(tmp_path, cornered, capsys):
+    from lakecube.arguments import parser
+    from lakecube.cli import main
+    from lakecube.commands.request import open_request
+
+    numbers, where = cornered
+    path = write_raster(tmp_path / "2020-01-01.tif", numbers, grid(40, 50), nodata=None, photometric="RGB")
+    assert main(["plan", path, "--nodata", "9,3"]) != 0
+    assert "--nodata takes the number" in capsys.readouterr().err
+    cube = open_request(parser().parse_args(["plan", path, "--nodata", "250,255"]))
+    np.testing.assert_array_equal(np.isnan(cube.red.values[0]), where)
