@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -22,6 +21,7 @@ from lakecube.dashboard.series_view import SeriesView
 from lakecube.dashboard.source import Opened
 from lakecube.dashboard.window import Window, bounds
 from lakecube.errors import InvalidInputError
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.names import TIME
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, graph_name, open_level
@@ -50,7 +50,9 @@ class Interactive:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file."""
-        Path(path).write_text(self.html, encoding="utf-8")
+        page = self.html
+        with writing(outside_stores(path)) as partial:
+            partial.write_text(page, encoding="utf-8")
 
     def _repr_html_(self) -> str:
         height = sum(getattr(part, "frame_height", 0) + 90 for part in self.layout.children)

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import StoreError
 from lakecube.export.products import chosen_dates
-from lakecube.io.out_files import outside_stores, replacing
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.names import DATE, ITEM, TIME, X, Y
 
 _LEVEL, _BLOCK = 4, 1024
@@ -49,15 +48,10 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     """
     path = outside_stores(path)
     chosen = _plain(water if date is None or TIME not in water.dims else _at(water, chosen_dates(water, date)))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            encoding = {str(n): _encoding(v, n in chosen.coords) for n, v in chosen.variables.items()}
-            chosen.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-    except OSError as error:
-        raise StoreError(
-            f"writing {path} stopped: {error}. Nothing half-written stays; mend that and call again"
-        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
+        encoding = {str(n): _encoding(v, n in chosen.coords) for n, v in chosen.variables.items()}
+        chosen.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
     return path
 
 

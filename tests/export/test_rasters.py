@@ -170,6 +170,33 @@ def test_half_a_file_is_never_seen(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.tif", "m.tif.aux.xml"]
 
 
+@pytest.mark.parametrize("lost", ["end", "middle"])
+def test_a_disk_that_fills_while_gdal_closes_the_file_is_noticed(tmp_path, monkeypatch, lost):
+    """It raises nothing then: a copy without its last bytes, or with a hole, was put under the name."""
+    copy = rasterio.shutil.copy
+
+    def spoilt(source, target, **options):
+        copy(source, target, **options)
+        data = target.read_bytes()
+        hole = slice(len(data) // 2, None) if lost == "end" else slice(len(data) // 2, len(data) // 2 + 200)
+        target.write_bytes(data[: hole.start] + (b"" if lost == "end" else bytes(200) + data[hole.stop :]))
+
+    path = tmp_path / "m.tif"
+    path.write_text("before")
+    monkeypatch.setattr(rasterio.shutil, "copy", spoilt)
+    with pytest.raises(StoreError, match=r"m\.tif stopped: it (cannot be read back|reads back as)"):
+        to_cog(scene(), path, product="mask", date="2021-06-01")
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.tif"]
+
+
+def test_east_is_right_whatever_the_order_of_x(tmp_path):
+    (path,) = to_cog(scene().isel(x=slice(None, None, -1)), tmp_path / "m.tif", product="mask", date="2021-06-01")
+    with rasterio.open(path) as file:
+        assert file.transform.a == 10
+        np.testing.assert_array_equal(file.read(1), scene().water_mask[0].values)
+
+
 def test_memory_holds_a_few_blocks(tmp_path):
     """Four times the area, the same memory: blocks of 1 MB are made some at a time."""
 
