@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of
+from lakecube.summary import AreaSeries, crs_of, metres_of, step_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -164,32 +164,37 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     """Title, scale bar and coordinates of a map."""
     crs = crs_of(picture) if isinstance(picture, xr.Dataset) else crs_of(picture.to_dataset(name="_"))
     axes.set_title(title, loc="left", fontsize=10, color=INK)
-    axes.set_aspect(1 if crs is None or not crs.is_geographic else 1 / np.cos(np.radians(float(picture[Y].mean()))))
+    narrower = 1.0 if crs is None or not crs.is_geographic else np.cos(np.radians(float(picture[Y].mean())))
+    axes.set_aspect(1 / max(narrower, 0.05))  # at a pole there would be nothing to see
     in_km = crs is not None and not crs.is_geographic
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
-        axis.set_major_formatter(Even(1000.0 if in_km else 1.0))
+        axis.set_major_formatter(Even(1000.0 / metres_of(crs) if in_km else 1.0))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
     elif crs is not None:
         axes.set_xlabel(f"easting, km ({crs.name})")
         axes.set_ylabel("northing, km")
+    for words in (axes.title, axes.xaxis.label):
+        words.set_parse_math(False)  # the name of a CRS comes from a file
     plain(axes)
     _scale_bar(axes, picture, crs)
 
 
 def thin(picture: Any) -> Any:
-    """Every k-th pixel, so that neither side is longer than `MAX_SIDE`: nothing more is held."""
+    """Every k-th pixel, so that neither side is longer than `MAX_SIDE`: nothing more is held. North up, east right."""
     step = max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
-    return picture.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+    picture = picture.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+    is_turned = {Y: -np.diff(picture[Y].values[[0, -1]]) < 0, X: np.diff(picture[X].values[[0, -1]]) < 0}
+    return picture.isel({dim: slice(None, None, -1) for dim, turned in is_turned.items() if turned})
 
 
 def extent(picture: Any) -> tuple[float, float, float, float]:
     """Left, right, bottom, top of the pixels' outer edges."""
     x, y = picture[X].values, picture[Y].values
-    dx, dy = (float(v[-1] - v[0]) / (v.size - 1) / 2 if v.size > 1 else 0.5 for v in (x, y))
-    return float(x[0]) - dx, float(x[-1]) + dx, float(y[-1]) + dy, float(y[0]) - dy
+    dx, dy = step_of(picture, X) / 2, step_of(picture, Y) / 2
+    return float(x.min()) - dx, float(x.max()) + dx, float(y.min()) - dy, float(y.max()) + dy
 
 
 def _stretch(band: np.ndarray) -> np.ndarray:
@@ -224,7 +229,8 @@ def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> 
 def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
-    metres = width if crs is None or not crs.is_geographic else width * 111_320 * np.cos(np.radians((bottom + top) / 2))
+    per_degree = 111_320 * np.cos(np.radians((bottom + top) / 2))
+    metres = width * (per_degree if crs is not None and crs.is_geographic else metres_of(crs))
     if metres <= 0:
         return
     length = _round_length(metres / 4)

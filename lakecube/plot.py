@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
 from lakecube.panels import (
@@ -99,7 +100,10 @@ def plot(
     Raises
     ------
     InvalidInputError
-        Nothing to draw, no date that near, or a path that cannot be written; before anything is computed.
+        Nothing to draw, no date that near, or a path that cannot be written or lies in a store; before anything is
+        computed.
+    StoreError
+        The file cannot be written; nothing half-written stays.
 
     Notes
     -----
@@ -128,14 +132,24 @@ def plot(
         raise InvalidInputError(
             "nothing to draw: a cube has bands, a store has water_mask; see lakecube.open, open_store"
         )
-    picture.suptitle(title or _title(dataset if water is None else water, span), x=0.02, ha="left", fontsize=11)
+    above = title or _title(dataset if water is None else water, span)
+    picture.suptitle(above, x=0.02, ha="left", fontsize=11, parse_math=False)
     sign(picture, dataset, f"cloud: {doubt}" if doubt else "")
     if path is not None:
-        picture.savefig(os.fspath(path), dpi=200)
+        _save(picture, Path(path))
     return picture
 
 
+def _save(picture: Picture, path: Path) -> None:
+    """Drawn before a file is opened: it is whole under its name, or not there."""
+    drawn = io.BytesIO()
+    picture.savefig(drawn, format=path.suffix.lower().removeprefix("."), dpi=200)
+    with writing(path) as partial:
+        partial.write_bytes(drawn.getvalue())
+
+
 def _check_path(path: Path) -> None:
+    outside_stores(path)
     known = sorted(FigureCanvasAgg.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
         raise InvalidInputError(f"path={str(path)!r}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
@@ -160,7 +174,7 @@ def _span(dataset: xr.Dataset) -> tuple[Any, Any] | None:
 def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
     """Write whose data they are at the foot of a picture."""
     text = "; ".join(part for part in (note, credits_of(dataset), "map: lakecube") if part)
-    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666")
+    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666", parse_math=False)
 
 
 def credits_of(dataset: xr.Dataset) -> str:

@@ -21,7 +21,7 @@ import xarray as xr
 
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
-from lakecube.georeference import crs_text
+from lakecube.georeference import crs_text, transform_numbers
 from lakecube.names import LAND_REASONS, REASON, TIME, X, Y
 from lakecube.series.pixel_area import band_areas
 
@@ -102,18 +102,33 @@ def area_series(dataset: xr.Dataset) -> AreaSeries:
 
 def row_areas(dataset: xr.Dataset) -> np.ndarray:
     """Area in m² of one pixel of each row."""
-    y, x = (dataset[dim].values.astype(np.float64) for dim in (Y, X))
-    height, width = _step(y), _step(x)
+    y = dataset[Y].values.astype(np.float64)
+    height, width = step_of(dataset, Y), step_of(dataset, X)
     crs = crs_of(dataset)
     if crs is None:
         return np.full(y.size, height * width)
     if not crs.is_geographic:
-        metre = crs.axis_info[0].unit_conversion_factor or 1.0
-        return np.full(y.size, height * width * metre**2)
+        return np.full(y.size, height * width * metres_of(crs) ** 2)
     ellipsoid = crs.get_geod()
     assert ellipsoid is not None
     edges = np.radians(np.clip([y - height / 2, y + height / 2], -90, 90))
     return band_areas(edges, np.radians(width), ellipsoid.a, ellipsoid.es)[0]
+
+
+def step_of(data: xr.Dataset | xr.DataArray, dim: str) -> float:
+    """Size of a pixel along `y` or `x`, in units of the CRS; of the only one as `spatial_ref` tells, or as square."""
+    for axis in (dim, X if dim == Y else Y):
+        values = data[axis].values.astype(np.float64)
+        if values.size > 1:
+            return float(abs(values[-1] - values[0]) / (values.size - 1))
+        if told := transform_numbers(data.coords):
+            return abs(told[5 if dim == Y else 1])
+    return 1.0
+
+
+def metres_of(crs: pyproj.CRS | None) -> float:
+    """Metres in a unit of a projected CRS; 1 without one."""
+    return 1.0 if crs is None or crs.is_geographic else crs.axis_info[0].unit_conversion_factor or 1.0
 
 
 def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
@@ -193,10 +208,6 @@ def block_count(dataset: xr.Dataset) -> int:
 def bytes_on_disk(path: str | os.PathLike[str]) -> int:
     """Size of a store in bytes."""
     return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
-
-
-def _step(values: np.ndarray) -> float:
-    return float(abs(values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 1.0
 
 
 def _is_even(weights: np.ndarray) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -14,7 +16,7 @@ from matplotlib.text import Text
 
 import lakecube
 from lakecube import panels
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.plot import credits_of, nearest_date, plot
 from lakecube.summary import area_series, row_areas
 
@@ -128,8 +130,51 @@ def test_the_row_order_does_not_turn_the_map(stored):
     box = panels.extent(stored)
     assert box[0] < box[1]
     assert box[2] < box[3]
-    turned = panels.extent(stored.isel(y=slice(None, None, -1)))
-    assert (turned[2], turned[3]) == (box[3], box[2])
+    turned = stored.isel(y=slice(None, None, -1), x=slice(None, None, -1))
+    assert panels.extent(turned) == box
+    xr.testing.assert_equal(panels.thin(turned["water_frequency"]), stored["water_frequency"])
+
+
+def test_one_column_of_pixels_is_as_wide_as_its_grid_says(stored):
+    column = stored.isel(x=slice(4, 5))
+    left, right, *_ = panels.extent(column)
+    assert right - left == pytest.approx(10.0)
+    np.testing.assert_allclose(area_series(column).total, stored.sizes["y"] * 100.0)
+    np.testing.assert_allclose(area_series(stored.isel(x=[4], y=[4])).total, 100.0)
+
+
+def test_feet_are_told_as_kilometres(stored):
+    crs = pyproj.CRS("EPSG:2263")
+    feet = stored["water_frequency"].assign_coords(spatial_ref=((), 0, crs.to_cf()))
+    axes = Figure().subplots()
+    panels.draw_frequency(axes, feet)
+    (label,) = [t.get_text() for t in axes.texts]
+    start, end = axes.lines[-1].get_xdata()
+    left, right, *_ = panels.extent(feet)
+    metres = float(label.split()[0]) * (1000 if "km" in label else 1)
+    assert (end - start) * (right - left) * 1200 / 3937 == pytest.approx(metres)
+    assert axes.xaxis.get_major_formatter().divisor == pytest.approx(1000 * 3937 / 1200)
+
+
+def test_a_catalogue_cannot_break_a_picture_with_a_formula(stored, tmp_path):
+    plot(stored.assign_attrs(collections="$x^{$ \\frac{"), series=False, path=tmp_path / "a.png")
+
+
+def test_a_picture_is_whole_or_not_there_and_never_in_a_store(stored, tmp_path, monkeypatch):
+    path = tmp_path / "a.pdf"
+    path.write_text("before")
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match=r"a\.pdf stopped: .*No space left"):
+        plot(stored, series=False, path=path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pdf"]
+    assert path.read_text() == "before"
+    (tmp_path / "zarr.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match="lies in the store"):
+        plot(stored, series=False, path=tmp_path / "b.png")
 
 
 def test_areas_by_date_are_those_of_the_masks(stored):
