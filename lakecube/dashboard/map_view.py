@@ -24,6 +24,7 @@ from lakecube.dashboard.layers import Layer
 from lakecube.dashboard.source import Opened
 from lakecube.dashboard.window import MAX_SIDE, Box, Window, bounds
 from lakecube.panels import INK, ORANGE
+from lakecube.summary import metres_of
 
 #: Lakes narrower than this many screen pixels get a mark; at most so many, the largest first.
 _NARROW, MOST_MARKS = 14, 2000
@@ -91,13 +92,16 @@ class MapView:
             names = ("longitude, °E", "latitude, °N")
         else:
             names = ("easting, km", "northing, km") if crs is not None else ("x, km", "y, km")
-            self.figure.add_layout(
-                ScaleBar(range=self.figure.x_range, unit="m", location="bottom_left", background_fill_alpha=0.8)
-            )
+            metre = metres_of(crs)
+            if metre == 1:  # it knows no other units of maps
+                self.figure.add_layout(
+                    ScaleBar(range=self.figure.x_range, unit="m", location="bottom_left", background_fill_alpha=0.8)
+                )
             for axis in axes:
                 axis.formatter = CustomJSTickFormatter(
-                    code="const d = Math.max(0, Math.ceil(-Math.log10(Math.abs(ticks[1] - ticks[0]) / 1000) - 1e-9));"
-                    "return (tick / 1000).toFixed(d)"
+                    args={"km": metre / 1000},
+                    code="const d = Math.max(0, Math.ceil(-Math.log10(Math.abs(ticks[1] - ticks[0]) * km) - 1e-9));"
+                    "return (tick * km).toFixed(d)",
                 )
         for axis, name in zip(axes, names, strict=True):
             axis.axis_label, axis.axis_label_text_font_style = name, "normal"
@@ -136,12 +140,22 @@ class MapView:
         scale = 1.02 * max((right - left) / width, (top - bottom) * stretch / height)
         x, half = (left + right) / 2, (scale * width / 2, scale * height / 2 / stretch)
         ranges = (self.figure.x_range, x, half[0]), (self.figure.y_range, middle, half[1])
+        self.figure.x_range.update(**dict(zip(("min_interval", "max_interval"), self._widths, strict=True)))
         for axis, centre, reach in ranges:
             axis.update(start=centre - reach, end=centre + reach, reset_start=centre - reach, reset_end=centre + reach)
         self._wanted, self._fitted = box, self.box
 
+    @property
+    def _widths(self) -> tuple[float, float]:
+        """The least and the greatest width of a view: beyond them numbers run out, and no zoom leads back."""
+        left, bottom, right, top = bounds(self.opened.grid)
+        return abs(self.opened.grid.dx) / 4, 100 * max(right - left, top - bottom)
+
     def zoom(self, factor: float) -> None:
-        """Look at `factor` times the width, around the same place."""
+        """Look at `factor` times the width, around the same place, no nearer and no farther than there is to see."""
+        least, most = self._widths
+        width = self.figure.x_range.end - self.figure.x_range.start
+        factor = min(max(factor, least / width), most / width)
         for axis in (self.figure.x_range, self.figure.y_range):
             centre, reach = (axis.start + axis.end) / 2, (axis.end - axis.start) / 2 * factor
             axis.update(start=centre - reach, end=centre + reach)
@@ -199,7 +213,7 @@ class MapView:
 
     def _narrow(self, at: np.ndarray) -> np.ndarray:
         """Whether lakes are too small on the screen to be seen as what they are."""
-        per_pixel = self.per_screen_pixel()
+        per_pixel = self.per_screen_pixel() * metres_of(self.opened.crs)
         if self.opened.crs is not None and self.opened.crs.is_geographic:
             per_pixel *= 111_320
         return np.sqrt(self.opened.lakes["max_area"][at]) / per_pixel < _NARROW

@@ -133,6 +133,8 @@ class Page:
 
     def click(self, x: float, y: float) -> None:
         """Ask of a place on the map; the lake there is chosen."""
+        if not np.isfinite([x, y]).all():
+            return
         self.point = (x, y)
         self.update("click", "day")
 

@@ -109,7 +109,7 @@ def about_lake(lake: xr.Dataset | None) -> str:
         "largest extent": f"{km2:.4g} km²",
         "perimeter": f"{float(lake['perimeter']) / 1e3:.3g} km",
         "shape index": f"{float(lake['shape_index']):.2f}",
-        "centre": f"{float(lake['latitude']):.4f}° N, {float(lake['longitude']):.4f}° E",
+        "centre": _place(float(lake["latitude"]), float(lake["longitude"]), 4),
     }
     if int(lake["touches_edge"]):
         facts["edge"] = "reaches the edge of the data"
@@ -168,7 +168,7 @@ def _lake_on(lake: xr.Dataset, day: Any, hidden: Mapping[int, float]) -> str:
 
 def _point(found: Mapping[str, Any]) -> dict[str, str]:
     """The answer of `explain`, without what a reader of the page does not ask for."""
-    out = {"place": f"{found['latitude']:.5f}° N, {found['longitude']:.5f}° E"}
+    out = {"place": _place(found["latitude"], found["longitude"], 5)}
     for name in ("label", "reason"):
         if name in found:
             out[name] = str(found[name]).replace("_", " ")
@@ -187,6 +187,13 @@ def _point(found: Mapping[str, Any]) -> dict[str, str]:
 def _facts(facts: Mapping[str, str]) -> str:
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     return f"<dl>{rows}</dl>"
+
+
+def _place(latitude: float, longitude: float, digits: int) -> str:
+    if not np.isfinite([latitude, longitude]).all():
+        return "not known: the store has no CRS"
+    sides = "S" if latitude < 0 else "N", "W" if longitude < 0 else "E"
+    return f"{abs(latitude):.{digits}f}° {sides[0]}, {abs(longitude):.{digits}f}° {sides[1]}"
 
 
 def _number(value: float) -> str:

@@ -369,6 +369,33 @@ def test_outlines_are_of_the_lakes_that_are_kept():
     assert (outlines(labels, np.array([3, 7]), 7)[labels == 7] > 0).sum() >= 5
 
 
+def test_no_zoom_goes_where_numbers_run_out(page, source):
+    """A key held down for some seconds; the width became 0, and no step back made it wider."""
+    x = page.map.figure.x_range
+    for factor in (0.5, 2.0):
+        for _ in range(400):
+            page._zoom(factor)
+        settle(page)
+        assert 0 < x.end - x.start < np.inf
+        width = x.end - x.start
+        page._zoom(1 / factor)
+        assert (x.end - x.start) / width == pytest.approx(1 / factor)
+    assert x.min_interval == pytest.approx(2.5) and x.max_interval == pytest.approx(96_000)
+
+
+def test_a_click_nowhere_asks_nothing(page):
+    page.click(float("nan"), 0.0)
+    assert page.point is None and not page._stale
+
+
+@pytest.mark.parametrize(("latitude", "longitude", "said"), [
+    (-31.5, -70.25, "31.5000° S, 70.2500° W"), (27.0, 105.0, "27.0000° N, 105.0000° E"), (np.nan, np.nan, "no CRS"),
+])  # fmt: skip
+def test_places_are_told_by_their_side_of_the_globe(source, latitude, longitude, said):
+    lake = source.opened.lake(largest(source)).assign(latitude=latitude, longitude=longitude)
+    assert said in words.about_lake(lake)
+
+
 def test_keys_move_the_map(page):
     left, bottom, right, top = page.map.box
     page.map.figure.tags = [1, 0, 0, 1]
