@@ -187,7 +187,8 @@ class Page:
             self.map.fit(bounds(opened.grid))
         if self.lake is not None and self.lake not in opened.lakes["lake"]:
             self.lake = None
-        self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
+        if self.texts["status"].text:
+            self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
         self._stale |= set(_PARTS) - {"revision"}
 
     async def _lakes(self) -> None:
@@ -301,6 +302,6 @@ def show(document: Document, source: Source) -> Page:
         for model in page.roots:
             document.add_root(model)
     document.title = "lakecube"
-    page.update(*_PARTS[1:])
+    page.update(*_PARTS)  # the store is looked at first: without visitors nobody did, and its revision may be gone
     document.add_periodic_callback(lambda: page.update("revision"), LOOK_EVERY)
     return page

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import lakecube
 from lakecube.dashboard import filters, words
 from lakecube.dashboard import source as sources
+from lakecube.dashboard.downloads import SeriesFile
 from lakecube.dashboard.filters import Filters
 from lakecube.dashboard.lake_near import LakeNear
 from lakecube.dashboard.layers import _percent
 from lakecube.dashboard.map_view import outlines
-from lakecube.dashboard.page import Page
+from lakecube.dashboard.page import Page, show
 from lakecube.dashboard.source import Source
 from lakecube.dashboard.window import Window
 from lakecube.errors import InvalidInputError, StoreError
-from lakecube.names import LAND, TRANSITION, WATER, WATER_MASK
+from lakecube.names import LAND, TRANSITION, UNKNOWN, WATER, WATER_MASK
 from lakecube.store import revise, to_zarr
 from tests.store.bowls import bowls
 
@@ -273,6 +276,30 @@ def test_a_new_revision_is_noticed(copy, monkeypatch):
     assert "revision 1" in text(page, "about_store") and "this is revision 1" in text(page, "status")
     assert page.lake == number and page.series.figure.x_range.end > before.dates[-1].astype("M8[ms]").astype(int)
     assert len(page.series.points.data["date"]) == 18
+
+
+def test_the_first_visitor_after_some_revisions_sees_the_store_as_it_is(tmp_path, monkeypatch):
+    """The revision that the server opened is gone by then, and what is gone reads as never seen."""
+    path = tmp_path / "s.zarr"
+    to_zarr(bowls(dates=5, stop=3)[0], path, chunks=32, progress=False)
+    source = Source(path)
+    for k in (3, 4):
+        to_zarr(bowls(dates=5, first=k, stop=k + 1)[0], path, mode="append", progress=False)
+        revise(path, progress=False)
+    assert not (path / "revision/0").exists()
+    monkeypatch.setattr(sources, "LOOK_EVERY", 0.0)
+    document = SimpleNamespace(models=SimpleNamespace(freeze=nullcontext), add_root=lambda model: None,
+                               add_next_tick_callback=lambda callback: None,
+                               add_periodic_callback=lambda callback, period: None)  # fmt: skip
+    page = show(document, source)
+    settle(page)
+    page.controls.layer.value = "extent"
+    settle(page)
+    assert (picture(page) != UNKNOWN).mean() > 0.5
+    assert "revision 2" in text(page, "about_store") and "has changed" not in text(page, "status")
+    handler = SimpleNamespace(source=source)
+    csv = SeriesFile.make(handler, tmp_path, source.look(), {})
+    assert pd.read_csv(csv)["lake_area_upper"].notna().all()
 
 
 def test_a_store_that_is_gone_is_said(copy, monkeypatch):
