@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of, metres_of, step_of
+from lakecube.summary import AreaSeries, crs_of, metres_of, row_areas, step_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -230,7 +230,7 @@ def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
     per_degree = 111_320 * np.cos(np.radians((bottom + top) / 2))
-    metres = width * (per_degree if crs is not None and crs.is_geographic else metres_of(crs))
+    metres = width * (per_degree if crs is not None and crs.is_geographic else metres_of(crs) * _on_the_ground(picture))
     if metres <= 0:
         return
     length = _round_length(metres / 4)
@@ -242,6 +242,13 @@ def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
     axes.text((start + end) / 2, level + 0.015, text, transform=axes.transAxes, bbox=box, **look)
+
+
+def _on_the_ground(picture: Any) -> float:
+    """Metres on the ground per metre of the map, in the middle: 1, but on Web Mercator and its like."""
+    data = picture if isinstance(picture, xr.Dataset) else picture.to_dataset(name="_")
+    areas, plane = row_areas(data), step_of(data, X) * step_of(data, Y) * metres_of(crs_of(data)) ** 2
+    return float(areas[areas.size // 2] / plane) ** 0.5
 
 
 def _round_length(metres: float) -> float:

@@ -22,13 +22,16 @@ import xarray as xr
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
 from lakecube.georeference import crs_text, transform_numbers
+from lakecube.kernels.lakes import AREA_QUANTA
 from lakecube.names import LAND_REASONS, REASON, TIME, X, Y
-from lakecube.series.pixel_area import band_areas
+from lakecube.series.pixel_area import PixelGrid, area_quanta, band_areas
 
 #: Days by which a date that is asked for may miss the nearest one there is.
 NEAR_DAYS = 3
 
 _CODES = 256
+#: Web Mercator is twice off at 45°; UTM stays far below, where sums of equal pixels are exact.
+_FAR_OFF = 0.01
 _NAMES = {code: name for name, code in REASON.items()}
 _LAND = tuple(LAND_REASONS.values())
 _CLOUDY = ("cloud", "cirrus", "cloud_shadow", "cloud_adjacent")
@@ -85,7 +88,8 @@ def area_series(dataset: xr.Dataset) -> AreaSeries:
     Returns
     -------
     AreaSeries
-        In m²: planar on projected grids, on the ellipsoid where the grid is in degrees.
+        In m²: planar on projected grids; on the ellipsoid where the grid is in degrees, and by rows where a
+        projection changes areas by more than 1 %, such as Web Mercator.
 
     Notes
     -----
@@ -101,18 +105,30 @@ def area_series(dataset: xr.Dataset) -> AreaSeries:
 
 
 def row_areas(dataset: xr.Dataset) -> np.ndarray:
-    """Area in m² of one pixel of each row."""
+    """Area in m² of one pixel of each row; planar on projected grids, unless that is more than 1 % off."""
     y = dataset[Y].values.astype(np.float64)
     height, width = step_of(dataset, Y), step_of(dataset, X)
     crs = crs_of(dataset)
     if crs is None:
         return np.full(y.size, height * width)
     if not crs.is_geographic:
-        return np.full(y.size, height * width * metres_of(crs) ** 2)
+        plane = np.full(y.size, height * width * metres_of(crs) ** 2)
+        true = _on_the_ground(dataset)
+        return true if true is not None and np.abs(true / plane - 1).max() > _FAR_OFF else plane
     ellipsoid = crs.get_geod()
     assert ellipsoid is not None
     edges = np.radians(np.clip([y - height / 2, y + height / 2], -90, 90))
     return band_areas(edges, np.radians(width), ellipsoid.a, ellipsoid.es)[0]
+
+
+def _on_the_ground(dataset: xr.Dataset) -> np.ndarray | None:
+    """True area of a pixel of each row, in the middle column; None where the grid or its CRS has none."""
+    try:
+        grid = PixelGrid.of(dataset)
+        middle = grid.shape[1] // 2
+        return area_quanta(grid, (0, grid.shape[0]), (middle, middle + 1))[:, 0] / AREA_QUANTA
+    except InvalidInputError:
+        return None
 
 
 def step_of(data: xr.Dataset | xr.DataArray, dim: str) -> float:

@@ -143,9 +143,26 @@ def test_one_column_of_pixels_is_as_wide_as_its_grid_says(stored):
     np.testing.assert_allclose(area_series(stored.isel(x=[4], y=[4])).total, 100.0)
 
 
+def test_areas_on_web_mercator_are_those_of_the_ground(stored):
+    crs = pyproj.CRS("EPSG:3857")
+    y = 8_399_737.9 - 10 * np.arange(stored.sizes["y"])  # at 60°, where a metre of the map is half a metre
+    mercator = stored.assign_coords(y=y, spatial_ref=((), 0, crs.to_cf()))
+    np.testing.assert_allclose(row_areas(mercator), 25.0, rtol=0.01)
+    np.testing.assert_allclose(area_series(mercator).total, row_areas(mercator).sum() * stored.sizes["x"])
+    np.testing.assert_array_equal(row_areas(stored), 100.0)
+    axes = Figure().subplots()
+    panels.draw_frequency(axes, mercator["water_frequency"])
+    (label,) = [t.get_text() for t in axes.texts]
+    start, end = axes.lines[-1].get_xdata()
+    ground = 5 * stored.sizes["x"] * (end - start)
+    assert float(label.split()[0]) * (1000 if "km" in label else 1) == pytest.approx(ground, rel=0.01)
+
+
 def test_feet_are_told_as_kilometres(stored):
     crs = pyproj.CRS("EPSG:2263")
-    feet = stored["water_frequency"].assign_coords(spatial_ref=((), 0, crs.to_cf()))
+    feet = stored["water_frequency"]
+    x, y = 980_000 + 10 * np.arange(feet.sizes["x"]), 200_000 - 10 * np.arange(feet.sizes["y"])
+    feet = feet.assign_coords(x=x, y=y, spatial_ref=((), 0, crs.to_cf()))
     axes = Figure().subplots()
     panels.draw_frequency(axes, feet)
     (label,) = [t.get_text() for t in axes.texts]
