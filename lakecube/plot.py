@@ -138,9 +138,9 @@ def plot(
 def _check_path(path: Path) -> None:
     known = sorted(FigureCanvasAgg.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
-        raise InvalidInputError(f"path={str(path)!r}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
+        raise InvalidInputError(f"{path}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
     if not path.absolute().parent.is_dir():
-        raise InvalidInputError(f"path={str(path)!r}: the folder {path.absolute().parent} does not exist")
+        raise InvalidInputError(f"{path}: the folder {path.absolute().parent} does not exist")
 
 
 def _title(dataset: xr.Dataset, span: tuple[Any, Any] | None) -> str:

@@ -243,6 +243,7 @@ WORDS = {
     "min_observed=2.0: a share": "--min-observed 2.0: a share",
     "collections=sentinel-2": "--collection sentinel-2",
     "a=1, --bands x=green": "a=1, --bands x=green",
+    "tell bands={'2': 'green', '5': 'swir16'}, with": "tell --bands 2=green 5=swir16, with",
     "make the same to_zarr call again": "run the same lakecube extract again",
 }
 
