@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of
+from lakecube.summary import AreaSeries, crs_of, ground_scale, unit_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -168,7 +168,7 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     in_km = crs is not None and not crs.is_geographic
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
-        axis.set_major_formatter(Even(1000.0 if in_km else 1.0))
+        axis.set_major_formatter(Even(1000.0 / unit_of(crs) if in_km else 1.0))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
@@ -224,7 +224,7 @@ def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> 
 def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
-    metres = width if crs is None or not crs.is_geographic else width * 111_320 * np.cos(np.radians((bottom + top) / 2))
+    metres = width if crs is None else width * ground_scale(crs, (left + right) / 2, (bottom + top) / 2, width)
     if metres <= 0:
         return
     length = _round_length(metres / 4)

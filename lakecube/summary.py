@@ -127,6 +127,29 @@ def to_crs(crs: pyproj.CRS, longitude: float, latitude: float) -> tuple[float, f
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
 
 
+def unit_of(crs: pyproj.CRS) -> float:
+    """Metres, or radians, in one unit of a CRS."""
+    return float(crs.axis_info[0].unit_conversion_factor) or 1.0
+
+
+def ground_scale(crs: pyproj.CRS, x: float, y: float, width: float) -> float:
+    """Metres on the ground in one unit along x around a place: a degree, a foot and a metre of Mercator are none.
+
+    `width`, in units of the CRS, is that of the map; a hundredth of it is measured on the ellipsoid.
+    """
+    ends = [x - width / 200, x + width / 200], [y, y]
+    longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*ends)
+    if not np.isfinite([longitude, latitude]).all():
+        return 1.0 if crs.is_geographic else unit_of(crs)
+    metres = pyproj.Geod(ellps="WGS84").inv(longitude[0], latitude[0], longitude[1], latitude[1])[2]
+    return float(metres) / (width / 100)
+
+
+def in_degrees(latitude: float, longitude: float, decimals: int = 4) -> str:
+    """A place in words: degrees north or south, east or west."""
+    return f"{abs(latitude):.{decimals}f}° {'NS'[latitude < 0]}, {abs(longitude):.{decimals}f}° {'EW'[longitude < 0]}"
+
+
 def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:
     """Position of a date and how many days it is off: the composite it falls in, or the nearest within three days.
 

@@ -1,0 +1,7 @@
+"""``python -m lakecube``: the command line where the script is not on the path."""
+
+import sys
+
+from lakecube.cli import main
+
+sys.exit(main())
