@@ -135,6 +135,18 @@ def test_the_scale_bar_and_the_axes_are_of_the_ground(crs, per_unit):
         assert axes.get_xlabel().startswith("easting, km")
 
 
+@pytest.mark.parametrize(("crs", "north", "share"), [("EPSG:3857", 8_399_738.0, 0.25), ("EPSG:32648", 2.9e6, 1.0)])
+def test_areas_are_of_the_ground_where_a_projection_stretches_them(crs, north, share):
+    data = xr.Dataset(coords={"y": north - 20 * np.arange(300.0), "x": 5e5 + 20 * np.arange(4.0)}).rio.write_crs(crs)
+    areas = row_areas(data)
+    assert areas[0] == pytest.approx(400 * share, rel=6e-3)
+    if crs == "EPSG:3857":  # each row has its own
+        assert np.all(np.diff(areas) > 0)
+    else:
+        assert np.ptp(areas) == 0
+    assert row_areas(data.isel(y=slice(None, None, -1)))[-1] == areas[0]
+
+
 def test_large_maps_are_read_in_strides():
     big = xr.DataArray(np.zeros((1, 5000, 2400)), dims=("time", "y", "x"))
     thin = panels.thin(big)
