@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ _CREDITS = (
     (("landsat",), "Landsat imagery courtesy of the U.S. Geological Survey"),
     (("hls",), "Contains NASA HLS data made from Landsat (USGS) and modified Copernicus Sentinel data"),
 )
+_SENSOR = re.compile(r'"sensor": "([^"]+)"')
 
 
 class Picture(Figure):
@@ -165,7 +167,9 @@ def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
 
 def credits_of(dataset: xr.Dataset) -> str:
     """Attribution that the collections ask for."""
-    names = f"{dataset.attrs.get('collections', '')} {dataset.attrs.get('title', '')}".lower()
+    attrs = dataset.attrs
+    sensor = _SENSOR.search(str(attrs.get("configuration", "")))  # of files, which tell no collection
+    names = f"{attrs.get('collections', '')} {attrs.get('title', '')} {sensor and sensor[1]}".lower()
     return "; ".join(credit for keys, credit in _CREDITS if any(key in names for key in keys))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -200,6 +201,7 @@ def test_areas_in_degrees_are_those_of_the_ellipsoid():
 )
 def test_credits(collections, credit):
     assert credit in credits_of(xr.Dataset(attrs={"collections": collections}))
+    assert credit in credits_of(xr.Dataset(attrs={"configuration": json.dumps({"dem": None, "sensor": collections})}))
 
 
 def test_mistakes_are_named(stored):
