@@ -165,10 +165,10 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     crs = crs_of(picture) if isinstance(picture, xr.Dataset) else crs_of(picture.to_dataset(name="_"))
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_aspect(1 if crs is None or not crs.is_geographic else 1 / np.cos(np.radians(float(picture[Y].mean()))))
-    in_km = crs is not None and not crs.is_geographic
+    km = 1000.0 / unit_of(crs) if crs is not None and not crs.is_geographic else 1.0
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
-        axis.set_major_formatter(Even(1000.0 / unit_of(crs) if in_km else 1.0))
+        axis.set_major_formatter(Even(km))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
