@@ -186,9 +186,10 @@ def thin(picture: Any) -> Any:
 
 
 def extent(picture: Any) -> tuple[float, float, float, float]:
-    """Left, right, bottom, top of the pixels' outer edges."""
+    """Left, right, bottom, top of the pixels' outer edges; a single row or column is as wide as the others, or 1."""
     x, y = picture[X].values, picture[Y].values
-    dx, dy = (float(v[-1] - v[0]) / (v.size - 1) / 2 if v.size > 1 else 0.5 for v in (x, y))
+    along, down = (float(v[-1] - v[0]) / max(v.size - 1, 1) for v in (x, y))
+    dx, dy = (along or abs(down) or 1.0) / 2, (down or -abs(along) or -1.0) / 2
     return float(x[0]) - dx, float(x[-1]) + dx, float(y[-1]) + dy, float(y[0]) - dy
 
 
