@@ -127,6 +127,11 @@ def to_crs(crs: pyproj.CRS, longitude: float, latitude: float) -> tuple[float, f
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
 
 
+def in_degrees(latitude: float, longitude: float, digits: int = 4) -> str:
+    """A place for people, by hemispheres: ``27.1181° N, 105.0040° E``."""
+    return f"{abs(latitude):.{digits}f}° {'NS'[latitude < 0]}, {abs(longitude):.{digits}f}° {'EW'[longitude < 0]}"
+
+
 def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:
     """Position of a date and how many days it is off: the composite it falls in, or the nearest within three days.
 
