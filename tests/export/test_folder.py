@@ -18,6 +18,7 @@ from lakecube.arguments import exporting
 from lakecube.errors import InvalidInputError
 from lakecube.export import PRODUCTS, export, to_cog, to_netcdf, to_stac
 from lakecube.export.folder import FORMATS
+from lakecube.names import REASON
 from tests.io.conftest import api_of
 from tests.io.test_stac_out import check
 from tests.store.made import extract
@@ -175,7 +176,9 @@ def test_an_extract_tells_of_itself_too(no_compute):
 def test_cloud_cover_is_a_share_of_what_was_acquired():
     water = extract(times=1, rows=10, columns=10)
     reason = np.zeros((1, 10, 10), "uint8")
-    reason[0, :5], reason[0, 5], reason[0, 6, :5] = 1, 4, 7  # half not acquired, ten of cloud, five of snow
+    told = {"not_acquired": 50, "cloud": 6, "cirrus": 4, "cloud_shadow": 3, "snow_ice": 5}
+    at = np.repeat([REASON[name] for name in told], [*told.values()])
+    reason.ravel()[: at.size] = at
     water["reason"] = water.reason.copy(data=reason)
     item = next(to_stac(water.chunk(), id="one").get_items())
     assert item.properties["eo:cloud_cover"] == 20 and item.properties["eo:snow_cover"] == 10

@@ -98,6 +98,16 @@ def test_projection_is_of_the_pixels(water):
     assert asset["bands"] == [{"name": "water_frequency", "description": "share of clear dates that are wet"}]
 
 
+def test_boxes_are_west_south_east_north_in_degrees(water):
+    made = collection_of(water, id="lake")
+    west, south, east, north = 105.0, 27.11615, 105.00505, 27.12247
+    for box in (made.extent.spatial.bboxes[0], *(item.bbox for item in made.get_items())):
+        assert box == pytest.approx([west, south, east, north], abs=2e-5)
+    for item in made.get_items():
+        lon, lat = np.array(item.geometry["coordinates"][0]).T
+        assert lon.min() == pytest.approx(west, abs=2e-5) and lat.max() == pytest.approx(north, abs=2e-4)
+
+
 def test_a_crs_without_a_code_is_told_by_its_wkt(water):
     crs = CRS("+proj=laea +lat_0=27 +lon_0=105 +datum=WGS84")
     item = next(collection_of(water.assign_coords(spatial_ref=((), 0, crs.to_cf())), id="lake").get_items())
