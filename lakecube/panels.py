@@ -154,10 +154,18 @@ def furnish_series(axes: Axes, shades: Any, label: str) -> None:
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
     axes.yaxis.set_major_formatter(Even())
-    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
+    colour_bar(axes, shades, label, pad=0.015, fraction=0.03, shrink=1.0)
+
+
+def colour_bar(
+    axes: Axes, image: Any, label: str, *, pad: float = 0.02, fraction: float = 0.04, shrink: float = 0.9
+) -> Any:
+    """A colour bar right of some axes, with what its numbers are."""
+    bar = axes.figure.colorbar(image, ax=axes, pad=pad, fraction=fraction, shrink=shrink)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
+    return bar
 
 
 def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:

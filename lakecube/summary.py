@@ -28,6 +28,8 @@ from lakecube.series.pixel_area import band_areas
 #: Days by which a date that is asked for may miss the nearest one there is.
 NEAR_DAYS = 3
 
+#: Blocks whose areas are counted without being asked to.
+QUICK_BLOCKS = 4096
 _CODES = 256
 _NAMES = {code: name for name, code in REASON.items()}
 _LAND = tuple(LAND_REASONS.values())
