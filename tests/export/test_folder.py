@@ -144,6 +144,7 @@ def test_one_date_of_all_of_a_store(store, tmp_path):
     with xr.open_dataset(path, engine="h5netcdf") as back:
         assert back.sizes["time"] == back.sizes["date"] == 1
         np.testing.assert_array_equal(back.lake_area, store.lake_area.sel(date=["2019-12-06"]))
+        assert "item" not in back.dims and "item_id" in store.variables  # whose rows are of all dates
 
 
 @pytest.mark.parametrize(
