@@ -30,6 +30,8 @@ NEAR_DAYS = 3
 
 #: By how much a projection may change areas before they are taken from the ellipsoid; rows where that is computed.
 _DISTORTION, _NODES = 0.01, 33
+#: Blocks whose areas are counted without being asked to.
+QUICK_BLOCKS = 4096
 _CODES = 256
 _NAMES = {code: name for name, code in REASON.items()}
 _LAND = tuple(LAND_REASONS.values())
@@ -162,9 +164,9 @@ def ground_scale(crs: pyproj.CRS, x: float, y: float, width: float) -> float:
     return float(metres) / (width / 100)
 
 
-def in_degrees(latitude: float, longitude: float, decimals: int = 4) -> str:
-    """A place in words: degrees north or south, east or west."""
-    return f"{abs(latitude):.{decimals}f}° {'NS'[latitude < 0]}, {abs(longitude):.{decimals}f}° {'EW'[longitude < 0]}"
+def in_degrees(latitude: float, longitude: float, digits: int = 4) -> str:
+    """A place for people, by hemispheres: ``27.1181° N, 105.0040° E``."""
+    return f"{abs(latitude):.{digits}f}° {'NS'[latitude < 0]}, {abs(longitude):.{digits}f}° {'EW'[longitude < 0]}"
 
 
 def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:
