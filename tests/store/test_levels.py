@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -10,8 +11,10 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.kernels.coarsen import join_labels, join_months, sum_fours
+from lakecube.names import VARIABLES
 from lakecube.store import open_store, overviews, revise, to_zarr
 from lakecube.store.conventions import MULTISCALES_UUID, levels_of
+from lakecube.store.layout import pixel_array
 from lakecube.store.overviews import MAPS, count_overviews, level_sizes
 from lakecube.store.read import KEPT, open_level, overview
 from tests.store.bowls import bowls
@@ -179,3 +182,25 @@ def test_levels_that_stopped_go_on_to_the_same_bytes(path, tmp_path, monkeypatch
         to_zarr(bowls(stop=8)[0], tmp_path / "s", chunks=32, progress=False, wave=1)
     assert snapshot(tmp_path / "s") == snapshot(path)
     assert len(calls) == count_overviews((96, 80), (32, 32)) + 1
+
+
+def test_counts_of_a_level_have_room_for_every_date_of_every_pixel(monkeypatch):
+    """A pixel of level 7 stands for 4⁷ pixels; 2¹⁸ dates of each are one more than 32 bits hold."""
+    x, y = 500_005 + 10.0 * np.arange(256), 2_999_995 - 10.0 * np.arange(256)
+    grid = xr.Dataset(coords={"y": y, "x": x, "spatial_ref": bowls(stop=1)[0]["spatial_ref"]})
+    made = {}
+    for name in MAPS:
+        spec, whole = VARIABLES[name], (1,) * (len(VARIABLES[name].dims) - 2) + (256, 256)
+        made[name] = pixel_array(name, spec.dtype, spec.dims, whole, (2, 2), {})
+    made |= dict.fromkeys(("year", "year_month"))
+    monkeypatch.setattr(overviews.Writer, "of", lambda place, arrays: None)
+    passes = SimpleNamespace(each=lambda *given: None)
+    for dates, wide in ((2**18 - 1, []), (2**18, [7])):
+        job = SimpleNamespace(
+            size=(256, 256), chunks=(2, 2), group="revision/0", number=0, place=None, dates=range(dates)
+        )
+        levels = overviews.write_levels(passes, job, made, grid)
+        types = [{level.arrays[f"count_{kind}"].metadata.data_type.to_native_dtype() for kind in ("wet", "clear_year")}
+                 for level in levels]  # fmt: skip
+        assert [k for k, held in enumerate(types, 1) if held == {np.dtype("uint64")}] == wide
+        assert types[0] == {np.dtype("uint32")}
