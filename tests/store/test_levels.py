@@ -13,7 +13,7 @@ from lakecube.errors import InvalidInputError, StoreError
 from lakecube.kernels.coarsen import join_labels, join_months, sum_fours
 from lakecube.names import VARIABLES
 from lakecube.store import open_store, overviews, revise, to_zarr
-from lakecube.store.conventions import MULTISCALES_UUID, levels_of
+from lakecube.store.conventions import MULTISCALES_UUID, coarser, levels_of, transform_of
 from lakecube.store.layout import pixel_array
 from lakecube.store.overviews import MAPS, count_overviews, level_sizes
 from lakecube.store.read import KEPT, open_level, overview
@@ -204,3 +204,15 @@ def test_counts_of_a_level_have_room_for_every_date_of_every_pixel(monkeypatch):
                  for level in levels]  # fmt: skip
         assert [k for k, held in enumerate(types, 1) if held == {np.dtype("uint64")}] == wide
         assert types[0] == {np.dtype("uint32")}
+
+
+def test_a_coarser_grid_says_its_pixels_in_every_way_alike():
+    """By its axes, by its affine and by GDAL's numbers, from the same corner; a side that does not divide ends beyond."""
+    y, x = 3_000_000 - 10.0 * (np.arange(7) + 0.5), 500_000 + 20.0 * (np.arange(8) + 0.5)
+    grid = xr.Dataset(coords={"y": y, "x": x, "spatial_ref": bowls(stop=1)[0]["spatial_ref"]})
+    twice = coarser(grid, 2)
+    assert twice["y"].values.tolist() == [2_999_980, 2_999_940] and twice["x"].values.tolist() == [500_040, 500_120]
+    assert transform_of(twice) == [80, 0, 500_000, 0, -40, 3_000_000]
+    told = [float(number) for number in twice["spatial_ref"].attrs["GeoTransform"].split()]
+    assert told == [500_000, 80, 0, 3_000_000, 0, -40]
+    assert transform_of(coarser(grid, 4)) == [320, 0, 500_000, 0, -160, 3_000_000]  # one pixel: by GDAL's numbers alone
