@@ -207,7 +207,7 @@ def test_counts_of_a_level_have_room_for_every_date_of_every_pixel(monkeypatch):
 
 
 def test_a_coarser_grid_says_its_pixels_in_every_way_alike():
-    """By its axes, by its affine and by GDAL's numbers, from the same corner; a side that does not divide ends beyond."""
+    """By its axes, its affine and GDAL's numbers, from the same corner; a side that does not divide ends beyond."""
     y, x = 3_000_000 - 10.0 * (np.arange(7) + 0.5), 500_000 + 20.0 * (np.arange(8) + 0.5)
     grid = xr.Dataset(coords={"y": y, "x": x, "spatial_ref": bowls(stop=1)[0]["spatial_ref"]})
     twice = coarser(grid, 2)
