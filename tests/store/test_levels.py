@@ -67,6 +67,18 @@ def test_counts_of_a_level_are_sums_over_the_image(path):
         assert store.water.plot(series=False).axes
 
 
+def test_lakes_and_months_of_a_level_are_those_of_most_pixels_below(path):
+    whole = open_store(path)
+    labels, months = whole["lake_label"].values, whole["month_state"].values
+    for level in (1, 2):
+        store = open_store(path, level=level)
+        labels, months = join_labels(labels), np.stack([join_months(month) for month in months])
+        np.testing.assert_array_equal(store["lake_label"], labels)
+        np.testing.assert_array_equal(store["month_state"], months)
+        assert store["lake_label"].dtype == np.int64 and store["lake_label"].attrs["cell_methods"] == "area: mode"
+        assert labels.max() > 2 and np.unique(months).tolist() == [0, 1, 2]
+
+
 def test_a_level_lies_where_its_pixels_lie(path):
     whole, half = open_store(path), open_store(path, level=2)
     np.testing.assert_allclose(half.x, whole.x.values.reshape(-1, 4).mean(1))
