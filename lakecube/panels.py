@@ -187,10 +187,15 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     _scale_bar(axes, picture, crs)
 
 
+def stride(picture: Any) -> int:
+    """The k of every k-th pixel, so that neither side is longer than `MAX_SIDE`."""
+    return max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
+
+
 def thin(picture: Any) -> Any:
-    """Every k-th pixel, so that neither side is longer than `MAX_SIDE`: nothing more is held."""
-    step = max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
-    return picture.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+    """Every k-th pixel: nothing more is held."""
+    every = slice(None, None, stride(picture))
+    return picture.isel({Y: every, X: every})
 
 
 def extent(picture: Any) -> tuple[float, float, float, float]:

@@ -86,7 +86,7 @@ def plot(
         Of a store or an extract: a map made from its months, as JRC's.
     reference : xr.DataArray, (y, x)
         Of a store: 1 water, 0 land, 255 unknown, on the same pixels; the map of `date` (or of the last) against it:
-        found, invented, missed, and the IoU.
+        found, invented, missed, and the IoU (of every k-th pixel where a side is longer than 1600, which it says).
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str

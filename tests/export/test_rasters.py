@@ -133,6 +133,7 @@ def test_a_coarser_count_is_that_of_one_pixel(tmp_path):
 
 def test_each_product_is_its_own_map(tmp_path):
     water, rng = scene(60, 80), np.random.default_rng(2)
+    water["water_mask"] = water.water_mask.where(rng.random((2, 60, 80)) < 0.7, 255).astype("uint8")
     restored = np.where(water.water_mask == 255, rng.integers(0, 2, (2, 60, 80)), 255).astype("uint8")
     maps = {name: (("y", "x"), rng.integers(0, 9, (60, 80)).astype("uint32")) for name in ("count_wet", "count_clear")}
     water = water.assign(
