@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of, metres_of, row_areas, step_of
+from lakecube.summary import AreaSeries, crs_of, ground_scale, step_of, unit_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -154,10 +154,18 @@ def furnish_series(axes: Axes, shades: Any, label: str) -> None:
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
     axes.yaxis.set_major_formatter(Even())
-    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
+    colour_bar(axes, shades, label, pad=0.015, fraction=0.03, shrink=1.0)
+
+
+def colour_bar(
+    axes: Axes, image: Any, label: str, *, pad: float = 0.02, fraction: float = 0.04, shrink: float = 0.9
+) -> Any:
+    """A colour bar right of some axes, with what its numbers are."""
+    bar = axes.figure.colorbar(image, ax=axes, pad=pad, fraction=fraction, shrink=shrink)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
+    return bar
 
 
 def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
@@ -166,10 +174,10 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     narrower = 1.0 if crs is None or not crs.is_geographic else np.cos(np.radians(float(picture[Y].mean())))
     axes.set_aspect(1 / max(narrower, 0.05))  # at a pole there would be nothing to see
-    in_km = crs is not None and not crs.is_geographic
+    km = 1000.0 / unit_of(crs) if crs is not None and not crs.is_geographic else 1.0
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
-        axis.set_major_formatter(Even(1000.0 / metres_of(crs) if in_km else 1.0))
+        axis.set_major_formatter(Even(km))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
@@ -182,11 +190,16 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     _scale_bar(axes, picture, crs)
 
 
+def stride(picture: Any) -> int:
+    """The k of every k-th pixel, so that neither side is longer than `MAX_SIDE`."""
+    return max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
+
+
 def thin(picture: Any) -> Any:
-    """Every k-th pixel, so that neither side is longer than `MAX_SIDE`: nothing more is held. North up, east right."""
-    step = max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
-    picture = picture.isel({Y: slice(None, None, step), X: slice(None, None, step)})
-    is_turned = {Y: -np.diff(picture[Y].values[[0, -1]]) < 0, X: np.diff(picture[X].values[[0, -1]]) < 0}
+    """Every k-th pixel: nothing more is held. North up, east right."""
+    every = slice(None, None, stride(picture))
+    picture = picture.isel({Y: every, X: every})
+    is_turned = {Y: np.diff(picture[Y].values[[0, -1]]) > 0, X: np.diff(picture[X].values[[0, -1]]) < 0}
     return picture.isel({dim: slice(None, None, -1) for dim, turned in is_turned.items() if turned})
 
 
@@ -229,8 +242,7 @@ def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> 
 def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
-    per_degree = 111_320 * np.cos(np.radians((bottom + top) / 2))
-    metres = width * (per_degree if crs is not None and crs.is_geographic else metres_of(crs) * _on_the_ground(picture))
+    metres = width if crs is None else width * ground_scale(crs, (left + right) / 2, (bottom + top) / 2, width)
     if metres <= 0:
         return
     length = _round_length(metres / 4)
@@ -242,13 +254,6 @@ def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
     axes.text((start + end) / 2, level + 0.015, text, transform=axes.transAxes, bbox=box, **look)
-
-
-def _on_the_ground(picture: Any) -> float:
-    """Metres on the ground per metre of the map, in the middle: 1, but on Web Mercator and its like."""
-    data = picture if isinstance(picture, xr.Dataset) else picture.to_dataset(name="_")
-    areas, plane = row_areas(data), step_of(data, X) * step_of(data, Y) * metres_of(crs_of(data)) ** 2
-    return float(areas[areas.size // 2] / plane) ** 0.5
 
 
 def _round_length(metres: float) -> float:

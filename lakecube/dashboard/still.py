@@ -66,10 +66,19 @@ def interactive(
 ) -> Interactive:  # fmt: skip
     """A map of a store or an extract to move and to ask; parameters as of `lakecube.plot.plot`.
 
+    Returns
+    -------
+    Interactive
+        It shows itself at the end of a notebook cell; `save` and `html` give the whole page.
+
     Raises
     ------
     InvalidInputError
         Nothing to draw, no date that near, or more to read than a screen is worth.
+
+    Notes
+    -----
+    Chunks: any. Not lazy: reads one map, from the overviews of a store where there are, never more than 1 GB decoded.
     """
     if not {"water_mask", "water_frequency"} & {*dataset.data_vars} or TIME not in dataset.dims:
         raise InvalidInputError("engine='bokeh' draws a store or an extract with its dates; see lakecube.open_store()")

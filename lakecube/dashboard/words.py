@@ -14,7 +14,7 @@ from lakecube.dashboard.source import Opened
 from lakecube.names import DATE, LAKE, LAKE_KIND, REASON, SIZE_CLASS
 from lakecube.plot import credits_of
 from lakecube.series.registry import EVENT
-from lakecube.summary import cloud_doubt
+from lakecube.summary import cloud_doubt, in_degrees
 
 _SIZES, _KINDS = ({code: name.replace("_", " ") for name, code in t.items()} for t in (SIZE_CLASS, LAKE_KIND))
 _REASONS = {code: name.replace("_", " ") for name, code in REASON.items()}
@@ -89,9 +89,11 @@ def about_store(opened: Opened) -> str:
     """Whose data they are, of when, and by what method."""
     attrs, dates = opened.store.attrs, opened.dates
     rows, columns = opened.grid.shape
+    place = f" in {opened.crs.name}" if opened.crs is not None else ""
     doubt = cloud_doubt(opened.store)
     parts = [
-        attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}", f"{rows} × {columns} px",
+        attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}",
+        f"{rows} × {columns} px{place}",
         f"method {attrs['method']}" if attrs.get("method") else "", f"revision {attrs.get('revision')}",
         f"{opened.lakes['lake'].size} water bodies", f"cloud {doubt}" if doubt else "", credits_of(opened.store),
     ]  # fmt: skip
@@ -109,7 +111,7 @@ def about_lake(lake: xr.Dataset | None) -> str:
         "largest extent": f"{km2:.4g} km²",
         "perimeter": f"{float(lake['perimeter']) / 1e3:.3g} km",
         "shape index": f"{float(lake['shape_index']):.2f}",
-        "centre": _place(float(lake["latitude"]), float(lake["longitude"]), 4),
+        "centre": in_degrees(float(lake["latitude"]), float(lake["longitude"])),
     }
     if int(lake["touches_edge"]):
         facts["edge"] = "reaches the edge of the data"
@@ -168,7 +170,7 @@ def _lake_on(lake: xr.Dataset, day: Any, hidden: Mapping[int, float]) -> str:
 
 def _point(found: Mapping[str, Any]) -> dict[str, str]:
     """The answer of `explain`, without what a reader of the page does not ask for."""
-    out = {"place": _place(found["latitude"], found["longitude"], 5)}
+    out = {"place": in_degrees(found["latitude"], found["longitude"], 5)}
     for name in ("label", "reason"):
         if name in found:
             out[name] = str(found[name]).replace("_", " ")
@@ -187,13 +189,6 @@ def _point(found: Mapping[str, Any]) -> dict[str, str]:
 def _facts(facts: Mapping[str, str]) -> str:
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     return f"<dl>{rows}</dl>"
-
-
-def _place(latitude: float, longitude: float, digits: int) -> str:
-    if not np.isfinite([latitude, longitude]).all():
-        return "not known: the store has no CRS"
-    sides = "S" if latitude < 0 else "N", "W" if longitude < 0 else "E"
-    return f"{abs(latitude):.{digits}f}° {sides[0]}, {abs(longitude):.{digits}f}° {sides[1]}"
 
 
 def _number(value: float) -> str:
