@@ -109,8 +109,7 @@ def _stored(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     pixels = [name for name in known if {Y, X} <= set(dataset[name].dims)]
     yield "layers", _listed(pixels, most=12)
     if LAKE in dataset.sizes:
-        kinds = {} if "kind" not in dataset else dict(zip(*np.unique(dataset["kind"], return_counts=True), strict=True))
-        parts = [f"{kinds[code]} {name.replace('_', ' ')}" for name, code in LAKE_KIND.items() if code in kinds]
+        parts = _kinds(dataset)
         yield "water", f"{dataset.sizes[LAKE]} {'body' if dataset.sizes[LAKE] == 1 else 'bodies'}" + (
             f": {', '.join(parts)}" if parts else "")  # fmt: skip
     kept = dataset.encoding.get(KEPT)
@@ -126,6 +125,15 @@ def _stored(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     seen = dataset["date"].size if "date" in dataset.sizes else 0
     late = dataset.sizes.get(TIME, 0) - seen
     yield "stale", f"{late} {plural('date', late)} not in this revision yet: lakecube.revise(…)" if late > 0 else ""
+
+
+def _kinds(store: xr.Dataset) -> list[str]:
+    """How many of its lakes are of each kind, provisional ones apart: the same numbers as `lakecube lakes` gives."""
+    if not {"kind", "provisional"} <= {*store.variables}:
+        return []
+    kind, provisional = store["kind"].values, store["provisional"].values.astype(bool)
+    counts = {name.replace("_", " "): int((kind[~provisional] == code).sum()) for name, code in LAKE_KIND.items()}
+    return [f"{count} {name}" for name, count in (counts | {"provisional": int(provisional.sum())}).items() if count]
 
 
 def _next(dataset: xr.Dataset, is_water: bool, is_cube: bool) -> str:

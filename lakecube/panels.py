@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of
+from lakecube.summary import AreaSeries, crs_of, ground_scale, unit_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -173,10 +173,10 @@ def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     crs = crs_of(picture) if isinstance(picture, xr.Dataset) else crs_of(picture.to_dataset(name="_"))
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_aspect(1 if crs is None or not crs.is_geographic else 1 / np.cos(np.radians(float(picture[Y].mean()))))
-    in_km = crs is not None and not crs.is_geographic
+    km = 1000.0 / unit_of(crs) if crs is not None and not crs.is_geographic else 1.0
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
-        axis.set_major_formatter(Even(1000.0 if in_km else 1.0))
+        axis.set_major_formatter(Even(km))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
@@ -238,7 +238,7 @@ def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> 
 def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
-    metres = width if crs is None or not crs.is_geographic else width * 111_320 * np.cos(np.radians((bottom + top) / 2))
+    metres = width if crs is None else width * ground_scale(crs, (left + right) / 2, (bottom + top) / 2, width)
     if metres <= 0:
         return
     length = _round_length(metres / 4)

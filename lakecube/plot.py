@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _CREDITS = (
     (("landsat",), "Landsat imagery courtesy of the U.S. Geological Survey"),
     (("hls",), "Contains NASA HLS data made from Landsat (USGS) and modified Copernicus Sentinel data"),
 )
+_SENSOR = re.compile(r'"sensor": "([^"]+)"')
 
 
 class Picture(Figure):
@@ -139,9 +141,9 @@ def plot(
 def _check_path(path: Path) -> None:
     known = sorted(FigureCanvasAgg.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
-        raise InvalidInputError(f"path={str(path)!r}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
+        raise InvalidInputError(f"{path}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
     if not path.absolute().parent.is_dir():
-        raise InvalidInputError(f"path={str(path)!r}: the folder {path.absolute().parent} does not exist")
+        raise InvalidInputError(f"{path}: the folder {path.absolute().parent} does not exist")
 
 
 def _title(dataset: xr.Dataset, span: tuple[Any, Any] | None) -> str:
@@ -166,7 +168,9 @@ def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
 
 def credits_of(dataset: xr.Dataset) -> str:
     """Attribution that the collections ask for."""
-    names = f"{dataset.attrs.get('collections', '')} {dataset.attrs.get('title', '')}".lower()
+    attrs = dataset.attrs
+    sensor = _SENSOR.search(str(attrs.get("configuration", "")))  # of files, which tell no collection
+    names = f"{attrs.get('collections', '')} {attrs.get('title', '')} {sensor and sensor[1]}".lower()
     return "; ".join(credit for keys, credit in _CREDITS if any(key in names for key in keys))
 
 

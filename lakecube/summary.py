@@ -28,6 +28,8 @@ from lakecube.series.pixel_area import band_areas
 #: Days by which a date that is asked for may miss the nearest one there is.
 NEAR_DAYS = 3
 
+#: By how much a projection may change areas before they are taken from the ellipsoid; rows where that is computed.
+_DISTORTION, _NODES = 0.01, 33
 #: Blocks whose areas are counted without being asked to.
 QUICK_BLOCKS = 4096
 _CODES = 256
@@ -87,7 +89,7 @@ def area_series(dataset: xr.Dataset) -> AreaSeries:
     Returns
     -------
     AreaSeries
-        In m²: planar on projected grids, on the ellipsoid where the grid is in degrees.
+        In m²: on the ellipsoid where the grid is in degrees, or its projection is more than 1 % off; else planar.
 
     Notes
     -----
@@ -110,12 +112,27 @@ def row_areas(dataset: xr.Dataset) -> np.ndarray:
     if crs is None:
         return np.full(y.size, height * width)
     if not crs.is_geographic:
-        metre = crs.axis_info[0].unit_conversion_factor or 1.0
-        return np.full(y.size, height * width * metre**2)
+        planar = np.full(y.size, height * width * unit_of(crs) ** 2)
+        on_ground = _on_ground(crs, x, y)
+        even = np.allclose(on_ground, planar, rtol=_DISTORTION)
+        return planar if even or not np.isfinite(on_ground).all() else on_ground
     ellipsoid = crs.get_geod()
     assert ellipsoid is not None
     edges = np.radians(np.clip([y - height / 2, y + height / 2], -90, 90))
     return band_areas(edges, np.radians(width), ellipsoid.a, ellipsoid.es)[0]
+
+
+def _on_ground(crs: pyproj.CRS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Area on the ellipsoid of the middle pixel of each row, (y,) m²; between some 30 rows by their neighbours."""
+    half, middle = (abs(_step(x)) / 2, abs(_step(y)) / 2), x[x.size // 2]
+    rows = np.unique(np.linspace(0, y.size - 1, _NODES).round().astype(int))
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    geod = pyproj.Geod(ellps="WGS84")
+    areas = []
+    for row in rows:
+        corners = middle + half[0] * np.array([-1, 1, 1, -1]), y[row] + half[1] * np.array([-1, -1, 1, 1])
+        areas.append(abs(geod.polygon_area_perimeter(*to_degrees.transform(*corners))[0]))
+    return np.interp(np.arange(y.size), rows, areas)
 
 
 def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
@@ -127,6 +144,24 @@ def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
 def to_crs(crs: pyproj.CRS, longitude: float, latitude: float) -> tuple[float, float]:
     """A point given in degrees, in the coordinates of a CRS."""
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
+
+
+def unit_of(crs: pyproj.CRS) -> float:
+    """Metres, or radians, in one unit of a CRS."""
+    return float(crs.axis_info[0].unit_conversion_factor) or 1.0
+
+
+def ground_scale(crs: pyproj.CRS, x: float, y: float, width: float) -> float:
+    """Metres on the ground in one unit along x around a place: a degree, a foot and a metre of Mercator are none.
+
+    `width`, in units of the CRS, is that of the map; a hundredth of it is measured on the ellipsoid.
+    """
+    ends = [x - width / 200, x + width / 200], [y, y]
+    longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*ends)
+    if not np.isfinite([longitude, latitude]).all():
+        return 1.0 if crs.is_geographic else unit_of(crs)
+    metres = pyproj.Geod(ellps="WGS84").inv(longitude[0], latitude[0], longitude[1], latitude[1])[2]
+    return float(metres) / (width / 100)
 
 
 def in_degrees(latitude: float, longitude: float, digits: int = 4) -> str:

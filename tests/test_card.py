@@ -9,6 +9,7 @@ import xarray as xr
 
 import lakecube
 from lakecube.card import card_of
+from lakecube.names import LAKE_KIND
 from lakecube.store import open_store, to_zarr
 from tests.store.bowls import bowls
 from tests.store.made import extract
@@ -41,7 +42,10 @@ def test_a_store_says_what_it_holds(store):
     assert "lakecube store" in text and "s.zarr, revision 0" in text
     assert "4 dates, 2019-03-18 to" in text and "96 × 80 px of 10 m in WGS 84 / UTM zone 48N" in text
     assert "0.768 km², around 27.1181° N, 105.0040° E" in text
-    assert f"{store.sizes['lake']} bodies" in text and "lake" in text and "too small" in text
+    assert f"{store.sizes['lake']} bodies: " in text
+    whole = store.provisional.values == 0
+    assert f"{int((whole & (store.kind.values == LAKE_KIND['lake'])).sum())} lake" in text
+    assert f"{int((~whole).sum())} provisional" in text
     assert "2 levels" in text and "water_mask" in text and "modified Copernicus" in text
     assert "failed" not in text and "stale" not in text and ".water.plot()" in text
 

@@ -89,9 +89,11 @@ def about_store(opened: Opened) -> str:
     """Whose data they are, of when, and by what method."""
     attrs, dates = opened.store.attrs, opened.dates
     rows, columns = opened.grid.shape
+    place = f" in {opened.crs.name}" if opened.crs is not None else ""
     doubt = cloud_doubt(opened.store)
     parts = [
-        attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}", f"{rows} × {columns} px",
+        attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}",
+        f"{rows} × {columns} px{place}",
         f"method {attrs['method']}" if attrs.get("method") else "", f"revision {attrs.get('revision')}",
         f"{opened.lakes['lake'].size} water bodies", f"cloud {doubt}" if doubt else "", credits_of(opened.store),
     ]  # fmt: skip

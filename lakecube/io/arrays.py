@@ -110,8 +110,8 @@ def _bands(dataset: xr.Dataset, bands: Sequence[str] | Mapping[str, str] | None)
     if absent or wrong or not found:
         raise MissingBandError(
             f"{'no band ' + ', '.join(map(repr, absent or wrong)) if absent or wrong else 'no known band'} among the "
-            f"variables {', '.join(map(str, dataset.data_vars))}; pass bands={{'name there': 'green', …}} "
-            f"with STAC common names: {', '.join(BANDS)}"
+            f"variables {', '.join(map(str, dataset.data_vars))}; tell which is which, for "
+            f"example bands={{'B03': 'green', 'B11': 'swir16'}}, with STAC common names: {', '.join(BANDS)}"
         )
     return {b: found[b] for b in BANDS if b in found}
 

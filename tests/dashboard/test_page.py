@@ -6,8 +6,10 @@ import asyncio
 from types import SimpleNamespace
 
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
+from bokeh.models import ScaleBar
 
 import lakecube
 from lakecube.dashboard import filters, words
@@ -15,7 +17,7 @@ from lakecube.dashboard import source as sources
 from lakecube.dashboard.filters import Filters
 from lakecube.dashboard.lake_near import LakeNear
 from lakecube.dashboard.layers import _percent
-from lakecube.dashboard.map_view import outlines
+from lakecube.dashboard.map_view import MapView, outlines
 from lakecube.dashboard.page import Page
 from lakecube.dashboard.source import Source
 from lakecube.dashboard.window import Window
@@ -33,9 +35,10 @@ class Ticks:
 
 
 def settle(page):
-    """Do what is stale, as the server would."""
+    """Do what is stale, part by part, as the server would."""
     page._busy = False
-    asyncio.run(page.work())
+    while page._stale:
+        asyncio.run(page.work())
     assert "unexpected" not in text(page, "status")
 
 
@@ -90,6 +93,27 @@ def test_every_layer_shows_its_product(page, source):
             values = np.where(np.isnan(values), 255, np.maximum(np.rint(100 * values), values > 0))
         np.testing.assert_array_equal(picture(page), values, err_msg=key)
         assert f">{source.opened.layers[key].title}<" in text(page, "status")
+
+
+@pytest.mark.parametrize(("crs", "is_there"), [("EPSG:32648", True), ("EPSG:3857", False), ("EPSG:2263", False)])
+def test_a_bar_of_metres_is_drawn_where_metres_are_metres(source, crs, is_there):
+    opened = SimpleNamespace(grid=source.opened.grid, crs=pyproj.CRS(crs), layers=source.opened.layers)
+    bars = [one for one in MapView(opened).figure.center if isinstance(one, ScaleBar)]
+    assert bool(bars) is is_there
+
+
+def test_the_visitor_is_told_what_is_read_before_it_is_read(page, source):
+    before = picture(page)
+    page.controls.layer.value = "transitions"
+    asyncio.run(page.work())
+    assert "reading: Transitions" in text(page, "status") and picture(page) is not before
+    np.testing.assert_array_equal(picture(page), before)
+    settle(page)
+    assert ">Transitions<" in text(page, "status") and (picture(page) != before).any()
+    page.map.zoom(0.5)  # what is shown already, and quick to read, is not announced
+    page.update("map")
+    asyncio.run(page.work())
+    assert "reading" not in text(page, "status")
 
 
 def test_a_date_shows_what_was_seen_and_what_was_inferred(page, source):

@@ -173,6 +173,10 @@ def test_another_address_warns_and_none_at_all_is_refused(source, caplog, monkey
     with pytest.raises(InvalidInputError, match=r"cannot listen at 192\.0\.2\.1:7"):
         make_server(source, address="192.0.2.1", port=7)
     assert "no password" in caplog.text.replace("there is ", "")
+    with pytest.raises(InvalidInputError, match="choose another address="):
+        make_server(source, address="192.0.2.1", port=7)
+    with pytest.raises(InvalidInputError, match="port=99999: ports go from 0"):
+        make_server(source, port=99999)
     with pytest.raises(InvalidInputError, match="name the address"):
         make_server(source, address=" ")
 

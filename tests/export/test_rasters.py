@@ -223,7 +223,10 @@ def test_memory_holds_a_few_blocks(tmp_path):
     [
         ({"product": "depth"}, "product='depth': choose from frequency, occurrence"),
         ({"product": "mask"}, "there are 2 dates: choose one with date="),
-        ({"product": "mask", "date": "2020"}, "date='2020' holds no date of these: 2021-06-01 to 2021-07-03"),
+        (
+            {"product": "mask", "date": "2020"},
+            "date='2020' holds no date of these: 2021-06-01 to 2021-07-03; the nearest is 2021-06-01",
+        ),
         ({"date": "2021"}, "product='frequency' is of all dates together"),
         ({"compress": "lzw"}, "compress='lzw'"),
         ({"product": "lakes"}, "lakecube revise"),
