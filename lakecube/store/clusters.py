@@ -106,6 +106,20 @@ def everywhere(function: Callable[[], T]) -> list[T]:
     return found
 
 
+def listen(topic: str, hear: Callable[[Any], None]) -> None:
+    """Hear what tasks of the active cluster tell under a topic, always before their results arrive.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler does not answer.
+    """
+    client = active_client()
+    if client is not None:
+        with _answered(client):
+            client.subscribe_topic(topic, hear)
+
+
 def compute_on(
     client: Any, graph: dict[Any, Any], keys: Sequence[Key], done: Callable[[int], None] | None = None
 ) -> list[Any]:

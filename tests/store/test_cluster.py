@@ -20,9 +20,11 @@ from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError
 from lakecube.store import open_store, to_zarr
+from lakecube.store.told import ReadFailedWarning
+from lakecube.store.unread import Troubles
 from tests.loopback import object_storage
 from tests.store.test_restart import snapshot
-from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, water
+from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, unreadable, water
 
 distributed = pytest.importorskip("distributed")
 
@@ -177,6 +179,28 @@ def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
     with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
         to_zarr(water(), tmp_path / "s", chunks=CHUNK)
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_what_could_not_be_read_is_told_though_the_worker_died(cluster, client, tmp_path, monkeypatch):
+    gather, killed = Troubles.gather, []
+
+    def after_all_died(troubles):
+        for worker in [] if killed else list(cluster.workers):
+            cluster.kill(worker)
+            killed.append(worker)
+            cluster.add()
+        return gather(troubles)
+
+    monkeypatch.setattr(Troubles, "gather", after_all_died)
+    read = water(unreadable, item=str(water()["item_id"].values[0]))
+    with pytest.warns(ReadFailedWarning, match="some imagery of 2019-11-20 could not be read"):
+        to_zarr(read, tmp_path / "s", chunks=CHUNK, progress=False)
+    assert len(killed) == 2
+    rows = json.loads((tmp_path / "s/_ledger/rows.json").read_text())["rows"]
+    assert [row.get("failed") for row in rows] == [0] + [None] * (DATES - 1)  # no pixel, but the date is not complete
+    report = json.loads((tmp_path / "s/_runs/0.json").read_text())
+    assert report["reads"]["failed"] == 1 and len(report["scenes"]["failed"]) == 1
 
 
 @pytest.mark.slow
