@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from typing import ClassVar
 
 import pytest
@@ -20,6 +21,7 @@ from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError
 from lakecube.store import open_store, to_zarr
+from lakecube.store.homes import Homes
 from lakecube.store.told import ReadFailedWarning
 from lakecube.store.unread import Troubles
 from tests.loopback import object_storage
@@ -138,6 +140,17 @@ def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
     request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s")]
     assert main([*request, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_blocks_have_homes():
+    keys = [("a", t, y, x) for t in (4, 5) for y in range(4) for x in range(4)]
+    one = Homes.of({"w2": 1, "w1": 1}, [*keys, ("sum", 4, 0), "item"])
+    assert [one(key) for key in keys] == [["w1"]] * 16 + [["w2"]] * 16  # a date's tiles are decoded by one of them
+    assert one(("sum", 4, 0)) == one("item") == ["w1", "w2"]
+    late = [("b", 0, *key[2:]) for key in keys[:16]]
+    assert Counter(Homes.of({"w1": 2, "w2": 1}, late)(key)[0] for key in late) == {"w1": 11, "w2": 5}
+    alone = [("c", 0, 0, 0)]
+    assert Homes.of({"w1": 1, "w2": 9}, alone)(alone[0]) == ["w1"]
 
 
 def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
