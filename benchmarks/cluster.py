@@ -151,7 +151,9 @@ def main() -> None:
     for name, seconds in found["seconds"].items():
         busy = f"   computing {found['busy'][name]:.0%} of the time" if name in SIDES else ""
         imagery = f"{found['imagery'][name] / 1e6:6.0f} MB decoded"
-        print(f"  {name:<12} {seconds:7.2f} s in all   {found['observed'][name]:7.2f} s mapping water   {imagery}{busy}")
+        print(
+            f"  {name:<12} {seconds:7.2f} s in all   {found['observed'][name]:7.2f} s mapping water   {imagery}{busy}"
+        )
     print()
     for name, ratio in found.items():
         if name.startswith("ratio"):

@@ -93,9 +93,9 @@ def _read(source: str | Path) -> xr.Dataset:
     except (OSError, ValueError, KeyError, ImportError) as error:
         shown = strip_signature(path)  # the text of the cause would hold the signature
         why = unknown_scheme(path) or redact(str(error)).replace(path, shown)
-        raise ReadError(
-            f"{shown} cannot be opened as {'Zarr' if zarr else 'NetCDF'}: {why}"
-        ) from (error if shown == path else None)
+        raise ReadError(f"{shown} cannot be opened as {'Zarr' if zarr else 'NetCDF'}: {why}") from (
+            error if shown == path else None
+        )
 
 
 def _bands(dataset: xr.Dataset, bands: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:

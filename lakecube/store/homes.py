@@ -31,13 +31,11 @@ class Homes:
         for key in keys:
             if _is_block(key):
                 found.setdefault(key[0], []).append(key[1:])
-        boxes = {
-            name: tuple((min(at), max(at)) for at in zip(*places, strict=True)) for name, places in found.items()
-        }
+        boxes = {name: tuple((min(at), max(at)) for at in zip(*places, strict=True)) for name, places in found.items()}
         return cls(tuple(address for address, n in sorted(threads.items()) for _ in range(n)), boxes)
 
     def __call__(self, key: Any) -> list[str]:
-        """Addresses of workers: the blocks of a box, date by date and row by row, in as many runs as there are slots."""
+        """Addresses of workers: the blocks of a box, date by date and row by row, cut into as many runs as slots."""
         if not _is_block(key):
             return sorted(set(self.slots))
         rank, size = 0, 1
