@@ -13,7 +13,7 @@ import xarray as xr
 from lakecube.names import BANDS, ITEM, LAKE, LAKE_KIND, TIME, VARIABLES, X, Y
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, failed_dates
-from lakecube.summary import cloud_doubt, crs_of, plural, row_areas
+from lakecube.summary import cloud_doubt, crs_of, in_degrees, plural, row_areas
 
 #: Names said of a list before the rest is counted.
 _NAMED = 6
@@ -86,9 +86,7 @@ def _where(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     if crs is not None:
         to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         lon, lat = to_degrees.transform((x[0] + x[-1]) / 2, (y[0] + y[-1]) / 2)
-        around = (
-            f", around {abs(lat):.4f}° {'NS'[lat < 0]}, {abs(lon):.4f}° {'EW'[lon < 0]}" if np.isfinite(lat) else ""
-        )
+        around = f", around {in_degrees(lat, lon)}" if np.isfinite(lat) else ""
         yield "area", f"{row_areas(dataset).sum() * x.size / 1e6:,.4g} km²{around}"
 
 

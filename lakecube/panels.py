@@ -154,10 +154,18 @@ def furnish_series(axes: Axes, shades: Any, label: str) -> None:
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
     axes.yaxis.set_major_formatter(Even())
-    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
+    colour_bar(axes, shades, label, pad=0.015, fraction=0.03, shrink=1.0)
+
+
+def colour_bar(
+    axes: Axes, image: Any, label: str, *, pad: float = 0.02, fraction: float = 0.04, shrink: float = 0.9
+) -> Any:
+    """A colour bar right of some axes, with what its numbers are."""
+    bar = axes.figure.colorbar(image, ax=axes, pad=pad, fraction=fraction, shrink=shrink)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
+    return bar
 
 
 def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
@@ -186,9 +194,10 @@ def thin(picture: Any) -> Any:
 
 
 def extent(picture: Any) -> tuple[float, float, float, float]:
-    """Left, right, bottom, top of the pixels' outer edges."""
+    """Left, right, bottom, top of the pixels' outer edges; a single row or column is as wide as the others, or 1."""
     x, y = picture[X].values, picture[Y].values
-    dx, dy = (float(v[-1] - v[0]) / (v.size - 1) / 2 if v.size > 1 else 0.5 for v in (x, y))
+    along, down = (float(v[-1] - v[0]) / max(v.size - 1, 1) for v in (x, y))
+    dx, dy = (along or abs(down) or 1.0) / 2, (down or -abs(along) or -1.0) / 2
     return float(x[0]) - dx, float(x[-1]) + dx, float(y[-1]) + dy, float(y[0]) - dy
 
 

@@ -14,13 +14,13 @@ import pyproj
 import xarray as xr
 
 from lakecube import chunked, methods
+from lakecube.capacity import Load, doubts, in_bytes, in_time, machine, refuse, share_under
 from lakecube.errors import InvalidInputError, LakecubeError
 from lakecube.io.audit import SAMPLES, audited_bands
 from lakecube.io.files import open_source
 from lakecube.io.hrefs import is_remote
 from lakecube.io.lazy import BlockSource, source_of
 from lakecube.io.records import BandSource, ItemRecord
-from lakecube.limits import Load, doubts, in_bytes, in_time, machine, refuse, share_under
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.store.contents import Contents, survey
 from lakecube.store.overviews import count_overviews

@@ -22,6 +22,7 @@ from lakecube.panels import (
     INK,
     MAX_SIDE,
     ORANGE,
+    colour_bar,
     draw_classes,
     draw_false_colour,
     draw_frequency,
@@ -175,13 +176,10 @@ def nearest_date(dataset: xr.Dataset, date: Any) -> np.datetime64:
     return times.max() if date is None else times[position_of(dataset, date, "date")[0]]
 
 
-def add_frequency(picture: Figure, axes: Any, values: xr.DataArray, dates: int) -> None:
-    """The frequency map with its colour bar on some axes of a picture."""
+def add_frequency(axes: Any, values: xr.DataArray, dates: int) -> None:
+    """The frequency map with its colour bar on some axes."""
     image = draw_frequency(axes, values, f"Water frequency, {dates} {plural('date', dates)}")
-    bar = picture.colorbar(image, ax=axes, pad=0.02, fraction=0.04, shrink=0.9)
-    bar.set_label("share of clear dates with water", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)
+    colour_bar(axes, image, "share of clear dates with water")
 
 
 def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
@@ -192,7 +190,7 @@ def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
     rows = picture.subplots(
         2 if series else 1, 1, squeeze=False, gridspec_kw={"height_ratios": [2.4, 1] if series else [1]}
     )[:, 0]
-    add_frequency(picture, rows[0], values, dataset.sizes.get(TIME, 0))
+    add_frequency(rows[0], values, dataset.sizes.get(TIME, 0))
     areas = area_series(dataset) if series else None
     if areas is not None:
         draw_series(rows[1], areas)
@@ -206,7 +204,7 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     near = window_around(store, lake, label if max(label.shape) <= MAX_SIDE else None)
     picture = _sheet(9.2)
     rows = picture.subplots(2, 1, gridspec_kw={"height_ratios": [2.0, 1.2]})
-    add_frequency(picture, rows[0], near["water_frequency"], store.sizes.get(TIME, 0))
+    add_frequency(rows[0], near["water_frequency"], store.sizes.get(TIME, 0))
     draw_extent(rows[0], near["lake_label"], number)
     draw_lake_series(rows[1], lake)
     km2 = float(lake["max_area"]) / 1e6

@@ -13,7 +13,18 @@ from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import COLOURS, LAND, TRANSITION, UNKNOWN, WATER, WATER_MASK, X, Y
-from lakecube.panels import GREY, INK, MAX_SIDE, draw_frequency, extent, furnish, legend_above, thin, water_colours
+from lakecube.panels import (
+    GREY,
+    INK,
+    MAX_SIDE,
+    colour_bar,
+    draw_frequency,
+    extent,
+    furnish,
+    legend_above,
+    thin,
+    water_colours,
+)
 from lakecube.series import products
 from lakecube.series.months import months_of
 from lakecube.store.read import overview
@@ -37,7 +48,7 @@ def draw_product(axes: Axes, water: xr.Dataset, product: str) -> None:
     picture = PRODUCTS[product](thin(months)).compute()
     title = product.replace("extent", "maximum extent").capitalize()
     if product in _SHARES:
-        _bar(axes, draw_frequency(axes, picture, title), _SHARES[product])
+        colour_bar(axes, draw_frequency(axes, picture, title), _SHARES[product])
     elif product == "seasonality":
         _draw_seasons(axes, picture, title)
     else:
@@ -87,12 +98,4 @@ def _draw_seasons(axes: Axes, picture: xr.DataArray, title: str) -> None:
     if np.ma.getmaskarray(values).any():
         kinds.append(Patch(facecolor=GREY, edgecolor=INK, linewidth=0.5, label="never seen"))
     legend_above(axes, kinds)
-    _bar(axes, image, "months of a year with water; 12 is permanent").set_ticks([1, 3, 6, 9, 12])
-
-
-def _bar(axes: Axes, image: Any, label: str) -> Any:
-    bar = axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04, shrink=0.9)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)
-    return bar
+    colour_bar(axes, image, "months of a year with water; 12 is permanent").set_ticks([1, 3, 6, 9, 12])

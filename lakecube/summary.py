@@ -28,6 +28,8 @@ from lakecube.series.pixel_area import band_areas
 #: Days by which a date that is asked for may miss the nearest one there is.
 NEAR_DAYS = 3
 
+#: Blocks whose areas are counted without being asked to.
+QUICK_BLOCKS = 4096
 _CODES = 256
 _NAMES = {code: name for name, code in REASON.items()}
 _LAND = tuple(LAND_REASONS.values())
@@ -125,6 +127,11 @@ def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
 def to_crs(crs: pyproj.CRS, longitude: float, latitude: float) -> tuple[float, float]:
     """A point given in degrees, in the coordinates of a CRS."""
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
+
+
+def in_degrees(latitude: float, longitude: float, digits: int = 4) -> str:
+    """A place for people, by hemispheres: ``27.1181° N, 105.0040° E``."""
+    return f"{abs(latitude):.{digits}f}° {'NS'[latitude < 0]}, {abs(longitude):.{digits}f}° {'EW'[longitude < 0]}"
 
 
 def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:

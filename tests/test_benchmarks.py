@@ -1,8 +1,7 @@
 """The benchmarks run: their bodies on a tiny archive, so that they cannot rot."""
 
-from pathlib import Path
-
 import json
+from pathlib import Path
 
 import distributed
 import numpy as np

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import lakecube
 from lakecube import chunked
 from lakecube.arguments import parser
+from lakecube.methods.provenance import PAPERS
 from tests.documents import OTHERS, ROOT, blocks, commands, pages
 
 #: Pages whose commands start services or are for machines that are not here; they are parsed, and have their own tests.
@@ -88,3 +90,16 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert "lakecube.detect.threshold.threshold" in python and "10.1109/TSMC.1979.4310076" in python
     for page in Path(tmp_path / "site").rglob("*.html"):
         assert "<!-- generate" not in page.read_text(encoding="utf-8")
+
+
+def test_version_and_papers_are_the_same_wherever_they_stand():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == citation["version"] == lakecube.__version__
+    for paper, (method, told) in zip(citation["references"], PAPERS.items(), strict=True):
+        first = paper["authors"][0]["family-names"]
+        page = (ROOT / f"docs/methods/{method}.md").read_text(encoding="utf-8")
+        place = f"{paper['journal']} {paper['volume']}, {paper['start']}"
+        assert told == f"{first} et al. ({paper['year']}), {paper['title']}, {place}, {paper['doi']}"
+        assert f"https://doi.org/{paper['doi']}" in page and place in page.replace("*", "")
+        assert all(author["family-names"] in page for author in paper["authors"])

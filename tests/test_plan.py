@@ -110,7 +110,7 @@ def test_the_absurd_is_doubted_with_advice(gone, monkeypatch):
     assert any(
         "chunks=1024" in w for w in lakecube.open(gone, resolution=2, chunks=100).water.plan(chunks=100).warnings
     )
-    monkeypatch.setattr("lakecube.limits.memory_here", lambda: fine.peak_memory)
+    monkeypatch.setattr("lakecube.capacity.memory_here", lambda: fine.peak_memory)
     assert any("fewer workers" in w for w in lakecube.open(gone).water.plan().warnings)
 
 
@@ -118,11 +118,11 @@ def test_what_cannot_run_is_refused_with_what_can(gone, monkeypatch):
     cube = lakecube.open(gone)
     with pytest.raises(InvalidInputError, match=r"years with .* tasks at a time: cut the area"):
         cube.water.plan(speed=1e-6)
-    monkeypatch.setattr("lakecube.limits._MOST_BYTES", 1000)
+    monkeypatch.setattr("lakecube.capacity._MOST_BYTES", 1000)
     with pytest.raises(InvalidInputError, match=r"[kM]B would be read.* one region after the other"):
         cube.water.plan()
     monkeypatch.undo()
-    monkeypatch.setattr("lakecube.limits.memory_here", lambda: 10**8)
+    monkeypatch.setattr("lakecube.capacity.memory_here", lambda: 10**8)
     with pytest.raises(InvalidInputError, match=r"one block of .* px takes about .* MB, and this machine has 100 MB"):
         cube.water.plan()
 

@@ -29,7 +29,7 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     path : path
         The file, which is replaced.
     date : str, date or list of these, optional
-        Dates, months, years or intervals to write of what is by date; all by default.
+        Dates, months, years or intervals to write of what is by date, without the table of scenes; all by default.
 
     Returns
     -------

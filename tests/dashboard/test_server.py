@@ -92,6 +92,16 @@ def test_outlines_are_the_file_of_the_revision(url, made):
     assert code == 200 and body == (made / "lakes-0.parquet").read_bytes()
 
 
+def test_a_download_is_a_file_of_its_kind_and_never_a_page(url, made):
+    number = int(lakecube.open_store(made)["max_area"].idxmax())
+    for query, kind, name in ((f"series.csv?lake={number}", "text/csv", f"lake-{number}.csv"),
+                              ("series.csv", "text/csv", "lakes.csv"),
+                              ("outlines.parquet", "application/vnd.apache.parquet", "lakes-0.parquet")):  # fmt: skip
+        with urllib.request.urlopen(f"{url}download/{query}", timeout=20) as answer:
+            assert answer.headers["Content-Type"] == kind
+            assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+
+
 def test_who_leaves_during_a_download_is_not_an_error(url, monkeypatch, caplog):
     monkeypatch.setattr(downloads, "_PIECE", 1)
     host, port = url.removeprefix("http://").rstrip("/").split(":")

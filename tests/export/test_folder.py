@@ -18,6 +18,7 @@ from lakecube.arguments import exporting
 from lakecube.errors import InvalidInputError
 from lakecube.export import PRODUCTS, export, to_cog, to_netcdf, to_stac
 from lakecube.export.folder import FORMATS
+from lakecube.names import REASON
 from tests.io.conftest import api_of
 from tests.io.test_stac_out import check
 from tests.store.made import extract
@@ -143,6 +144,7 @@ def test_one_date_of_all_of_a_store(store, tmp_path):
     with xr.open_dataset(path, engine="h5netcdf") as back:
         assert back.sizes["time"] == back.sizes["date"] == 1
         np.testing.assert_array_equal(back.lake_area, store.lake_area.sel(date=["2019-12-06"]))
+        assert "item" not in back.dims and "item_id" in store.variables  # whose rows are of all dates
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,9 @@ def test_an_extract_tells_of_itself_too(no_compute):
 def test_cloud_cover_is_a_share_of_what_was_acquired():
     water = extract(times=1, rows=10, columns=10)
     reason = np.zeros((1, 10, 10), "uint8")
-    reason[0, :5], reason[0, 5], reason[0, 6, :5] = 1, 4, 7  # half not acquired, ten of cloud, five of snow
+    told = {"not_acquired": 50, "cloud": 6, "cirrus": 4, "cloud_shadow": 3, "snow_ice": 5}
+    at = np.repeat([REASON[name] for name in told], [*told.values()])
+    reason.ravel()[: at.size] = at
     water["reason"] = water.reason.copy(data=reason)
     item = next(to_stac(water.chunk(), id="one").get_items())
     assert item.properties["eo:cloud_cover"] == 20 and item.properties["eo:snow_cover"] == 10
