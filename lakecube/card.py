@@ -13,7 +13,7 @@ import xarray as xr
 from lakecube.names import BANDS, ITEM, LAKE, LAKE_KIND, TIME, VARIABLES, X, Y
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, failed_dates
-from lakecube.summary import cloud_doubt, crs_of, in_degrees, plural, row_areas
+from lakecube.summary import cloud_doubt, crs_of, in_degrees, plural, row_areas, step_of
 
 #: Names said of a list before the rest is counted.
 _NAMED = 6
@@ -80,9 +80,9 @@ def _where(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     if not all(dim in dataset.dims and dataset[dim].dtype.kind in "fiu" and dataset[dim].size for dim in (Y, X)):
         return
     crs, x, y = crs_of(dataset), *(dataset[dim].values.astype(float) for dim in (X, Y))
-    step = abs(x[-1] - x[0]) / max(x.size - 1, 1) or abs(y[-1] - y[0]) / max(y.size - 1, 1)
     unit = "" if crs is None else "°" if crs.is_geographic else f" {crs.axis_info[0].unit_name.replace('metre', 'm')}"
-    yield "grid", f"{y.size} × {x.size} px of {step:.6g}{unit} in {'no CRS' if crs is None else crs.name}"
+    name = "no CRS" if crs is None else crs.name
+    yield "grid", f"{y.size} × {x.size} px of {step_of(dataset, X):.6g}{unit} in {name}"
     if crs is not None:
         to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         lon, lat = to_degrees.transform((x[0] + x[-1]) / 2, (y[0] + y[-1]) / 2)

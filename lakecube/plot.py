@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
 from lakecube.panels import (
@@ -86,7 +87,7 @@ def plot(
         Of a store or an extract: a map made from its months, as JRC's.
     reference : xr.DataArray, (y, x)
         Of a store: 1 water, 0 land, 255 unknown, on the same pixels; the map of `date` (or of the last) against it:
-        found, invented, missed, and the IoU.
+        found, invented, missed, and the IoU (of every k-th pixel where a side is longer than 1600, which it says).
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
@@ -102,7 +103,10 @@ def plot(
     Raises
     ------
     InvalidInputError
-        Nothing to draw, no date that near, or a path that cannot be written; before anything is computed.
+        Nothing to draw, no date that near, or a path that cannot be written or lies in a store; before anything is
+        computed.
+    StoreError
+        The file cannot be written; nothing half-written stays.
 
     Notes
     -----
@@ -131,14 +135,24 @@ def plot(
         raise InvalidInputError(
             "nothing to draw: a cube has bands, a store has water_mask; see lakecube.open, open_store"
         )
-    picture.suptitle(title or _title(dataset if water is None else water, span), x=0.02, ha="left", fontsize=11)
+    above = title or _title(dataset if water is None else water, span)
+    picture.suptitle(above, x=0.02, ha="left", fontsize=11, parse_math=False)
     sign(picture, dataset, f"cloud: {doubt}" if doubt else "")
     if path is not None:
-        picture.savefig(os.fspath(path), dpi=200)
+        _save(picture, Path(path))
     return picture
 
 
+def _save(picture: Picture, path: Path) -> None:
+    """Drawn before a file is opened: it is whole under its name, or not there."""
+    drawn = io.BytesIO()
+    picture.savefig(drawn, format=path.suffix.lower().removeprefix("."), dpi=200)
+    with writing(path) as partial:
+        partial.write_bytes(drawn.getvalue())
+
+
 def _check_path(path: Path) -> None:
+    outside_stores(path)
     known = sorted(FigureCanvasAgg.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
         raise InvalidInputError(f"{path}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
@@ -163,7 +177,7 @@ def _span(dataset: xr.Dataset) -> tuple[Any, Any] | None:
 def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
     """Write whose data they are at the foot of a picture."""
     text = "; ".join(part for part in (note, credits_of(dataset), "map: lakecube") if part)
-    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666")
+    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666", parse_math=False)
 
 
 def credits_of(dataset: xr.Dataset) -> str:

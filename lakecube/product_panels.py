@@ -22,6 +22,7 @@ from lakecube.panels import (
     extent,
     furnish,
     legend_above,
+    stride,
     thin,
     water_colours,
 )
@@ -58,7 +59,10 @@ def draw_product(axes: Axes, water: xr.Dataset, product: str) -> None:
 
 
 def draw_agreement(axes: Axes, mask: xr.DataArray, reference: xr.DataArray, title: str) -> None:
-    """A map against a reference (y, x) of the same codes: water in both, mapped only, missed; IoU in the title."""
+    """A map against a reference (y, x) of the same codes: water in both, mapped only, missed; IoU in the title.
+
+    Of a map longer than `MAX_SIDE` all of this is of every k-th pixel, and the title says so.
+    """
     if dict(mask.sizes) != dict(reference.sizes) or any(not np.array_equal(mask[d], reference[d]) for d in (Y, X)):
         raise InvalidInputError(
             f"reference is {dict(reference.sizes)}, the map {dict(mask.sizes)}: give (y, x) on the same coordinates, "
@@ -70,7 +74,9 @@ def draw_agreement(axes: Axes, mask: xr.DataArray, reference: xr.DataArray, titl
                       [4, 1, 2, 0], 3).astype(np.uint8)  # fmt: skip
     both, wrong, missed = (int((codes == code).sum()) for code in (0, 1, 2))
     iou = both / max(both + wrong + missed, 1)
-    _draw_kinds(axes, mapped.copy(data=codes), f"{title}, IoU {iou:.3f}", dict(enumerate(_AGREEMENT)))
+    step = stride(mask)
+    some = f" (one in {step} × {step} px)" if step > 1 else ""
+    _draw_kinds(axes, mapped.copy(data=codes), f"{title}, IoU {iou:.3f}{some}", dict(enumerate(_AGREEMENT)))
 
 
 def _draw_kinds(axes: Axes, picture: xr.DataArray, title: str, kinds: Mapping[int, tuple[str, str]]) -> None:

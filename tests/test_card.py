@@ -50,6 +50,19 @@ def test_a_store_says_what_it_holds(store):
     assert "failed" not in text and "stale" not in text and ".water.plot()" in text
 
 
+@pytest.mark.parametrize(("west", "north", "around"), [
+    (179.9999, -16.0, "16.0050° S, 179.9951° W"), (10.0, 20.0, "19.9950° N, 10.0050° E"),
+])  # fmt: skip
+def test_a_grid_of_degrees_is_told_too(west, north, around):
+    water = bowls(2, epsg=4326)[0].isel(y=slice(0, 100), x=slice(0, 80))
+    y, x = north - 0.01 * (np.arange(water.sizes["y"]) + 0.5), west + 1e-2 * (np.arange(water.sizes["x"]) + 0.5)
+    text = repr(card_of(water.assign_coords(y=y, x=x).isel(y=slice(0, 1), x=slice(0, 1)).assign_coords(
+        spatial_ref=water.spatial_ref.assign_attrs(GeoTransform=f"{west} 0.01 0 {north} 0 -0.01"))))  # fmt: skip
+    assert around in text
+    assert "1 × 1 px of 0.01° in WGS 84" in text
+    assert "km²" in text and "e-" not in text.split(" km²")[0][-12:]
+
+
 def test_what_is_missing_is_said(tmp_path):
     water = bowls(stop=3)[0]
     reason, mask = water["reason"].values.copy(), water["water_mask"].values.copy()

@@ -187,7 +187,14 @@ def test_agreement_has_a_colour_for_each_of_five_and_its_legend_says_which():
     drawn, said = colours(axes), {text.rpartition(" ")[0]: colour for text, colour in legend(axes).items()}
     kinds = [["water in both", "mapped, not there", "missed"], ["land in both", "unknown", "unknown"]]
     assert drawn.tolist() == [[said[kind] for kind in row] for row in kinds]
-    assert len(set(said.values())) == 5 and "IoU 0.333" in axes.get_title("left")
+    assert len(set(said.values())) == 5 and axes.get_title("left") == "a date, IoU 0.333"
+
+
+def test_agreement_of_a_sample_says_that_it_is_one(monkeypatch):
+    monkeypatch.setattr(panels, "MAX_SIDE", 4)
+    mask = on_grid(np.ones((2, 12), np.uint8))
+    draw_agreement(axes := axes_of(), mask, mask, "a date")
+    assert axes.get_title("left") == "a date, IoU 1.000 (one in 3 × 3 px)"
 
 
 def test_seasons_go_from_white_for_never_to_the_darkest_for_twelve_months():

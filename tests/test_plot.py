@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -15,7 +17,7 @@ from matplotlib.text import Text
 
 import lakecube
 from lakecube import panels
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.plot import credits_of, nearest_date, plot
 from lakecube.summary import area_series, row_areas
 
@@ -159,8 +161,38 @@ def test_the_row_order_does_not_turn_the_map(stored):
     box = panels.extent(stored)
     assert box[0] < box[1]
     assert box[2] < box[3]
-    turned = panels.extent(stored.isel(y=slice(None, None, -1)))
-    assert (turned[2], turned[3]) == (box[3], box[2])
+    turned = stored.isel(y=slice(None, None, -1), x=slice(None, None, -1))
+    assert panels.extent(turned) == box
+    xr.testing.assert_equal(panels.thin(turned["water_frequency"]), stored["water_frequency"])
+
+
+def test_one_column_of_pixels_is_as_wide_as_its_grid_says(stored):
+    column = stored.isel(x=slice(4, 5))
+    left, right, *_ = panels.extent(column)
+    assert right - left == pytest.approx(10.0)
+    np.testing.assert_allclose(area_series(column).total, stored.sizes["y"] * 100.0)
+    np.testing.assert_allclose(area_series(stored.isel(x=[4], y=[4])).total, 100.0)
+
+
+def test_a_catalogue_cannot_break_a_picture_with_a_formula(stored, tmp_path):
+    plot(stored.assign_attrs(collections="$x^{$ \\frac{"), series=False, path=tmp_path / "a.png")
+
+
+def test_a_picture_is_whole_or_not_there_and_never_in_a_store(stored, tmp_path, monkeypatch):
+    path = tmp_path / "a.pdf"
+    path.write_text("before")
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match=r"a\.pdf stopped: .*No space left"):
+        plot(stored, series=False, path=path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pdf"]
+    assert path.read_text() == "before"
+    (tmp_path / "zarr.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match="lies in the store"):
+        plot(stored, series=False, path=tmp_path / "b.png")
 
 
 def test_areas_by_date_are_those_of_the_masks(stored):

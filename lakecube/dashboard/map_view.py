@@ -147,12 +147,22 @@ class MapView:
         scale = 1.02 * max((right - left) / width, (top - bottom) * stretch / height)
         x, half = (left + right) / 2, (scale * width / 2, scale * height / 2 / stretch)
         ranges = (self.figure.x_range, x, half[0]), (self.figure.y_range, middle, half[1])
+        self.figure.x_range.update(**dict(zip(("min_interval", "max_interval"), self._widths, strict=True)))
         for axis, centre, reach in ranges:
             axis.update(start=centre - reach, end=centre + reach, reset_start=centre - reach, reset_end=centre + reach)
         self._wanted, self._fitted = box, self.box
 
+    @property
+    def _widths(self) -> tuple[float, float]:
+        """The least and the greatest width of a view: beyond them numbers run out, and no zoom leads back."""
+        left, bottom, right, top = bounds(self.opened.grid)
+        return abs(self.opened.grid.dx) / 4, 100 * max(right - left, top - bottom)
+
     def zoom(self, factor: float) -> None:
-        """Look at `factor` times the width, around the same place."""
+        """Look at `factor` times the width, around the same place, no nearer and no farther than there is to see."""
+        least, most = self._widths
+        width = self.figure.x_range.end - self.figure.x_range.start
+        factor = min(max(factor, least / width), most / width)
         for axis in (self.figure.x_range, self.figure.y_range):
             centre, reach = (axis.start + axis.end) / 2, (axis.end - axis.start) / 2 * factor
             axis.update(start=centre - reach, end=centre + reach)

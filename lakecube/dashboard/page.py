@@ -133,6 +133,8 @@ class Page:
 
     def click(self, x: float, y: float) -> None:
         """Ask of a place on the map; the lake there is chosen."""
+        if not np.isfinite([x, y]).all():
+            return
         self.point = (x, y)
         self.update("click", "day")
 
@@ -190,7 +192,8 @@ class Page:
             self.map.fit(bounds(opened.grid))
         if self.lake is not None and self.lake not in opened.lakes["lake"]:
             self.lake = None
-        self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
+        if self.texts["status"].text:
+            self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
         self._stale |= set(_PARTS) - {"revision"}
 
     async def _lakes(self) -> None:
@@ -309,6 +312,6 @@ def show(document: Document, source: Source) -> Page:
         for model in page.roots:
             document.add_root(model)
     document.title = "lakecube"
-    page.update(*_PARTS[1:])
+    page.update(*_PARTS)  # the store is looked at first: without visitors nobody did, and its revision may be gone
     document.add_periodic_callback(lambda: page.update("revision"), LOOK_EVERY)
     return page

@@ -55,6 +55,7 @@ def to_stac(
     Returns
     -------
     pystac.Collection
+        With its Items. Links lead nowhere yet, unless `path` was given: `normalize_and_save` of pystac writes it, too.
 
     Raises
     ------

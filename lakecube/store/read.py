@@ -166,6 +166,11 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
     most : int
         Pixels along the longest side.
 
+    Returns
+    -------
+    xr.DataArray
+        The same dims and dtype (counts may be wider), lazy; coordinates `y`, `x` and `spatial_ref` of the level.
+
     Raises
     ------
     StoreError

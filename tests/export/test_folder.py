@@ -3,7 +3,9 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import dask
 import geopandas
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ import xarray as xr
 
 import lakecube
 from lakecube.arguments import exporting
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.export import PRODUCTS, export, to_cog, to_netcdf, to_stac
 from lakecube.export.folder import FORMATS
 from lakecube.names import REASON
@@ -137,6 +139,19 @@ def test_netcdf_of_a_store_without_dask_is_written_in_blocks(store, tmp_path, mo
     assert lazy.water_mask.chunks is None
     with xr.open_dataset(path, engine="h5netcdf") as back:
         np.testing.assert_array_equal(back.water_mask, store.water_mask)
+
+
+@pytest.mark.parametrize("blocks", [0, 5])
+def test_netcdf_stops_before_the_disk_is_full(store, tmp_path, monkeypatch, blocks):
+    """HDF5 would end the process: a segmentation fault."""
+    path = tmp_path / "a.nc"
+    path.write_text("before")
+    left = iter([*[1 << 40] * (1 + blocks), *[1 << 20] * 10_000])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(left)))
+    with dask.config.set(scheduler="synchronous"), pytest.raises(StoreError, match=r"a\.nc stopped: .*16 MB are free"):
+        to_netcdf(store, path)
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.nc"]
 
 
 def test_one_date_of_all_of_a_store(store, tmp_path):

@@ -133,6 +133,7 @@ def test_a_coarser_count_is_that_of_one_pixel(tmp_path):
 
 def test_each_product_is_its_own_map(tmp_path):
     water, rng = scene(60, 80), np.random.default_rng(2)
+    water["water_mask"] = water.water_mask.where(rng.random((2, 60, 80)) < 0.7, 255).astype("uint8")
     restored = np.where(water.water_mask == 255, rng.integers(0, 2, (2, 60, 80)), 255).astype("uint8")
     maps = {name: (("y", "x"), rng.integers(0, 9, (60, 80)).astype("uint32")) for name in ("count_wet", "count_clear")}
     water = water.assign(
@@ -196,6 +197,33 @@ def test_half_a_file_is_never_seen(tmp_path):
         to_cog(broken, path, product="mask", date="2021-06-01")
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.tif", "m.tif.aux.xml"]
+
+
+@pytest.mark.parametrize("lost", ["end", "middle"])
+def test_a_disk_that_fills_while_gdal_closes_the_file_is_noticed(tmp_path, monkeypatch, lost):
+    """It raises nothing then: a copy without its last bytes, or with a hole, was put under the name."""
+    copy = rasterio.shutil.copy
+
+    def spoilt(source, target, **options):
+        copy(source, target, **options)
+        data = target.read_bytes()
+        hole = slice(len(data) // 2, None) if lost == "end" else slice(len(data) // 2, len(data) // 2 + 200)
+        target.write_bytes(data[: hole.start] + (b"" if lost == "end" else bytes(200) + data[hole.stop :]))
+
+    path = tmp_path / "m.tif"
+    path.write_text("before")
+    monkeypatch.setattr(rasterio.shutil, "copy", spoilt)
+    with pytest.raises(StoreError, match=r"m\.tif stopped: it (cannot be read back|reads back as)"):
+        to_cog(scene(), path, product="mask", date="2021-06-01")
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.tif"]
+
+
+def test_east_is_right_whatever_the_order_of_x(tmp_path):
+    (path,) = to_cog(scene().isel(x=slice(None, None, -1)), tmp_path / "m.tif", product="mask", date="2021-06-01")
+    with rasterio.open(path) as file:
+        assert file.transform.a == 10
+        np.testing.assert_array_equal(file.read(1), scene().water_mask[0].values)
 
 
 def test_memory_holds_a_few_blocks(tmp_path):
