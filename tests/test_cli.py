@@ -356,7 +356,7 @@ def test_info_of_no_store(shell, tmp_path):
         done = shell("info", place)
         assert done.code == 2
         assert len(done.err.strip().splitlines()) == 1
-    assert f"{tmp_path} is an empty folder" in shell("info", tmp_path).err
+    assert f"there is no store at {tmp_path}: the folder is empty" in shell("info", tmp_path).err
 
 
 def test_help_version_and_nothing(shell):

@@ -119,7 +119,7 @@ def _visible(place: Place) -> tuple[Visible, str]:
     except StoreExistsError as error:
         raise StoreError(f"{place} is not a store of lakecube: give the directory that to_zarr wrote") from error
     if isinstance(place, LocalPlace) and place.root.is_dir() and not any(place.root.iterdir()):
-        raise StoreError(f"{place} is an empty folder: give the directory that to_zarr wrote")
+        raise StoreError(f"there is no store at {place}: the folder is empty")
     if place.files.exists(""):
         raise StoreError(f"the first write of {place} is not finished: make the same to_zarr call again")
     raise StoreError(f"there is no store at {place}")
