@@ -13,7 +13,7 @@ import xarray as xr
 from lakecube.names import BANDS, ITEM, LAKE, LAKE_KIND, TIME, VARIABLES, X, Y
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, failed_dates
-from lakecube.summary import cloud_doubt, crs_of, plural, row_areas
+from lakecube.summary import cloud_doubt, crs_of, in_degrees, plural, row_areas, step_of
 
 #: Names said of a list before the rest is counted.
 _NAMED = 6
@@ -80,15 +80,13 @@ def _where(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     if not all(dim in dataset.dims and dataset[dim].dtype.kind in "fiu" and dataset[dim].size for dim in (Y, X)):
         return
     crs, x, y = crs_of(dataset), *(dataset[dim].values.astype(float) for dim in (X, Y))
-    step = abs(x[-1] - x[0]) / max(x.size - 1, 1) or abs(y[-1] - y[0]) / max(y.size - 1, 1)
     unit = "" if crs is None else "°" if crs.is_geographic else f" {crs.axis_info[0].unit_name.replace('metre', 'm')}"
-    yield "grid", f"{y.size} × {x.size} px of {step:.6g}{unit} in {'no CRS' if crs is None else crs.name}"
+    name = "no CRS" if crs is None else crs.name
+    yield "grid", f"{y.size} × {x.size} px of {step_of(dataset, X):.6g}{unit} in {name}"
     if crs is not None:
         to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         lon, lat = to_degrees.transform((x[0] + x[-1]) / 2, (y[0] + y[-1]) / 2)
-        around = (
-            f", around {abs(lat):.4f}° {'NS'[lat < 0]}, {abs(lon):.4f}° {'EW'[lon < 0]}" if np.isfinite(lat) else ""
-        )
+        around = f", around {in_degrees(lat, lon)}" if np.isfinite(lat) else ""
         yield "area", f"{row_areas(dataset).sum() * x.size / 1e6:,.4g} km²{around}"
 
 
@@ -111,8 +109,7 @@ def _stored(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     pixels = [name for name in known if {Y, X} <= set(dataset[name].dims)]
     yield "layers", _listed(pixels, most=12)
     if LAKE in dataset.sizes:
-        kinds = {} if "kind" not in dataset else dict(zip(*np.unique(dataset["kind"], return_counts=True), strict=True))
-        parts = [f"{kinds[code]} {name.replace('_', ' ')}" for name, code in LAKE_KIND.items() if code in kinds]
+        parts = _kinds(dataset)
         yield "water", f"{dataset.sizes[LAKE]} {'body' if dataset.sizes[LAKE] == 1 else 'bodies'}" + (
             f": {', '.join(parts)}" if parts else "")  # fmt: skip
     kept = dataset.encoding.get(KEPT)
@@ -128,6 +125,15 @@ def _stored(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
     seen = dataset["date"].size if "date" in dataset.sizes else 0
     late = dataset.sizes.get(TIME, 0) - seen
     yield "stale", f"{late} {plural('date', late)} not in this revision yet: lakecube.revise(…)" if late > 0 else ""
+
+
+def _kinds(store: xr.Dataset) -> list[str]:
+    """How many of its lakes are of each kind, provisional ones apart: the same numbers as `lakecube lakes` gives."""
+    if not {"kind", "provisional"} <= {*store.variables}:
+        return []
+    kind, provisional = store["kind"].values, store["provisional"].values.astype(bool)
+    counts = {name.replace("_", " "): int((kind[~provisional] == code).sum()) for name, code in LAKE_KIND.items()}
+    return [f"{count} {name}" for name, count in (counts | {"provisional": int(provisional.sum())}).items() if count]
 
 
 def _next(dataset: xr.Dataset, is_water: bool, is_cube: bool) -> str:

@@ -237,7 +237,7 @@ def _draw(store: xr.Dataset, cube: xr.Dataset, archive: Archive, result: dict[st
     picture = Picture(figsize=(11, 8.6), layout="constrained")
     picture.get_layout_engine().set(rect=(0, 0.02, 1, 0.97))  # type: ignore[union-attr,call-arg]
     panels = picture.subplot_mosaic([["map", "colour"], ["series", "series"]], height_ratios=[1.75, 1])
-    add_frequency(picture, panels["map"], store["water_frequency"], store.sizes[TIME])
+    add_frequency(panels["map"], store["water_frequency"], store.sizes[TIME])
     draw_false_colour(panels["colour"], cube, shown, store["water_mask"])
     draw_series(panels["series"], series, truth, truth_seen)
     picture.suptitle("lakecube demo: a synthetic Sentinel-2 archive with known truth", x=0.01, ha="left", fontsize=12)

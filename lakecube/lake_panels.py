@@ -14,7 +14,7 @@ from lakecube.errors import InvalidInputError
 from lakecube.names import DATE, LAKE, X, Y
 from lakecube.panels import BLUE, GREY, INK, ORANGE, extent, furnish_series, legend_above, outline, thin
 from lakecube.series.pixel_area import PixelGrid
-from lakecube.summary import crs_of
+from lakecube.summary import crs_of, unit_of
 
 #: Share of the extent that must be seen for a date to count as seen.
 _SEEN = 0.99
@@ -56,7 +56,7 @@ def window_around(store: xr.Dataset, lake: xr.Dataset, label: xr.DataArray | Non
     if crs is not None and crs.is_geographic:
         metres = {X: 111_320.0 * max(np.cos(np.radians(y)), 0.01), Y: 111_320.0}
     elif crs is not None:
-        metres = dict.fromkeys(metres, crs.axis_info[0].unit_conversion_factor or 1.0)
+        metres = dict.fromkeys(metres, unit_of(crs))
     parts = {}
     for dim, centre in ((X, x), (Y, y)):
         ends = [float(centre) - half / metres[dim], float(centre) + half / metres[dim]]

@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of
+from lakecube.summary import AreaSeries, crs_of, ground_scale, step_of, unit_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -154,42 +154,60 @@ def furnish_series(axes: Axes, shades: Any, label: str) -> None:
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
     axes.yaxis.set_major_formatter(Even())
-    bar = axes.figure.colorbar(shades, ax=axes, pad=0.015, fraction=0.03)
+    colour_bar(axes, shades, label, pad=0.015, fraction=0.03, shrink=1.0)
+
+
+def colour_bar(
+    axes: Axes, image: Any, label: str, *, pad: float = 0.02, fraction: float = 0.04, shrink: float = 0.9
+) -> Any:
+    """A colour bar right of some axes, with what its numbers are."""
+    bar = axes.figure.colorbar(image, ax=axes, pad=pad, fraction=fraction, shrink=shrink)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
+    return bar
 
 
 def furnish(axes: Axes, picture: xr.Dataset | xr.DataArray, title: str) -> None:
     """Title, scale bar and coordinates of a map."""
     crs = crs_of(picture) if isinstance(picture, xr.Dataset) else crs_of(picture.to_dataset(name="_"))
     axes.set_title(title, loc="left", fontsize=10, color=INK)
-    axes.set_aspect(1 if crs is None or not crs.is_geographic else 1 / np.cos(np.radians(float(picture[Y].mean()))))
-    in_km = crs is not None and not crs.is_geographic
+    narrower = 1.0 if crs is None or not crs.is_geographic else np.cos(np.radians(float(picture[Y].mean())))
+    axes.set_aspect(1 / max(narrower, 0.05))  # at a pole there would be nothing to see
+    km = 1000.0 / unit_of(crs) if crs is not None and not crs.is_geographic else 1.0
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
-        axis.set_major_formatter(Even(1000.0 if in_km else 1.0))
+        axis.set_major_formatter(Even(km))
     if crs is not None and crs.is_geographic:
         axes.set_xlabel("longitude, °E")
         axes.set_ylabel("latitude, °N")
     elif crs is not None:
         axes.set_xlabel(f"easting, km ({crs.name})")
         axes.set_ylabel("northing, km")
+    for words in (axes.title, axes.xaxis.label):
+        words.set_parse_math(False)  # the name of a CRS comes from a file
     plain(axes)
     _scale_bar(axes, picture, crs)
 
 
+def stride(picture: Any) -> int:
+    """The k of every k-th pixel, so that neither side is longer than `MAX_SIDE`."""
+    return max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
+
+
 def thin(picture: Any) -> Any:
-    """Every k-th pixel, so that neither side is longer than `MAX_SIDE`: nothing more is held."""
-    step = max(1, -(-max(picture.sizes[Y], picture.sizes[X]) // MAX_SIDE))
-    return picture.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+    """Every k-th pixel: nothing more is held. North up, east right."""
+    every = slice(None, None, stride(picture))
+    picture = picture.isel({Y: every, X: every})
+    is_turned = {Y: np.diff(picture[Y].values[[0, -1]]) > 0, X: np.diff(picture[X].values[[0, -1]]) < 0}
+    return picture.isel({dim: slice(None, None, -1) for dim, turned in is_turned.items() if turned})
 
 
 def extent(picture: Any) -> tuple[float, float, float, float]:
     """Left, right, bottom, top of the pixels' outer edges."""
     x, y = picture[X].values, picture[Y].values
-    dx, dy = (float(v[-1] - v[0]) / (v.size - 1) / 2 if v.size > 1 else 0.5 for v in (x, y))
-    return float(x[0]) - dx, float(x[-1]) + dx, float(y[-1]) + dy, float(y[0]) - dy
+    dx, dy = step_of(picture, X) / 2, step_of(picture, Y) / 2
+    return float(x.min()) - dx, float(x.max()) + dx, float(y.min()) - dy, float(y.max()) + dy
 
 
 def _stretch(band: np.ndarray) -> np.ndarray:
@@ -224,7 +242,7 @@ def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> 
 def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
-    metres = width if crs is None or not crs.is_geographic else width * 111_320 * np.cos(np.radians((bottom + top) / 2))
+    metres = width if crs is None else width * ground_scale(crs, (left + right) / 2, (bottom + top) / 2, width)
     if metres <= 0:
         return
     length = _round_length(metres / 4)

@@ -14,13 +14,13 @@ import pyproj
 import xarray as xr
 
 from lakecube import chunked, methods
+from lakecube.capacity import Load, doubts, in_bytes, in_time, machine, refuse, share_under
 from lakecube.errors import InvalidInputError, LakecubeError
 from lakecube.io.audit import SAMPLES, audited_bands
 from lakecube.io.files import open_source
 from lakecube.io.hrefs import is_remote
 from lakecube.io.lazy import BlockSource, source_of
 from lakecube.io.records import BandSource, ItemRecord
-from lakecube.limits import Load, doubts, in_bytes, in_time, machine, refuse, share_under
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.store.contents import Contents, survey
 from lakecube.store.overviews import count_overviews
@@ -36,6 +36,8 @@ from lakecube.summary import crs_of, row_areas
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
 #: Side of the tiles of a file, which are read whole.
 TILE = 512
+#: Bytes that are read to open a file, and the side of the smallest piece of one that is kept.
+HEADER, _LEAST_TILE = 33_000, 256
 #: Speeds the time estimate assumes: pixels read and judged per second and core, by method; bytes per second from afar.
 PIXELS_PER_CORE, PIXELS_BY_NETWORK, BANDWIDTH = 2.5e6, 1e5, 25e6
 #: What the passes of `to_zarr` do.
@@ -220,10 +222,12 @@ def _tasks_of_dates(arrays: list[da.Array], blocks: tuple[int, int], dates: int)
 def _bytes_to_read(source: BlockSource) -> tuple[int, int, float]:
     """Raw bytes under the request, an estimate of what is read, and the share of it known from file sizes."""
     raw = read = measured = 0.0
+    grid = source.settings.grid
+    blocks = len(source.chunk_sizes[1]) * len(source.chunk_sizes[2])
     headers: dict[tuple[str, str, str, int], tuple[int, int] | None] = {}
     for record in source.items:
         for name, band in _files_of(record):
-            share, pixels = share_under(band.grid, source.settings.grid) if band.grid else (1.0, 0.0)
+            share, pixels = share_under(band.grid, grid) if band.grid else (1.0, 0.0)
             is_qa = name in record.qa and name != "qa_pixel"
             size = _file_size(record, band)
             bytes_each, layers = QA_BYTES if is_qa else BAND_BYTES, _layers_in(record, band.href)
@@ -235,9 +239,24 @@ def _bytes_to_read(source: BlockSource) -> tuple[int, int, float]:
                 layers = held or layers
             whole = pixels * bytes_each
             mine = size * share / layers if size else whole * (QA_LEFT if name in record.qa else BAND_LEFT)
+            if band.grid is not None and pixels:
+                file = size or mine / share  # of one layer, where only its pixels are known
+                mine += _opening(mine, file, pixels, blocks * share_under(grid, band.grid)[0])
             mine += _sampled(record, name, band, size / layers if size else None)
             raw, read, measured = raw + whole, read + mine, measured + (mine if size else 0.0)
     return round(raw), round(read), measured / read if read else 0.0
+
+
+def _opening(mine: float, file: float, pixels: float, blocks: float) -> float:
+    """Bytes read of a file besides those of its tiles, once each (`mine`), for blocks of the cube that lie on it.
+
+    Its header is read whenever tiles are, and the first read, which finds out how it is tiled, is not kept. A file of a
+    few headers is read once more instead.
+    """
+    if file <= 4 * HEADER:
+        return mine
+    fetches = max(1.0, min(blocks, pixels / _LEAST_TILE**2))
+    return (fetches + 1) * HEADER + mine / fetches
 
 
 def _sampled(record: ItemRecord, name: str, band: BandSource, size: float | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
 from lakecube.panels import (
     INK,
     MAX_SIDE,
     ORANGE,
+    colour_bar,
     draw_classes,
     draw_false_colour,
     draw_frequency,
@@ -38,6 +41,7 @@ _CREDITS = (
     (("landsat",), "Landsat imagery courtesy of the U.S. Geological Survey"),
     (("hls",), "Contains NASA HLS data made from Landsat (USGS) and modified Copernicus Sentinel data"),
 )
+_SENSOR = re.compile(r'"sensor": "([^"]+)"')
 
 
 class Picture(Figure):
@@ -83,7 +87,7 @@ def plot(
         Of a store or an extract: a map made from its months, as JRC's.
     reference : xr.DataArray, (y, x)
         Of a store: 1 water, 0 land, 255 unknown, on the same pixels; the map of `date` (or of the last) against it:
-        found, invented, missed, and the IoU.
+        found, invented, missed, and the IoU (of every k-th pixel where a side is longer than 1600, which it says).
     series : bool
         Of a store: draw the area series, which reads `reason` of every date.
     title : str
@@ -99,7 +103,10 @@ def plot(
     Raises
     ------
     InvalidInputError
-        Nothing to draw, no date that near, or a path that cannot be written; before anything is computed.
+        Nothing to draw, no date that near, or a path that cannot be written or lies in a store; before anything is
+        computed.
+    StoreError
+        The file cannot be written; nothing half-written stays.
 
     Notes
     -----
@@ -128,19 +135,29 @@ def plot(
         raise InvalidInputError(
             "nothing to draw: a cube has bands, a store has water_mask; see lakecube.open, open_store"
         )
-    picture.suptitle(title or _title(dataset if water is None else water, span), x=0.02, ha="left", fontsize=11)
+    above = title or _title(dataset if water is None else water, span)
+    picture.suptitle(above, x=0.02, ha="left", fontsize=11, parse_math=False)
     sign(picture, dataset, f"cloud: {doubt}" if doubt else "")
     if path is not None:
-        picture.savefig(os.fspath(path), dpi=200)
+        _save(picture, Path(path))
     return picture
 
 
+def _save(picture: Picture, path: Path) -> None:
+    """Drawn before a file is opened: it is whole under its name, or not there."""
+    drawn = io.BytesIO()
+    picture.savefig(drawn, format=path.suffix.lower().removeprefix("."), dpi=200)
+    with writing(path) as partial:
+        partial.write_bytes(drawn.getvalue())
+
+
 def _check_path(path: Path) -> None:
+    outside_stores(path)
     known = sorted(FigureCanvasAgg.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
-        raise InvalidInputError(f"path={str(path)!r}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
+        raise InvalidInputError(f"{path}: a picture ends in one of {', '.join(f'.{k}' for k in known)}")
     if not path.absolute().parent.is_dir():
-        raise InvalidInputError(f"path={str(path)!r}: the folder {path.absolute().parent} does not exist")
+        raise InvalidInputError(f"{path}: the folder {path.absolute().parent} does not exist")
 
 
 def _title(dataset: xr.Dataset, span: tuple[Any, Any] | None) -> str:
@@ -160,12 +177,14 @@ def _span(dataset: xr.Dataset) -> tuple[Any, Any] | None:
 def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
     """Write whose data they are at the foot of a picture."""
     text = "; ".join(part for part in (note, credits_of(dataset), "map: lakecube") if part)
-    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666")
+    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666", parse_math=False)
 
 
 def credits_of(dataset: xr.Dataset) -> str:
     """Attribution that the collections ask for."""
-    names = f"{dataset.attrs.get('collections', '')} {dataset.attrs.get('title', '')}".lower()
+    attrs = dataset.attrs
+    sensor = _SENSOR.search(str(attrs.get("configuration", "")))  # of files, which tell no collection
+    names = f"{attrs.get('collections', '')} {attrs.get('title', '')} {sensor and sensor[1]}".lower()
     return "; ".join(credit for keys, credit in _CREDITS if any(key in names for key in keys))
 
 
@@ -175,13 +194,10 @@ def nearest_date(dataset: xr.Dataset, date: Any) -> np.datetime64:
     return times.max() if date is None else times[position_of(dataset, date, "date")[0]]
 
 
-def add_frequency(picture: Figure, axes: Any, values: xr.DataArray, dates: int) -> None:
-    """The frequency map with its colour bar on some axes of a picture."""
+def add_frequency(axes: Any, values: xr.DataArray, dates: int) -> None:
+    """The frequency map with its colour bar on some axes."""
     image = draw_frequency(axes, values, f"Water frequency, {dates} {plural('date', dates)}")
-    bar = picture.colorbar(image, ax=axes, pad=0.02, fraction=0.04, shrink=0.9)
-    bar.set_label("share of clear dates with water", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)
+    colour_bar(axes, image, "share of clear dates with water")
 
 
 def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
@@ -192,7 +208,7 @@ def _of_water(dataset: xr.Dataset, series: bool) -> tuple[Picture, str]:
     rows = picture.subplots(
         2 if series else 1, 1, squeeze=False, gridspec_kw={"height_ratios": [2.4, 1] if series else [1]}
     )[:, 0]
-    add_frequency(picture, rows[0], values, dataset.sizes.get(TIME, 0))
+    add_frequency(rows[0], values, dataset.sizes.get(TIME, 0))
     areas = area_series(dataset) if series else None
     if areas is not None:
         draw_series(rows[1], areas)
@@ -206,7 +222,7 @@ def _of_lake(store: xr.Dataset, number: int) -> Picture:
     near = window_around(store, lake, label if max(label.shape) <= MAX_SIDE else None)
     picture = _sheet(9.2)
     rows = picture.subplots(2, 1, gridspec_kw={"height_ratios": [2.0, 1.2]})
-    add_frequency(picture, rows[0], near["water_frequency"], store.sizes.get(TIME, 0))
+    add_frequency(rows[0], near["water_frequency"], store.sizes.get(TIME, 0))
     draw_extent(rows[0], near["lake_label"], number)
     draw_lake_series(rows[1], lake)
     km2 = float(lake["max_area"]) / 1e6

@@ -13,7 +13,19 @@ from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import COLOURS, LAND, TRANSITION, UNKNOWN, WATER, WATER_MASK, X, Y
-from lakecube.panels import GREY, INK, MAX_SIDE, draw_frequency, extent, furnish, legend_above, thin, water_colours
+from lakecube.panels import (
+    GREY,
+    INK,
+    MAX_SIDE,
+    colour_bar,
+    draw_frequency,
+    extent,
+    furnish,
+    legend_above,
+    stride,
+    thin,
+    water_colours,
+)
 from lakecube.series import products
 from lakecube.series.months import months_of
 from lakecube.store.read import overview
@@ -37,7 +49,7 @@ def draw_product(axes: Axes, water: xr.Dataset, product: str) -> None:
     picture = PRODUCTS[product](thin(months)).compute()
     title = product.replace("extent", "maximum extent").capitalize()
     if product in _SHARES:
-        _bar(axes, draw_frequency(axes, picture, title), _SHARES[product])
+        colour_bar(axes, draw_frequency(axes, picture, title), _SHARES[product])
     elif product == "seasonality":
         _draw_seasons(axes, picture, title)
     else:
@@ -47,7 +59,10 @@ def draw_product(axes: Axes, water: xr.Dataset, product: str) -> None:
 
 
 def draw_agreement(axes: Axes, mask: xr.DataArray, reference: xr.DataArray, title: str) -> None:
-    """A map against a reference (y, x) of the same codes: water in both, mapped only, missed; IoU in the title."""
+    """A map against a reference (y, x) of the same codes: water in both, mapped only, missed; IoU in the title.
+
+    Of a map longer than `MAX_SIDE` all of this is of every k-th pixel, and the title says so.
+    """
     if dict(mask.sizes) != dict(reference.sizes) or any(not np.array_equal(mask[d], reference[d]) for d in (Y, X)):
         raise InvalidInputError(
             f"reference is {dict(reference.sizes)}, the map {dict(mask.sizes)}: give (y, x) on the same coordinates, "
@@ -59,7 +74,9 @@ def draw_agreement(axes: Axes, mask: xr.DataArray, reference: xr.DataArray, titl
                       [4, 1, 2, 0], 3).astype(np.uint8)  # fmt: skip
     both, wrong, missed = (int((codes == code).sum()) for code in (0, 1, 2))
     iou = both / max(both + wrong + missed, 1)
-    _draw_kinds(axes, mapped.copy(data=codes), f"{title}, IoU {iou:.3f}", dict(enumerate(_AGREEMENT)))
+    step = stride(mask)
+    some = f" (one in {step} × {step} px)" if step > 1 else ""
+    _draw_kinds(axes, mapped.copy(data=codes), f"{title}, IoU {iou:.3f}{some}", dict(enumerate(_AGREEMENT)))
 
 
 def _draw_kinds(axes: Axes, picture: xr.DataArray, title: str, kinds: Mapping[int, tuple[str, str]]) -> None:
@@ -87,12 +104,4 @@ def _draw_seasons(axes: Axes, picture: xr.DataArray, title: str) -> None:
     if np.ma.getmaskarray(values).any():
         kinds.append(Patch(facecolor=GREY, edgecolor=INK, linewidth=0.5, label="never seen"))
     legend_above(axes, kinds)
-    _bar(axes, image, "months of a year with water; 12 is permanent").set_ticks([1, 3, 6, 9, 12])
-
-
-def _bar(axes: Axes, image: Any, label: str) -> Any:
-    bar = axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04, shrink=0.9)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)
-    return bar
+    colour_bar(axes, image, "months of a year with water; 12 is permanent").set_ticks([1, 3, 6, 9, 12])

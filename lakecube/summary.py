@@ -21,13 +21,17 @@ import xarray as xr
 
 from lakecube import chunked
 from lakecube.errors import InvalidInputError
-from lakecube.georeference import crs_text
+from lakecube.georeference import crs_text, transform_numbers
 from lakecube.names import LAND_REASONS, REASON, TIME, X, Y
 from lakecube.series.pixel_area import band_areas
 
 #: Days by which a date that is asked for may miss the nearest one there is.
 NEAR_DAYS = 3
 
+#: By how much a projection may change areas before they are taken from the ellipsoid; rows where that is computed.
+_DISTORTION, _NODES = 0.01, 33
+#: Blocks whose areas are counted without being asked to.
+QUICK_BLOCKS = 4096
 _CODES = 256
 _NAMES = {code: name for name, code in REASON.items()}
 _LAND = tuple(LAND_REASONS.values())
@@ -85,7 +89,7 @@ def area_series(dataset: xr.Dataset) -> AreaSeries:
     Returns
     -------
     AreaSeries
-        In m²: planar on projected grids, on the ellipsoid where the grid is in degrees.
+        In m²: on the ellipsoid where the grid is in degrees, or its projection is more than 1 % off; else planar.
 
     Notes
     -----
@@ -101,19 +105,46 @@ def area_series(dataset: xr.Dataset) -> AreaSeries:
 
 
 def row_areas(dataset: xr.Dataset) -> np.ndarray:
-    """Area in m² of one pixel of each row."""
-    y, x = (dataset[dim].values.astype(np.float64) for dim in (Y, X))
-    height, width = _step(y), _step(x)
+    """Area in m² of one pixel of each row; planar on projected grids, unless that is more than 1 % off."""
+    y = dataset[Y].values.astype(np.float64)
+    height, width = step_of(dataset, Y), step_of(dataset, X)
     crs = crs_of(dataset)
     if crs is None:
         return np.full(y.size, height * width)
     if not crs.is_geographic:
-        metre = crs.axis_info[0].unit_conversion_factor or 1.0
-        return np.full(y.size, height * width * metre**2)
+        planar = np.full(y.size, height * width * unit_of(crs) ** 2)
+        middle = float(dataset[X].values[dataset.sizes[X] // 2])
+        on_ground = _on_ground(crs, middle, y, (width, height))
+        even = np.allclose(on_ground, planar, rtol=_DISTORTION)
+        return planar if even or not np.isfinite(on_ground).all() else on_ground
     ellipsoid = crs.get_geod()
     assert ellipsoid is not None
     edges = np.radians(np.clip([y - height / 2, y + height / 2], -90, 90))
     return band_areas(edges, np.radians(width), ellipsoid.a, ellipsoid.es)[0]
+
+
+def _on_ground(crs: pyproj.CRS, middle: float, y: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+    """Area on the ellipsoid of the middle pixel of each row, (y,) m²; between some 30 rows by their neighbours."""
+    half = size[0] / 2, size[1] / 2
+    rows = np.unique(np.linspace(0, y.size - 1, _NODES).round().astype(int))
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    geod = pyproj.Geod(ellps="WGS84")
+    areas = []
+    for row in rows:
+        corners = middle + half[0] * np.array([-1, 1, 1, -1]), y[row] + half[1] * np.array([-1, -1, 1, 1])
+        areas.append(abs(geod.polygon_area_perimeter(*to_degrees.transform(*corners))[0]))
+    return np.interp(np.arange(y.size), rows, areas)
+
+
+def step_of(data: xr.Dataset | xr.DataArray, dim: str) -> float:
+    """Size of a pixel along `y` or `x`, in units of the CRS; of the only one as `spatial_ref` tells, or as square."""
+    for axis in (dim, X if dim == Y else Y):
+        values = data[axis].values.astype(np.float64)
+        if values.size > 1:
+            return float(abs(values[-1] - values[0]) / (values.size - 1))
+        if told := transform_numbers(data.coords):
+            return abs(told[5 if dim == Y else 1])
+    return 1.0
 
 
 def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
@@ -125,6 +156,33 @@ def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
 def to_crs(crs: pyproj.CRS, longitude: float, latitude: float) -> tuple[float, float]:
     """A point given in degrees, in the coordinates of a CRS."""
     return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
+
+
+def unit_of(crs: pyproj.CRS) -> float:
+    """Metres, or radians, in one unit of a CRS."""
+    return float(crs.axis_info[0].unit_conversion_factor) or 1.0
+
+
+def ground_scale(crs: pyproj.CRS, x: float, y: float, width: float) -> float:
+    """Metres on the ground in one unit along x around a place: a degree, a foot and a metre of Mercator are none.
+
+    `width`, in units of the CRS, is that of the map; a hundredth of it is measured on the ellipsoid.
+    """
+    ends = [x - width / 200, x + width / 200], [y, y]
+    longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*ends)
+    if not np.isfinite([longitude, latitude]).all():
+        return 1.0 if crs.is_geographic else unit_of(crs)
+    metres = pyproj.Geod(ellps="WGS84").inv(longitude[0], latitude[0], longitude[1], latitude[1])[2]
+    return float(metres) / (width / 100)
+
+
+def in_degrees(latitude: float, longitude: float, digits: int = 4) -> str:
+    """A place for people, by hemispheres: ``27.1181° N, 105.0040° E``."""
+    if not np.isfinite([latitude, longitude]).all():
+        return "not known: there is no CRS"
+    longitude = (longitude + 180) % 360 - 180  # of a grid of degrees over the antimeridian
+    sides = "S" if latitude < 0 else "N", "W" if longitude < 0 else "E"
+    return f"{abs(latitude):.{digits}f}° {sides[0]}, {abs(longitude):.{digits}f}° {sides[1]}"
 
 
 def position_of(dataset: xr.Dataset, moment: Any, argument: str = "time") -> tuple[int, int]:
@@ -193,10 +251,6 @@ def block_count(dataset: xr.Dataset) -> int:
 def bytes_on_disk(path: str | os.PathLike[str]) -> int:
     """Size of a store in bytes."""
     return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
-
-
-def _step(values: np.ndarray) -> float:
-    return float(abs(values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 1.0
 
 
 def _is_even(weights: np.ndarray) -> bool:

@@ -1,5 +1,6 @@
 """The benchmarks run: their bodies on a tiny archive, so that they cannot rot."""
 
+import json
 from pathlib import Path
 
 import distributed
@@ -79,6 +80,11 @@ def test_scale_is_measured_and_planned(tmp_path, capsys):
         assert one["planned"]["tasks"] == pytest.approx(one["tasks"], rel=0.2)
         assert one["planned"]["bytes_raw"] == pytest.approx(one["nominal_bytes"], rel=0.1)
     assert "per block·date" in capsys.readouterr().out
+    kept, sizes = tmp_path / "kept.json", ((240, 2), (240, 4), (240, 4))
+    kept.write_text(json.dumps([few, many, many]))
+    assert len(scale.measure(tmp_path, sizes, 60, kept)) == 3  # none is run again
+    with pytest.raises(ValueError, match="other runs"):
+        scale.measure(tmp_path, sizes[::-1], 60, kept)
     expected, read = scale.bytes_read(items, tmp_path, 60)
     assert 0 < expected < 5 * read
 

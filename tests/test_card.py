@@ -9,6 +9,7 @@ import xarray as xr
 
 import lakecube
 from lakecube.card import card_of
+from lakecube.names import LAKE_KIND
 from lakecube.store import open_store, to_zarr
 from tests.store.bowls import bowls
 from tests.store.made import extract
@@ -41,9 +42,25 @@ def test_a_store_says_what_it_holds(store):
     assert "lakecube store" in text and "s.zarr, revision 0" in text
     assert "4 dates, 2019-03-18 to" in text and "96 × 80 px of 10 m in WGS 84 / UTM zone 48N" in text
     assert "0.768 km², around 27.1181° N, 105.0040° E" in text
-    assert f"{store.sizes['lake']} bodies" in text and "lake" in text and "too small" in text
+    assert f"{store.sizes['lake']} bodies: " in text
+    whole = store.provisional.values == 0
+    assert f"{int((whole & (store.kind.values == LAKE_KIND['lake'])).sum())} lake" in text
+    assert f"{int((~whole).sum())} provisional" in text
     assert "2 levels" in text and "water_mask" in text and "modified Copernicus" in text
     assert "failed" not in text and "stale" not in text and ".water.plot()" in text
+
+
+@pytest.mark.parametrize(("west", "north", "around"), [
+    (179.9999, -16.0, "16.0050° S, 179.9951° W"), (10.0, 20.0, "19.9950° N, 10.0050° E"),
+])  # fmt: skip
+def test_a_grid_of_degrees_is_told_too(west, north, around):
+    water = bowls(2, epsg=4326)[0].isel(y=slice(0, 100), x=slice(0, 80))
+    y, x = north - 0.01 * (np.arange(water.sizes["y"]) + 0.5), west + 1e-2 * (np.arange(water.sizes["x"]) + 0.5)
+    text = repr(card_of(water.assign_coords(y=y, x=x).isel(y=slice(0, 1), x=slice(0, 1)).assign_coords(
+        spatial_ref=water.spatial_ref.assign_attrs(GeoTransform=f"{west} 0.01 0 {north} 0 -0.01"))))  # fmt: skip
+    assert around in text
+    assert "1 × 1 px of 0.01° in WGS 84" in text
+    assert "km²" in text and "e-" not in text.split(" km²")[0][-12:]
 
 
 def test_what_is_missing_is_said(tmp_path):

@@ -243,6 +243,7 @@ WORDS = {
     "min_observed=2.0: a share": "--min-observed 2.0: a share",
     "collections=sentinel-2": "--collection sentinel-2",
     "a=1, --bands x=green": "a=1, --bands x=green",
+    "tell bands={'2': 'green', '5': 'swir16'}, with": "tell --bands 2=green 5=swir16, with",
     "make the same to_zarr call again": "run the same lakecube extract again",
 }
 
@@ -355,11 +356,14 @@ def test_info_of_no_store(shell, tmp_path):
         done = shell("info", place)
         assert done.code == 2
         assert len(done.err.strip().splitlines()) == 1
+    assert f"there is no store at {tmp_path}: the folder is empty" in shell("info", tmp_path).err
 
 
 def test_help_version_and_nothing(shell):
     assert shell("--version").out == f"lakecube {lakecube.__version__}\n"
     assert shell().code == 2
+    module = subprocess.run([sys.executable, "-m", "lakecube", "--version"], capture_output=True, text=True, check=True)
+    assert module.stdout == f"lakecube {lakecube.__version__}\n"
     for command in ("extract", "plan", "info", "demo"):
         done = shell(command, "--help")
         assert done.code == 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 HEAVY = (
     "numba",
@@ -62,3 +65,17 @@ def test_help_does_not_wait_for_xarray():
         "print('LOADED', [m for m in ('xarray', 'numpy', 'dask', 'numba', 'pandas') if m in sys.modules])"
     )
     assert python(code).endswith("LOADED []\n")
+
+
+def test_every_room_has_its_place_among_the_contracts():
+    """A module that no contract names could import what it likes."""
+    root = Path(__file__).parents[1]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    rooms = {f"lakecube.{module.name}" for module in pkgutil.iter_modules([str(root / "lakecube")])}
+    layers, kernels, no_torch, none_itself, no_bokeh = contracts
+    assert {room for line in layers["layers"] for room in line.split(" | ")} == rooms
+    assert kernels["source_modules"] == ["lakecube.kernels"]
+    assert {*no_torch["source_modules"], *none_itself["source_modules"]} == rooms - {"lakecube.models"}
+    assert set(no_bokeh["source_modules"]) == rooms - {"lakecube.dashboard"}

@@ -16,10 +16,17 @@ from lakecube.commands.reporting import run_lines, runs_of
 from lakecube.commands.words import day
 from lakecube.errors import StoreError
 from lakecube.store.objects import is_object_url
-from lakecube.summary import AreaSeries, area_series, block_count, bytes_on_disk, cloud_doubt, crs_of, plural
+from lakecube.summary import (
+    QUICK_BLOCKS,
+    AreaSeries,
+    area_series,
+    block_count,
+    bytes_on_disk,
+    cloud_doubt,
+    crs_of,
+    plural,
+)
 
-#: Blocks that `info` counts without being asked to.
-QUICK_BLOCKS = 4096
 #: What a rule needs to speak.
 _NEEDS = {"slope": "--dem", "ndvi": "red and nir", "ndbi": "nir", "ndrei": "rededge1 and nir"}
 

@@ -129,7 +129,10 @@ def engine(given: argparse.Namespace) -> Iterator[None]:
     try:
         client = Client(given.scheduler, timeout=15)
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"no Dask cluster answers at {given.scheduler}: {error}") from error
+        raise InvalidInputError(
+            f"no Dask cluster answers at {given.scheduler}: {error}. Start one (dask scheduler, and dask worker with "
+            "the address it prints), or leave --scheduler out to run on threads of this machine"
+        ) from error
     with client:
         client.forward_logging("lakecube", logging.WARNING)
         try:

@@ -19,12 +19,16 @@ _SAME = ("augment", "average", "batch", "black", "column", "device", "ignore", "
 _ARGUMENT = re.compile(
     rf"""(?<![\w-])({"|".join((*_FLAGS, *_SAME))})=(?:'([^']*)'|"([^"]*)"|(-?[\w+/]+(?:\.\w+)*)|(?![\w=]))"""
 )
+_PAIR = re.compile(r"'([^']*)': '([^']*)'")
+_MAPPING = re.compile(rf"(?<![\w-])bands=\{{(?:{_PAIR.pattern}(?:, )?)+\}}")
 
 
 def in_flags(text: str) -> str:
     """A message that speaks of Python arguments, in the words of the command line."""
     text = text.replace("cloud_mask=False", "--no-cloud-mask")
     text = re.sub(r"make the same (to_zarr )?call again", "run the same lakecube extract again", text)
+
+    text = _MAPPING.sub(lambda found: " ".join(["--bands", *("=".join(two) for two in _PAIR.findall(found[0]))]), text)
 
     def flag(found: re.Match[str]) -> str:
         value = found[2] or found[3] or found[4] or ""

@@ -67,7 +67,7 @@ class Controls:
         one = np.flatnonzero(opened.lakes["lake"] == (chosen or -1))
         at = np.append(at, one[~np.isin(one, at)])
         some = list(zip(opened.lakes["lake"][at].tolist(), opened.lakes["max_area"][at].tolist(), strict=True))
-        options = [("", f"none ({int(kept.sum())} to choose from)")]
+        options = [("", f"none of {int(kept.sum())}")]
         options += [(str(number), f"lake {number}: {area / 1e6:.3g} km²") for number, area in some]
         self.lake.options = options
         self.lake.value = "" if chosen is None else str(chosen)

@@ -42,7 +42,8 @@ class Download(RequestHandler):
         given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         with tempfile.TemporaryDirectory() as folder:
             try:
-                path = await asyncio.to_thread(self.make, Path(folder), self.source.opened, given)
+                opened = await asyncio.to_thread(self.source.look)  # nobody else may have looked for days
+                path = await asyncio.to_thread(self.make, Path(folder), opened, given)
             except (LakecubeError, OSError, ValueError) as error:
                 refuse(self, next(code for kind, code in _CODES if isinstance(error, kind)), str(error))
                 return

@@ -24,11 +24,14 @@ from lakecube.dashboard.layers import Layer
 from lakecube.dashboard.source import Opened
 from lakecube.dashboard.window import MAX_SIDE, Box, Window, bounds
 from lakecube.panels import INK, ORANGE
+from lakecube.summary import ground_scale, unit_of
 
 #: Lakes narrower than this many screen pixels get a mark; at most so many, the largest first.
 _NARROW, MOST_MARKS = 14, 2000
 #: Size of the map in pixels of the screen until the browser tells it.
 _GUESS = {"inner_width": 820, "inner_height": 560}
+#: By how much a metre of the CRS may miss one on the ground.
+_SAME_LENGTH = 0.01
 _EDGE, _CHOSEN = 1, 2
 _NO_IMAGE: dict[str, list] = {name: [] for name in ("image", "x", "y", "dw", "dh")}
 
@@ -91,18 +94,26 @@ class MapView:
             names = ("longitude, °E", "latitude, °N")
         else:
             names = ("easting, km", "northing, km") if crs is not None else ("x, km", "y, km")
-            self.figure.add_layout(
-                ScaleBar(range=self.figure.x_range, unit="m", location="bottom_left", background_fill_alpha=0.8)
-            )
+            self._add_scale_bar()
             for axis in axes:
                 axis.formatter = CustomJSTickFormatter(
-                    code="const d = Math.max(0, Math.ceil(-Math.log10(Math.abs(ticks[1] - ticks[0]) / 1000) - 1e-9));"
-                    "return (tick / 1000).toFixed(d)"
+                    code=f"const km = {1000 / (unit_of(crs) if crs is not None else 1.0)!r};"
+                    "const d = Math.max(0, Math.ceil(-Math.log10(Math.abs(ticks[1] - ticks[0]) / km) - 1e-9));"
+                    "return (tick / km).toFixed(d)"
                 )
         for axis, name in zip(axes, names, strict=True):
             axis.axis_label, axis.axis_label_text_font_style = name, "normal"
             axis.ticker.desired_num_ticks = 4
         self.figure.grid.visible = False
+
+    def _add_scale_bar(self) -> None:
+        """A bar of metres, where a unit of the CRS is one on the ground: of Mercator or feet it would be a lie."""
+        left, bottom, right, top = bounds(self.opened.grid)
+        crs, middle = self.opened.crs, ((left + right) / 2, (bottom + top) / 2)
+        if crs is None or abs(ground_scale(crs, *middle, right - left) - 1) < _SAME_LENGTH:
+            self.figure.add_layout(
+                ScaleBar(range=self.figure.x_range, unit="m", location="bottom_left", background_fill_alpha=0.8)
+            )
 
     @property
     def box(self) -> Box:
@@ -136,12 +147,22 @@ class MapView:
         scale = 1.02 * max((right - left) / width, (top - bottom) * stretch / height)
         x, half = (left + right) / 2, (scale * width / 2, scale * height / 2 / stretch)
         ranges = (self.figure.x_range, x, half[0]), (self.figure.y_range, middle, half[1])
+        self.figure.x_range.update(**dict(zip(("min_interval", "max_interval"), self._widths, strict=True)))
         for axis, centre, reach in ranges:
             axis.update(start=centre - reach, end=centre + reach, reset_start=centre - reach, reset_end=centre + reach)
         self._wanted, self._fitted = box, self.box
 
+    @property
+    def _widths(self) -> tuple[float, float]:
+        """The least and the greatest width of a view: beyond them numbers run out, and no zoom leads back."""
+        left, bottom, right, top = bounds(self.opened.grid)
+        return abs(self.opened.grid.dx) / 4, 100 * max(right - left, top - bottom)
+
     def zoom(self, factor: float) -> None:
-        """Look at `factor` times the width, around the same place."""
+        """Look at `factor` times the width, around the same place, no nearer and no farther than there is to see."""
+        least, most = self._widths
+        width = self.figure.x_range.end - self.figure.x_range.start
+        factor = min(max(factor, least / width), most / width)
         for axis in (self.figure.x_range, self.figure.y_range):
             centre, reach = (axis.start + axis.end) / 2, (axis.end - axis.start) / 2 * factor
             axis.update(start=centre - reach, end=centre + reach)

@@ -64,7 +64,7 @@ class Page:
         self._kept = np.zeros(self.opened.lakes["lake"].size, bool)
         self._stale: set[str] = set()
         self._busy = False
-        self._news = ""
+        self._news = self._shown = self._told = ""
         self.document: Document | None = None
         names = ("status", "legend", "series_legend", "about_store", "about_lake", "about_day", "lineage", "downloads")
         self.texts = {name: Div(name=name, sizing_mode="stretch_width", stylesheets=[TEXT_STYLE]) for name in names}
@@ -133,24 +133,30 @@ class Page:
 
     def click(self, x: float, y: float) -> None:
         """Ask of a place on the map; the lake there is chosen."""
+        if not np.isfinite([x, y]).all():
+            return
         self.point = (x, y)
         self.update("click", "day")
 
     def update(self, *parts: str) -> None:
         """Bring parts of the page up to date, after what runs now; what is asked for twice is done once."""
         self._stale.update(parts)
-        if not self._busy and self.document is not None:
+        if self._stale and not self._busy and self.document is not None:
             self._busy = True
             self.document.add_next_tick_callback(self.work)
 
     async def work(self) -> None:
-        """Do what is stale, part by part; reading is left to threads. A failure is told on the page."""
+        """Bring one part up to date and come back for the next; reading is left to threads. A failure is told.
+
+        Bokeh sends what has changed, and hears what the visitor does meanwhile, when a callback has returned.
+        """
+        part = next((p for p in ("click", *_PARTS) if p in self._stale), None)
+        if part is None:
+            return
         self._busy = True
+        self._stale.discard(part)
         try:
-            while self._stale:
-                part = next(p for p in ("click", *_PARTS) if p in self._stale)
-                self._stale.discard(part)
-                await getattr(self, f"_{part}")()
+            await getattr(self, f"_{part}")()
         except (LakecubeError, OSError) as error:
             self._stale.clear()
             self.say(str(error))
@@ -160,6 +166,7 @@ class Page:
             self.say(f"unexpected {type(error).__name__}: {error}")
         finally:
             self._busy = False
+            self.update()
 
     def say(self, text: str) -> None:
         """A line to the visitor."""
@@ -185,7 +192,8 @@ class Page:
             self.map.fit(bounds(opened.grid))
         if self.lake is not None and self.lake not in opened.lakes["lake"]:
             self.lake = None
-        self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
+        if self.texts["status"].text:
+            self._news = f"; the store has changed, this is revision {opened.store.attrs.get('revision')}"
         self._stale |= set(_PARTS) - {"revision"}
 
     async def _lakes(self) -> None:
@@ -215,10 +223,15 @@ class Page:
             self.say("Nothing of the store is in view: choose “whole area”")
             return
         layer = self.opened.layers[self.controls.layer.value]
-        if self.opened.cost(layer, window) > _SLOW:
+        if self._told != layer.key and (layer.key != self._shown or self.opened.cost(layer, window) > _SLOW):
             self.say(f"reading: {layer.title}")
+            self._told = layer.key
+            self._stale.add("map")  # the visitor is told before it is read
+            return
+        self._told = ""
         codes = await _read(lambda: self.opened.picture(layer, window, self.position))
         labels = await _read(lambda: self.opened.labels(window))
+        self._shown = layer.key
         self.map.show(layer, codes, window)
         self.map.show_lakes(labels, window, self._kept, self.lake, every=codes is None)
         self.texts["legend"].text = words.legend(layer)
@@ -299,6 +312,6 @@ def show(document: Document, source: Source) -> Page:
         for model in page.roots:
             document.add_root(model)
     document.title = "lakecube"
-    page.update(*_PARTS[1:])
+    page.update(*_PARTS)  # the store is looked at first: without visitors nobody did, and its revision may be gone
     document.add_periodic_callback(lambda: page.update("revision"), LOOK_EVERY)
     return page

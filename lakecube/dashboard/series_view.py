@@ -54,6 +54,7 @@ class SeriesView:
         f.add_tools(HoverTool(renderers=[dots], tooltips="@words"), ResetTool())
         f.toolbar.logo = None
         f.xgrid.visible = False
+        f.xaxis.ticker.desired_num_ticks = 4  # labels of a narrow screen do not meet
         f.yaxis.axis_label_text_font_style = "normal"
 
     def span(self, dates: np.ndarray) -> None:

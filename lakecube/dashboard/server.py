@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import os
@@ -93,6 +94,8 @@ def make_server(
     """A server that answers as soon as its loop runs, and its address for a browser on this machine."""
     if not address.strip():
         raise InvalidInputError(f"address={address!r}: name the address to listen at, such as {ADDRESS}")
+    if not 0 <= port < 1 << 16:
+        raise InvalidInputError(f"port={port}: ports go from 0 (any that is free) to 65535")
     if not is_loopback(address):
         logger.warning(
             "the dashboard listens at %s: whoever reaches that address can see and download this store; there is no "
@@ -107,9 +110,10 @@ def make_server(
     allowed_hosts(address, port, origins)  # an origin that is none is told before anything listens
     try:
         sockets, port = bind_sockets(address, port)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
+        other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "address"
         raise InvalidInputError(
-            f"cannot listen at {address}:{port}, {getattr(error, 'strerror', None) or error}: choose another port="
+            f"cannot listen at {address}:{port}, {error.strerror or error}: choose another {other}="
         ) from error
     hosts = allowed_hosts(address, port, origins)
     given = {"source": source}

@@ -151,10 +151,6 @@ class Source:
             return self._opened
 
     def _open(self) -> Opened:
-        try:
-            mark = mark_of(self.place)
-        except OSError:
-            mark = ""  # what is wrong is for open_place to say
         store = open_place(self.place, chunks=None)
-        levels = [open_level(store, group, None) for group in store.encoding[KEPT]["levels"]]
-        return Opened(store, mark, levels)
+        kept = store.encoding[KEPT]
+        return Opened(store, kept["token"], [open_level(store, group, None) for group in kept["levels"]])

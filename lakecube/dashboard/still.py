@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -22,6 +21,7 @@ from lakecube.dashboard.series_view import SeriesView
 from lakecube.dashboard.source import Opened
 from lakecube.dashboard.window import Window, bounds
 from lakecube.errors import InvalidInputError
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.names import TIME
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, graph_name, open_level
@@ -50,7 +50,9 @@ class Interactive:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file."""
-        Path(path).write_text(self.html, encoding="utf-8")
+        page = self.html
+        with writing(outside_stores(path)) as partial:
+            partial.write_text(page, encoding="utf-8")
 
     def _repr_html_(self) -> str:
         height = sum(getattr(part, "frame_height", 0) + 90 for part in self.layout.children)
@@ -64,10 +66,19 @@ def interactive(
 ) -> Interactive:  # fmt: skip
     """A map of a store or an extract to move and to ask; parameters as of `lakecube.plot.plot`.
 
+    Returns
+    -------
+    Interactive
+        It shows itself at the end of a notebook cell; `save` and `html` give the whole page.
+
     Raises
     ------
     InvalidInputError
         Nothing to draw, no date that near, or more to read than a screen is worth.
+
+    Notes
+    -----
+    Chunks: any. Not lazy: reads one map, from the overviews of a store where there are, never more than 1 GB decoded.
     """
     if not {"water_mask", "water_frequency"} & {*dataset.data_vars} or TIME not in dataset.dims:
         raise InvalidInputError("engine='bokeh' draws a store or an extract with its dates; see lakecube.open_store()")

@@ -14,7 +14,7 @@ from lakecube.dashboard.source import Opened
 from lakecube.names import DATE, LAKE, LAKE_KIND, REASON, SIZE_CLASS
 from lakecube.plot import credits_of
 from lakecube.series.registry import EVENT
-from lakecube.summary import cloud_doubt
+from lakecube.summary import cloud_doubt, in_degrees
 
 _SIZES, _KINDS = ({code: name.replace("_", " ") for name, code in t.items()} for t in (SIZE_CLASS, LAKE_KIND))
 _REASONS = {code: name.replace("_", " ") for name, code in REASON.items()}
@@ -89,9 +89,11 @@ def about_store(opened: Opened) -> str:
     """Whose data they are, of when, and by what method."""
     attrs, dates = opened.store.attrs, opened.dates
     rows, columns = opened.grid.shape
+    place = f" in {opened.crs.name}" if opened.crs is not None else ""
     doubt = cloud_doubt(opened.store)
     parts = [
-        attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}", f"{rows} × {columns} px",
+        attrs.get("collections", ""), f"{dates.size} dates, {dates.min()} to {dates.max()}",
+        f"{rows} × {columns} px{place}",
         f"method {attrs['method']}" if attrs.get("method") else "", f"revision {attrs.get('revision')}",
         f"{opened.lakes['lake'].size} water bodies", f"cloud {doubt}" if doubt else "", credits_of(opened.store),
     ]  # fmt: skip
@@ -109,7 +111,7 @@ def about_lake(lake: xr.Dataset | None) -> str:
         "largest extent": f"{km2:.4g} km²",
         "perimeter": f"{float(lake['perimeter']) / 1e3:.3g} km",
         "shape index": f"{float(lake['shape_index']):.2f}",
-        "centre": f"{float(lake['latitude']):.4f}° N, {float(lake['longitude']):.4f}° E",
+        "centre": in_degrees(float(lake["latitude"]), float(lake["longitude"])),
     }
     if int(lake["touches_edge"]):
         facts["edge"] = "reaches the edge of the data"
@@ -168,7 +170,7 @@ def _lake_on(lake: xr.Dataset, day: Any, hidden: Mapping[int, float]) -> str:
 
 def _point(found: Mapping[str, Any]) -> dict[str, str]:
     """The answer of `explain`, without what a reader of the page does not ask for."""
-    out = {"place": f"{found['latitude']:.5f}° N, {found['longitude']:.5f}° E"}
+    out = {"place": in_degrees(found["latitude"], found["longitude"], 5)}
     for name in ("label", "reason"):
         if name in found:
             out[name] = str(found[name]).replace("_", " ")

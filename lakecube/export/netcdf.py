@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import StoreError
 from lakecube.export.products import chosen_dates
-from lakecube.io.out_files import outside_stores, replacing
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.names import DATE, ITEM, TIME, X, Y
 
 _LEVEL, _BLOCK = 4, 1024
+#: Bytes of a disk that stay free: more than HDF5 holds back before it writes.
+_ROOM = 16 << 20
 _BESIDE = "ancillary_variables"
 
 
@@ -29,7 +34,7 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     path : path
         The file, which is replaced.
     date : str, date or list of these, optional
-        Dates, months, years or intervals to write of what is by date; all by default.
+        Dates, months, years or intervals to write of what is by date, without the table of scenes; all by default.
 
     Returns
     -------
@@ -49,16 +54,35 @@ def to_netcdf(water: xr.Dataset, path: str | Path, *, date: Any = None) -> Path:
     """
     path = outside_stores(path)
     chosen = _plain(water if date is None or TIME not in water.dims else _at(water, chosen_dates(water, date)))
-    try:
+    encoding = {str(n): _encoding(v, n in chosen.coords) for n, v in chosen.variables.items()}
+    with writing(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            encoding = {str(n): _encoding(v, n in chosen.coords) for n, v in chosen.variables.items()}
-            chosen.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-    except OSError as error:
-        raise StoreError(
-            f"writing {path} stopped: {error}. Nothing half-written stays; mend that and call again"
-        ) from error
+        # In a folder of its own: threads that still write when another one failed open a file anew that is gone.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".lakecube-", ignore_cleanup_errors=True) as folder:
+            draft = Path(folder) / path.name
+            _with_room(chosen, path.parent).to_netcdf(draft, engine="h5netcdf", encoding=encoding)
+            draft.replace(partial)
     return path
+
+
+def _with_room(water: xr.Dataset, folder: Path) -> xr.Dataset:
+    """The same; OSError before what is in memory is written, or a block, if the disk is all but full.
+
+    HDF5 does not survive a disk that fills: closing the file ends the process (seen in HDF5 2.0, h5py 3.16).
+    """
+    _if_room(np.zeros(0), folder, sum(v.nbytes for v in water.variables.values() if v.chunks is None))
+    lazy = {name: v for name, v in water.variables.items() if v.chunks is not None}
+    checked = {
+        name: v.copy(data=da.map_blocks(_if_room, v.data, folder, dtype=v.dtype, meta=v.data._meta))
+        for name, v in lazy.items()
+    }
+    return water.assign(checked)
+
+
+def _if_room(block: np.ndarray, folder: Path, more: int = 0) -> np.ndarray:
+    if shutil.disk_usage(folder).free < _ROOM + block.nbytes + more:
+        raise OSError(errno.ENOSPC, f"less than {_ROOM >> 20} MB are free there")
+    return block
 
 
 def _at(water: xr.Dataset, positions: np.ndarray) -> xr.Dataset:

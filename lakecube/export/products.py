@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -113,10 +114,18 @@ def chosen_dates(water: xr.Dataset, dates: Any) -> np.ndarray:
             raise InvalidInputError(f"date={dates!r}: one of these is no date")
         inside = within(times, interval)
         if not inside.any():
-            held = f"{name_of(times.min())} to {name_of(times.max())}" if times.size else "none"
-            raise InvalidInputError(f"date={str(one)!r} holds no date of these: {held}")
+            raise InvalidInputError(f"date={str(one)!r} holds no date of these: {_range_of(times, interval)}")
         chosen |= inside
     return np.flatnonzero(chosen)
+
+
+def _range_of(times: np.ndarray, interval: tuple[datetime | None, datetime | None]) -> str:
+    """From when to when dates go, and the one that is nearest to an interval which holds none."""
+    if not times.size:
+        return "none"
+    ends = [np.datetime64(end.replace(tzinfo=None), "ns") for end in interval if end is not None]
+    near = min(times, key=lambda time: min(abs(time - end) for end in ends))
+    return f"{name_of(times.min())} to {name_of(times.max())}; the nearest is {name_of(near)}"
 
 
 def day_of(water: xr.Dataset, k: int) -> str:

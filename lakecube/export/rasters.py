@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape
+from zlib import crc32
 
 import dask.array as da
 import numpy as np
 import rasterio
 import rasterio.shutil
 import xarray as xr
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from lakecube.errors import InvalidInputError, StoreError
+from lakecube.errors import InvalidInputError
 from lakecube.export.products import Product, chosen_dates, day_of, product_of
-from lakecube.io.out_files import outside_stores, replacing
+from lakecube.io.out_files import outside_stores, replacing, writing
 from lakecube.names import COLOURS, LAKE, TIME, VariableSpec, X, Y
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.waves import Runner, threads
@@ -104,10 +106,12 @@ def dtype_of(layer: xr.DataArray, water: xr.Dataset) -> np.dtype:
 
 
 def _prepared(layer: xr.DataArray, water: xr.Dataset) -> xr.DataArray:
-    """(y, x) with north up, in blocks that are whole tiles, in the type of the file."""
+    """(y, x) with north up and east right, in blocks that are whole tiles, in the type of the file."""
     layer = layer.transpose(Y, X)
     if layer.sizes[Y] > 1 and layer[Y].values[0] < layer[Y].values[-1]:
         layer = layer.isel({Y: slice(None, None, -1)})
+    if layer.sizes[X] > 1 and layer[X].values[0] > layer[X].values[-1]:
+        layer = layer.isel({X: slice(None, None, -1)})
     whole = layer.chunks is not None and all(n % TILE == 0 for sizes in layer.chunks for n in sizes[:-1])
     return (layer if whole else layer.chunk({Y: _CHUNK, X: _CHUNK})).astype(dtype_of(layer, water))
 
@@ -123,36 +127,55 @@ def _write(layer: xr.DataArray, path: Path, product: Product, tags: dict[str, st
     }  # fmt: skip
     options = {"blocksize": TILE, "compress": compress, "overviews": "force_use_existing", "bigtiff": "if_safer",
                "predictor": "no" if spec.flags else "yes"}  # fmt: skip
+    # rasterio raises TypeError where it finds no raster to go on with, and GDAL's own errors where it fails to write
+    with (
+        writing(path, RasterioError, CPLE_BaseError, TypeError) as partial,
+        rasterio.Env(GDAL_CACHEMAX=_CACHE),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".lakecube-") as at,
+    ):
+        draft = Path(at) / "draft.tif"
+        sums = _draw(layer, draft, profile, spec)
+        with rasterio.open(draft, "r+") as file:
+            _describe(file, product, tags)
+        rasterio.shutil.copy(draft, partial, driver="COG", **options)
+        _check_whole(partial, sums)
+        _name_classes(path, spec)
+
+
+def _check_whole(path: Path, sums: Sequence[tuple[Window, int]]) -> None:
+    """Read a file back: of a disk that fills while it closes a file, GDAL tells nobody."""
     try:
-        with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE),
-            tempfile.TemporaryDirectory(dir=path.parent, prefix=".lakecube-") as at,
-        ):
-            draft = Path(at) / "draft.tif"
-            _draw(layer, draft, profile, spec)
-            with rasterio.open(draft, "r+") as file:
-                _describe(file, product, tags)
-            with replacing(path) as partial:
-                rasterio.shutil.copy(draft, partial, driver="COG", **options)
-                _name_classes(path, spec)
-    except (RasterioError, OSError) as error:
-        raise StoreError(
-            f"writing {path} stopped: {error}. Nothing half-written stays; mend that and call again"
-        ) from error
+        with rasterio.open(path) as file:
+            levels = len(file.overviews(1))
+            is_same = all(crc32(file.read(1, window=window).tobytes()) == told for window, told in sums)
+        for level in range(levels):
+            with rasterio.open(path, overview_level=level) as file:
+                for _, window in file.block_windows(1):
+                    file.read(1, window=window)
+    except RasterioError as error:
+        raise OSError("it cannot be read back") from error
+    if not is_same:
+        raise OSError("it reads back as something else")
 
 
-def _draw(layer: xr.DataArray, draft: Path, profile: dict[str, Any], spec: VariableSpec) -> None:
-    """Pixels and overviews. NaN is no data before overviews are made; a class of unknown is so only afterwards."""
+def _draw(layer: xr.DataArray, draft: Path, profile: dict[str, Any], spec: VariableSpec) -> list[tuple[Window, int]]:
+    """Pixels and overviews; returns checksums of the pixels by window.
+
+    NaN is no data before overviews are made; a class of unknown is so only afterwards.
+    """
     assert isinstance(layer.data, da.Array)
+    sums = []
     shares = spec.dtype.startswith("float")
     with rasterio.open(draft, "w", **profile, nodata=np.nan if shares else None) as file:
         for window, values in _blocks(layer.data):
             file.write(values, 1, window=window)
+            sums.append((window, crc32(values.tobytes())))
     levels = [2**k for k in range(1, 20) if max(layer.shape) > TILE * 2 ** (k - 1)]
     how = Resampling.average if shares else Resampling.nearest if spec.flags is None or spec.masks else Resampling.mode
     if levels:
         with rasterio.open(draft, "r+") as file:
             file.build_overviews(levels, how)
+    return sums
 
 
 def _blocks(data: da.Array) -> Iterator[tuple[Window, np.ndarray]]:

@@ -14,13 +14,11 @@ from lakecube.io.hrefs import is_remote
 from lakecube.io.out_files import outside_stores
 from lakecube.io.stac_out import Exported, collection_of, save, slug
 from lakecube.names import REASON
-from lakecube.summary import AreaSeries, area_series, block_count, cloud_doubt
+from lakecube.summary import QUICK_BLOCKS, AreaSeries, area_series, block_count, cloud_doubt
 
 if TYPE_CHECKING:
     import pystac
 
-#: Blocks that are counted for the cloud cover without being asked to.
-QUICK_BLOCKS = 4096
 _CLOUD = tuple(REASON[name] for name in ("cloud", "cirrus"))
 
 
@@ -57,6 +55,7 @@ def to_stac(
     Returns
     -------
     pystac.Collection
+        With its Items. Links lead nowhere yet, unless `path` was given: `normalize_and_save` of pystac writes it, too.
 
     Raises
     ------

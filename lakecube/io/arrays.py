@@ -13,7 +13,7 @@ from rioxarray.exceptions import NoDataInBounds
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingBandError, ReadError
 from lakecube.io.grids import chunk_sizes
-from lakecube.io.hrefs import redact, strip_signature
+from lakecube.io.hrefs import redact, strip_signature, unknown_scheme
 from lakecube.io.lazy import band_attrs
 from lakecube.io.rasters import ALIASES
 from lakecube.io.search_place import parse_bbox
@@ -90,11 +90,12 @@ def _read(source: str | Path) -> xr.Dataset:
     zarr = not strip_signature(path).lower().endswith((".nc", ".nc4", ".h5"))
     try:
         return xr.open_zarr(path) if zarr else xr.open_dataset(path, chunks={})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         shown = strip_signature(path)  # the text of the cause would hold the signature
-        raise ReadError(
-            f"{shown} cannot be opened as {'Zarr' if zarr else 'NetCDF'}: {redact(str(error)).replace(path, shown)}"
-        ) from (error if shown == path else None)
+        why = unknown_scheme(path) or redact(str(error)).replace(path, shown)
+        raise ReadError(f"{shown} cannot be opened as {'Zarr' if zarr else 'NetCDF'}: {why}") from (
+            error if shown == path else None
+        )
 
 
 def _bands(dataset: xr.Dataset, bands: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:
@@ -110,8 +111,8 @@ def _bands(dataset: xr.Dataset, bands: Sequence[str] | Mapping[str, str] | None)
     if absent or wrong or not found:
         raise MissingBandError(
             f"{'no band ' + ', '.join(map(repr, absent or wrong)) if absent or wrong else 'no known band'} among the "
-            f"variables {', '.join(map(str, dataset.data_vars))}; pass bands={{'name there': 'green', …}} "
-            f"with STAC common names: {', '.join(BANDS)}"
+            f"variables {', '.join(map(str, dataset.data_vars))}; tell which is which, for "
+            f"example bands={{'B03': 'green', 'B11': 'swir16'}}, with STAC common names: {', '.join(BANDS)}"
         )
     return {b: found[b] for b in BANDS if b in found}
 

@@ -41,6 +41,18 @@ def _scheme(href: str) -> str:
     return match[1].lower() if match else ""
 
 
+def unknown_scheme(location: str) -> str | None:
+    """What is wrong with an address that starts with a scheme nothing is read by; None if all is well, or it is a path.
+
+    >>> unknown_scheme("htp://earth.example/v1")
+    "'htp://' is no known scheme: http(s)://, s3://, gs://, az:// and abfs(s):// are, and file:// for this machine"
+    """
+    scheme = _scheme(location)
+    if not scheme or f"{scheme}://" != location[: len(scheme) + 3].lower() or scheme in (*REMOTE_SCHEMES, "file"):
+        return None
+    return f"'{scheme}://' is no known scheme: {_ALLOWED} are, and file:// for this machine"
+
+
 def check_href(href: str, *, local: bool, item: str = "") -> str:
     """Return `href` if a catalogue may point to it, else raise.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lakecube.checks import is_path
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, LakecubeError, StoreError
 
 
 @contextlib.contextmanager
@@ -22,6 +22,22 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
+    """As `replacing`; OSError, and `failures` of the library that writes, become a StoreError that names `path`."""
+    kinds: tuple[type[Exception], ...] = (OSError, *failures)
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except LakecubeError:
+        raise
+    except kinds as error:
+        full = " (is the disk full?)" if getattr(error, "errno", None) is None else ""  # some libraries do not tell
+        raise StoreError(
+            f"writing {path} stopped: {error}{full}. Nothing half-written stays; mend that and call again"
+        ) from error
 
 
 def name_of(moment: np.datetime64) -> str:

@@ -51,10 +51,11 @@ _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One raster band of one file: its name there and where it lies."""
+    """One raster band of one file: its name there and where it lies; `habit`, its dtype if no scale is told."""
 
     name: str
     source: BandSource
+    habit: str = ""
 
 
 def is_raster_source(source: Any) -> bool:
@@ -118,16 +119,20 @@ def describe_rasters(
     _check_mapping(mapping)
     items: dict[np.datetime64, ItemRecord] = {}
     held: dict[np.datetime64, list[str]] = {}
+    unscaled: dict[str, str] = {}
     for path, date in zip(paths, dates, strict=True):
         shift = user_offset(offset, _name(path))
 
-        def describe(path: str = path, date: Any = date, shift: Any = shift) -> tuple[ItemRecord, list[str]]:
+        def describe(path: str = path, date: Any = date, shift: Any = shift) -> tuple[ItemRecord, list[str], str]:
             return _describe_file(path, date, mapping, sensor, scale, shift, empty)
 
-        record, names = with_retries(describe, path, patience or Patience(), _name(path))
+        record, names, habit = with_retries(describe, path, patience or Patience(), _name(path))
+        if habit:
+            unscaled[_name(path)] = habit
         kept = items.get(record.time)
         items[record.time] = record if kept is None else _merge(kept, record)
         held.setdefault(record.time, []).extend(names)
+    _warn_of_habit(unscaled)
     described = [record for record in items.values() if record.bands]
     if not described:
         raise InvalidInputError(f"no reflectance band in {', '.join(_name(p) for p in paths)}")
@@ -139,6 +144,18 @@ def describe_rasters(
                 "(name or position in the file)"
             )
     return described
+
+
+def _warn_of_habit(unscaled: Mapping[str, str]) -> None:
+    """Once for all files: that their integers are taken as reflectance by the habit of the field."""
+    if unscaled:
+        (first, dtype), more = next(iter(unscaled.items())), len(unscaled) - 1
+        who = f"{first} and {more} more hold" if more else f"{first} holds"
+        warnings.warn(
+            f"{who} {dtype} without a scale: taken as reflectance × 10000; "
+            "write the scale into the file, or pass sensor=, if that is wrong",
+            stacklevel=4,
+        )
 
 
 def _name(path: str) -> str:
@@ -168,7 +185,7 @@ def _given_dates(datetime: Any, n: int) -> list[np.datetime64 | None]:
 def _describe_file(
     path: str, date: np.datetime64 | None, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
     offset: float | None, empty: tuple[float, float] | None,
-) -> tuple[ItemRecord, list[str]]:  # fmt: skip
+) -> tuple[ItemRecord, list[str], str]:  # fmt: skip
     if sensor == "landsat-c2-l2":
         sensor = "landsat-tm-c2-l2" if _TM_FILE.match(_name(path)) else "landsat-oli-c2-l2"
     with rasterio.Env(**GDAL_OPTIONS), open_source(path, local=True) as file:
@@ -198,7 +215,7 @@ def _describe_file(
         offset_source="file" if offset is None else "user",
         local=True,
     )
-    return record, held
+    return record, held, next((layer.habit for layer in layers if layer.habit), "")
 
 
 def _date_of(path: str, tags: Mapping[str, str], is_picture: bool) -> np.datetime64:
@@ -231,17 +248,18 @@ def _layers(
         name = _match(names, mapping, sensor)
         if name is None:
             continue
-        source = BandSource(path, i, nodata=file.nodata, grid=grid)
+        source, habit = BandSource(path, i, nodata=file.nodata, grid=grid), ""
         if name in BANDS:
-            factor, shift, display = _decoding(file, i, dtype, sensor, scale, offset)
+            factor, shift, display, habit = _decoding(file, i, dtype, sensor, scale, offset)
             if source.nodata is None and sensor is not None and np.dtype(dtype).kind in "ui":
                 source = replace(source, nodata=SENSORS[sensor].nodata)
             source = replace(source, scale=factor, offset=shift, display=display, masked=has_mask(file, i))
-        layers.append(_Layer(name, source))
+        layers.append(_Layer(name, source, habit))
     if not layers:
         raise InvalidInputError(
-            f"{_name(path)}: none of its bands {[n[0] for n in _names(path, file)]} is known; pass "
-            f"bands={{'name or position in the file': 'green', …}} with STAC common names: {', '.join(BANDS)}"
+            f"{_name(path)}: none of its bands {', '.join(repr(n[0]) for n in _names(path, file))} is known; tell "
+            "which is which by position or name in the file, for example bands={'2': 'green', '5': 'swir16'}, "
+            f"with STAC common names: {', '.join(BANDS)}"
         )
     sources = with_blanks({layer.name: layer.source for layer in layers if layer.name in BANDS}, empty)
     return [replace(layer, source=sources.get(layer.name, layer.source)) for layer in layers]
@@ -295,12 +313,12 @@ def known_names(sensor: str | None) -> tuple[dict[str, str], dict[str, str]]:
 
 def _decoding(
     file: Any, i: int, dtype: str, sensor: str | None, scale: float | None, offset: float | None
-) -> tuple[float, float, bool]:
-    """(scale, offset, display): given, of the file, of the sensor, or by the field's habit for the dtype.
+) -> tuple[float, float, bool, str]:
+    """(scale, offset, display, habit): given, of the file, of the sensor, or by the field's habit for the dtype.
 
-    Bytes without a scale are a picture as it is shown, from 0 to 1; wider integers are warned about.
+    Bytes without a scale are a picture as it is shown, from 0 to 1; of wider integers the dtype is told as `habit`.
     """
-    factor, shift, display = 1.0, 0.0, False
+    factor, shift, display, habit = 1.0, 0.0, False, ""
     if scale is not None:
         factor = scale
     elif (file.scales[i - 1], file.offsets[i - 1]) != (1.0, 0.0):
@@ -312,13 +330,8 @@ def _decoding(
     elif dtype == "uint8":
         factor, display = 1.0 / 255.0, True
     else:
-        warnings.warn(
-            f"{_name(file.name)} holds {dtype} without a scale: taken as reflectance × 10000; "
-            "write the scale into the file, or pass sensor=, if that is wrong",
-            stacklevel=8,
-        )
-        factor = 1e-4
-    return factor, shift if offset is None else offset, display
+        factor, habit = 1e-4, str(dtype)
+    return factor, shift if offset is None else offset, display, habit
 
 
 def _merge(a: ItemRecord, b: ItemRecord) -> ItemRecord:

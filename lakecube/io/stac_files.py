@@ -13,7 +13,7 @@ import pystac
 
 from lakecube.errors import EmptySearchError, InvalidInputError, MissingDependencyError, ReadError
 from lakecube.io import limits
-from lakecube.io.hrefs import is_remote, resolve_href, strip_signature
+from lakecube.io.hrefs import is_remote, resolve_href, strip_signature, unknown_scheme
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.stac_api import from_api, open_api
 from lakecube.io.stac_reading import absolute, api_io, reading
@@ -32,6 +32,8 @@ def from_location(location: str, terms: SearchTerms, seen: Seen, limit: int | No
     remote = is_remote(location)
     if remote and not location.lower().startswith(("http://", "https://")):
         raise InvalidInputError(f"{strip_signature(location)}: catalogues are read over http(s) or from disk.")
+    if (wrong := unknown_scheme(location)) is not None:
+        raise InvalidInputError(f"{strip_signature(location)} cannot be opened: {wrong}.")
     if not remote and not Path(location).exists():
         raise ReadError(f"{strip_signature(location)} does not exist.")
     if not remote and Path(location).is_dir():

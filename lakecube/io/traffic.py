@@ -1,12 +1,14 @@
 """Bytes that pass through this process, for the report of a run: imagery decoded, chunks of a store read and written.
 
 Tasks take along what has passed since the last one did, so each byte is told once, whichever task of those that run
-side by side tells it.
+side by side tells it. Chunks are told apart by their store. Imagery is not: of two runs at the same time in one
+process, the one whose task ends first tells what both have decoded.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 #: What is told apart: pixels of imagery as decoded, and compressed chunks of the store.
 KINDS = ("imagery", "read", "written")
@@ -16,19 +18,18 @@ class Traffic:
     """Bytes by kind since they were last taken; safe between threads."""
 
     def __init__(self) -> None:
-        self._bytes = dict.fromkeys(KINDS, 0)
+        self._bytes: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, kind: str, count: int) -> None:
-        """Count bytes that passed."""
+    def add(self, kind: str, count: int, store: str = "") -> None:
+        """Count bytes that passed: of a store, or of imagery."""
         with self._lock:
-            self._bytes[kind] += count
+            self._bytes[kind, store] += count
 
-    def taken(self) -> dict[str, int]:
-        """What has passed since the last call."""
+    def taken(self, store: str) -> dict[str, int]:
+        """What has passed of a store, and of imagery, since the last call."""
         with self._lock:
-            told, self._bytes = self._bytes, dict.fromkeys(KINDS, 0)
-        return told
+            return {kind: self._bytes.pop((kind, "" if kind == "imagery" else store), 0) for kind in KINDS}
 
 
 #: The process's own.

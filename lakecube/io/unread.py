@@ -1,12 +1,22 @@
-"""What could not be read, or only after further tries, in this process: kept until the runs ask for it."""
+"""What could not be read, or only after further tries: counted in this process for its runs, told by workers to theirs.
+
+A worker tells of it on the stream on which it tells that its tasks are finished, so whoever knows the result of a task
+knows of its failures, though the worker may have died since.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from typing import Any
 
+#: Topic of the cluster under which its workers tell.
+TOPIC = "lakecube-unread"
 #: Kinds of trouble that are kept apart; further ones are counted together.
 _MOST = 2000
 
@@ -23,9 +33,9 @@ class Trouble:
 
 @dataclass(slots=True)
 class _Log:
-    """Counts by run, so that runs side by side take nothing from each other; "" is all since the process began."""
+    """Counts by run, so that runs side by side take nothing from each other."""
 
-    counts: dict[str, Counter[Trouble]] = field(default_factory=lambda: {"": Counter()})
+    counts: dict[str, Counter[Trouble]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -33,16 +43,47 @@ _log = _Log()
 _OTHERS = "other reasons"
 #: Runs that are counted for: those that ended by an error never say so, and the oldest are forgotten.
 _RUNS = 16
+_ME = uuid.uuid4().hex
 
 
 def note(item: str, file: str, reason: str, *, failed: bool) -> None:
     """Count a try that failed, or (`failed`) a read that was given up; `file` and `reason` hold no secret."""
+    trouble = Trouble(item, file, reason, failed)
+    _count(trouble)
+    _tell(trouble)
+
+
+def _count(trouble: Trouble) -> None:
     with _log.lock:
         for counts in _log.counts.values():
-            trouble = Trouble(item, file, reason, failed)
-            if len(counts) >= _MOST and trouble not in counts:
-                trouble = Trouble(item if failed else "", "", _OTHERS, failed)
-            counts[trouble] += 1
+            kind = trouble
+            if len(counts) >= _MOST and kind not in counts:
+                kind = Trouble(kind.item if kind.failed else "", "", _OTHERS, kind.failed)
+            counts[kind] += 1
+
+
+def _tell(trouble: Trouble) -> None:
+    """In a task of a Dask worker: tell the processes that listen to its scheduler."""
+    if "distributed.worker" not in sys.modules:
+        return
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:  # no task of one
+        return
+    worker.log_event(TOPIC, [_process(), *astuple(trouble)])
+
+
+def hear(event: tuple[float, Any]) -> None:
+    """Count what a worker told; its own process has counted it already."""
+    process, *trouble = event[1]
+    if process != _process():
+        _count(Trouble(*trouble))
+
+
+def _process() -> str:
+    return f"{_ME}-{os.getpid()}"  # a forked process has the same memory
 
 
 def begin(run: str) -> None:
@@ -52,9 +93,9 @@ def begin(run: str) -> None:
 
 
 def collect(run: str) -> Counter[Trouble]:
-    """What was counted since the last call for this run; all so far in a process that joined it later."""
+    """What was counted for a run since the last call."""
     with _log.lock:
-        counts = _log.counts[run if run in _log.counts else ""].copy()
+        counts = _log.counts.get(run, Counter())
         _open(run)
     return counts
 
@@ -62,7 +103,7 @@ def collect(run: str) -> Counter[Trouble]:
 def _open(run: str) -> None:
     _log.counts.pop(run, None)
     _log.counts[run] = Counter()
-    for old in [name for name in _log.counts if name][:-_RUNS]:
+    for old in list(_log.counts)[:-_RUNS]:
         del _log.counts[old]
 
 

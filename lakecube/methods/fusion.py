@@ -19,9 +19,7 @@ from lakecube.detect.threshold import SAMPLE_TILES
 from lakecube.detect.threshold import threshold as find_threshold
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import REACH, RuleParams
-from lakecube.methods.provenance import check_parameters, finished, given_of
-
-PAPER = "Xue et al. (2025), Multi-Feature Fusion and Cloud Restoration-Based Approach, 10.3390/app152111490"
+from lakecube.methods.provenance import PAPERS, check_parameters, finished, given_of
 
 _THRESHOLD_FIELDS = tuple(f.name for f in fields(ThresholdParams))
 _RULE_FIELDS = tuple(f.name for f in fields(RuleParams) if f.name != "rules")
@@ -99,7 +97,7 @@ def extract(
         **asdict(ThresholdParams(**for_threshold)),
         **asdict(rule_params(rules, for_rules)),
     }
-    out = finished(judged.assign(limits.data_vars), cube, given, "fusion", PAPER, used)
+    out = finished(judged.assign(limits.data_vars), cube, given, "fusion", PAPERS["fusion"], used)
     return out.assign_attrs(rules_skipped=judged.attrs.get("rules_skipped", ""))
 
 

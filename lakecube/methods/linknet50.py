@@ -20,7 +20,7 @@ from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.stages import decide
-from lakecube.methods.provenance import check_parameters, check_threshold, finished, given_of, thresholds
+from lakecube.methods.provenance import PAPERS, check_parameters, check_threshold, finished, given_of, thresholds
 from lakecube.models.forward import Precision
 from lakecube.models.predictor import default_tiling, predict, radiometry_of, weights_for
 from lakecube.models.registry import need_torch
@@ -30,10 +30,6 @@ from lakecube.refine import crf as dense_crf
 from lakecube.refine.majority import majority
 from lakecube.refine.superpixels import superpixels
 
-PAPER = (
-    "Cao et al., Refined glacial lake extraction in a high Asia region by Deep Neural Network and Superpixel-based "
-    "Conditional Random Field"
-)
 Refine = Literal["slic+crf", "slic", "crf", "none"]
 Unary = Literal["probability", "labels"]
 #: Pixels between the seeds of superpixels.
@@ -160,8 +156,8 @@ def extract(
 
     References
     ----------
-    Cao et al.; Chaurasia and Culurciello (2017), 10.1109/VCIP.2017.8305148; Achanta et al. (2012),
-    10.1109/TPAMI.2012.120; Krähenbühl and Koltun (2011), 10.48550/arXiv.1210.5644.
+    Cao et al. (2024), 10.5194/tc-18-153-2024; Chaurasia and Culurciello (2017), 10.1109/VCIP.2017.8305148;
+    Achanta et al. (2012), 10.1109/TPAMI.2012.120; Krähenbühl and Koltun (2011), 10.48550/arXiv.1210.5644.
     """
     check_parameters("linknet50", parameters, Chain.__dataclass_fields__)
     need_torch()
@@ -184,7 +180,7 @@ def extract(
         "slic": chain.for_slic(cube, radiometry) if "slic" in chain.refine else None,
         "crf": chain.for_crf(cube, radiometry) if "crf" in chain.refine else None,
     }  # fmt: skip
-    return finished(out, cube, given, "linknet50", PAPER, used)
+    return finished(out, cube, given, "linknet50", PAPERS["linknet50"], used)
 
 
 def _judged(cube: xr.Dataset, probability: xr.DataArray, chain: Chain, radiometry: Radiometry) -> xr.Dataset:

@@ -21,7 +21,7 @@ from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.stages import decide
-from lakecube.methods.provenance import finished, given_of
+from lakecube.methods.provenance import PAPERS, finished, given_of
 from lakecube.models.pixel_model import Kind, PixelModel, read_pixel_model
 from lakecube.models.registry import STAND_INS
 from lakecube.names import (
@@ -36,10 +36,6 @@ from lakecube.names import (
     Y,
 )
 
-PAPER = (
-    "Cao et al., Refined glacial lake extraction in a high Asia region by Deep Neural Network and Superpixel-based "
-    "Conditional Random Field"
-)
 #: Of Cao et al.: penalty and kernel width of the machine, trees of the forest and features that a split looks at.
 PENALTY, GAMMA = 12.0, 0.187
 TREES, FEATURES = 150, 2
@@ -197,7 +193,8 @@ def extract(
 
     References
     ----------
-    Cao et al., section 4.2; Cortes and Vapnik (1995), 10.1007/BF00994018; Breiman (2001), 10.1023/A:1010933404324.
+    Cao et al. (2024), 10.5194/tc-18-153-2024, section 4.2; Cortes and Vapnik (1995), 10.1007/BF00994018;
+    Breiman (2001), 10.1023/A:1010933404324.
     """
     fitted = _model(model, kind)
     given = given_of(cube)
@@ -213,7 +210,7 @@ def extract(
         cube = make_composite(cube, composite, choice=choice)
     used = {"composite": composite, "choice": choice if composite else None, "bands": fitted.bands,
             "model_sha256": fitted.sha256}  # fmt: skip
-    return finished(_classified(cube, fitted, names), cube, given, kind, PAPER, used)
+    return finished(_classified(cube, fitted, names), cube, given, kind, PAPERS["linknet50"], used)
 
 
 #: The two methods by name.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,17 @@ from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import audit, source_of
 from lakecube.kernels.rows import rows_of
 from lakecube.names import INDEX, ITEM, THRESHOLD_SOURCE, TIME, VARIABLES
+
+#: Where a system was published, as `references` of a result says it; `CITATION.cff` has the same.
+PAPERS: Mapping[str, str] = MappingProxyType({
+    "fusion": "Xue et al. (2025), Multi-Feature Fusion and Cloud Restoration-Based Approach for Remote Sensing "
+              "Extraction of Lake and Reservoir Water Bodies in Bijie City, Applied Sciences 15, 11490, "
+              "10.3390/app152111490",
+    "linknet50": "Cao et al. (2024), Refined glacial lake extraction in a high Asia region by Deep Neural Network and "
+                 "Superpixel-based Conditional Random Field, The Cryosphere 18, 153, 10.5194/tc-18-153-2024",
+    "sapcnn": "Chen et al. (2018), Extraction of Urban Water Bodies from High-Resolution Remote-Sensing Imagery Using "
+              "Deep Learning, Water 10, 585, 10.3390/w10050585",
+})  # fmt: skip
 
 
 def check_parameters(method: str, given: Mapping[str, Any], known: Iterable[str]) -> None:

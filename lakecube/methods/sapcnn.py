@@ -24,7 +24,7 @@ from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.kernels.patches import gather, regions_in
 from lakecube.kernels.stages import decide
-from lakecube.methods.provenance import check_threshold, finished, given_of, thresholds
+from lakecube.methods.provenance import PAPERS, check_threshold, finished, given_of, thresholds
 from lakecube.models.forward import check_device
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.patch_forward import patch_probabilities
@@ -42,7 +42,6 @@ from lakecube.refine.aslic import aslic
 from lakecube.refine.majority import superpixel_extent
 from lakecube.refine.superpixels import superpixels as slic
 
-PAPER = "Chen et al. (2018), Extraction of Urban Water Bodies Using Deep Learning, 10.3390/w10050585"
 #: The packaged model.
 MODEL = "sapcnn-rgb"
 OUTPUTS = ("water_mask", "reason", "rules_fired", "water_probability")
@@ -150,7 +149,7 @@ def extract(
         "price": price if superpixels == "aslic" else None, "bands": outlines, "threshold": threshold,
         "model": weights.spec.name, "weights_sha256": weights.spec.sha256, "radiometry": radiometry_of(cube),
     }  # fmt: skip
-    return finished(out.assign(thresholds(cube, threshold, 0.5)), cube, given, "sapcnn", PAPER, used)
+    return finished(out.assign(thresholds(cube, threshold, 0.5)), cube, given, "sapcnn", PAPERS["sapcnn"], used)
 
 
 def _check(superpixels: str, threshold: float, device: str | None) -> None:

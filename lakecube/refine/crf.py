@@ -126,7 +126,8 @@ def refine(
 
     References
     ----------
-    Krähenbühl and Koltun (2011), 10.48550/arXiv.1210.5644; Cao et al., section 3.2.2 (after SLIC fusion).
+    Krähenbühl and Koltun (2011), 10.48550/arXiv.1210.5644; Cao et al. (2024), 10.5194/tc-18-153-2024,
+    section 3.2.2 (after SLIC fusion).
     """
     water = _water_of(water)
     bands, widths = guide_of(guide, scales)

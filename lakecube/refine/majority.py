@@ -69,8 +69,7 @@ def majority(
 
     References
     ----------
-    Cao et al., "Refined glacial lake extraction in a high Asia region by Deep Neural Network and Superpixel-based
-    Conditional Random Field", section 3.2.1.
+    Cao et al. (2024), 10.5194/tc-18-153-2024, section 3.2.1.
     """
     if not 0.5 <= number("share", share) <= 1:
         raise InvalidInputError(f"share={share!r}: the majority's share is a number from 0.5 to 1")

@@ -128,8 +128,8 @@ def superpixels(
 
     References
     ----------
-    Achanta et al. (2012), 10.1109/TPAMI.2012.120; Cao et al., "Refined glacial lake extraction in a high Asia region by
-    Deep Neural Network and Superpixel-based Conditional Random Field", section 3.2.1.
+    Achanta et al. (2012), 10.1109/TPAMI.2012.120; Cao et al. (2024), 10.5194/tc-18-153-2024, section
+    3.2.1.
     """
     dataset = dataset_of(data, colour)
     names = _bands_of(dataset, bands, colour)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingDependencyError
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS, YEAR_MONTH
 
 #: Variables of `alerts`.
@@ -232,18 +233,28 @@ def write_series(lakes: xr.Dataset, path: str | Path, *, min_observed: float = 0
     Raises
     ------
     InvalidInputError
-        If the suffix is another one.
+        If the suffix is another one, or `path` lies in a store.
     MissingDependencyError
         If pyarrow is needed and not installed.
+    StoreError
+        If the file cannot be written; nothing half-written stays.
     """
-    path = Path(path)
-    if path.suffix == ".csv":
-        with path.open("w", encoding="utf-8", newline="") as file:
-            for k, table in enumerate(_tables(lakes, min_observed)):
-                table.to_csv(file, index=False, header=k == 0, date_format="%Y-%m-%d", lineterminator="\n")
-        return path
-    if path.suffix != ".parquet":
+    path = outside_stores(path)
+    kinds = {".csv": _write_csv, ".parquet": _write_parquet}
+    if path.suffix not in kinds:
         raise InvalidInputError(f"{path.name}: series are written as .csv or .parquet; choose one of these suffixes")
+    with writing(path) as partial:
+        kinds[path.suffix](_tables(lakes, min_observed), partial)
+    return path
+
+
+def _write_csv(tables: Iterator[pd.DataFrame], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for k, table in enumerate(tables):
+            table.to_csv(file, index=False, header=k == 0, date_format="%Y-%m-%d", lineterminator="\n")
+
+
+def _write_parquet(some: Iterator[pd.DataFrame], path: Path) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -251,13 +262,12 @@ def write_series(lakes: xr.Dataset, path: str | Path, *, min_observed: float = 0
         raise MissingDependencyError(
             "pyarrow is needed to write Parquet; install it with: pip install 'lakecube[geoparquet]', or write .csv"
         ) from e
-    tables = (pa.Table.from_pandas(table, preserve_index=False) for table in _tables(lakes, min_observed))
+    tables = (pa.Table.from_pandas(table, preserve_index=False) for table in some)
     first = next(tables)
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table.cast(first.schema))
-    return path
 
 
 def _tables(lakes: xr.Dataset, min_observed: float) -> Iterator[pd.DataFrame]:

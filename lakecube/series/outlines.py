@@ -19,7 +19,8 @@ import shapely
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingDependencyError
-from lakecube.io.out_files import replacing
+from lakecube.io.footprint import cut
+from lakecube.io.out_files import outside_stores, writing
 from lakecube.kernels.lakes import lake_runs
 from lakecube.kernels.outline import corners_block, join_corners, trace_rings
 from lakecube.names import LAKE, LAKE_KIND, SIZE_CLASS, X, Y
@@ -27,6 +28,8 @@ from lakecube.series.pixel_area import PixelGrid
 
 #: Side of the tiles that labels are read by, and lakes whose outlines are made at once.
 TILE, LAKES_AT_ONCE = 1024, 2048
+#: Decimals of a degree in GeoJSON.
+_DIGITS = 8
 #: Tiles whose corners are kept for the next batch.
 _TILES_KEPT = 32
 #: Columns of the files beside `lake_id` and the geometry, if they are known.
@@ -201,11 +204,13 @@ def write_outlines(path: str | Path, image: LabelImage, columns: Mapping[str, np
     Raises
     ------
     InvalidInputError
-        If the suffix is another one, or there is no CRS.
+        If the suffix is another one, there is no CRS, or `path` lies in a store.
     MissingDependencyError
         If the extra ``geoparquet`` is not installed (GeoJSON needs none).
+    StoreError
+        If the file cannot be written; nothing half-written stays.
     """
-    path = Path(path)
+    path = outside_stores(path)
     writers = {".parquet": _write_parquet, ".gpkg": _write_geopackage, ".geojson": _write_geojson}
     if path.suffix not in writers:
         raise InvalidInputError(
@@ -215,7 +220,7 @@ def write_outlines(path: str | Path, image: LabelImage, columns: Mapping[str, np
         raise InvalidInputError(
             "the lakes have no CRS (spatial_ref), so their outlines would be nowhere; set one first"
         )
-    with replacing(path) as partial:
+    with writing(path) as partial:
         writers[path.suffix](partial, image, {name: columns[name] for name in COLUMNS if name in columns})
     return path
 
@@ -312,18 +317,22 @@ def _geo_metadata(image: LabelImage) -> str:
 
 
 def _write_geojson(path: Path, image: LabelImage, columns: Mapping[str, np.ndarray]) -> None:
-    """RFC 7946: longitude and latitude on WGS84, to 1e-8 of a degree, one feature on a line."""
+    """RFC 7946: WGS84 to 1e-8 of a degree, cut at the antimeridian, one feature on a line."""
     assert image.grid.system is not None
     degrees = pyproj.Transformer.from_crs(image.grid.system, "EPSG:4326", always_xy=True)
 
     def project(points: np.ndarray) -> np.ndarray:
-        return np.round(np.stack(degrees.transform(points[:, 0], points[:, 1]), axis=1), 8)
+        return np.round(np.stack(degrees.transform(points[:, 0], points[:, 1]), axis=1), _DIGITS)
 
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for shapes, some in _batches(image, columns):
-            geometries = shapely.to_geojson(shapely.transform(shapes, project))
+            shapes = shapely.transform(shapes, project)
+            west, _, east, _ = shapely.bounds(shapes).T
+            for k in np.flatnonzero((west < -180) | (east > 180) | (east - west > 180)).tolist():
+                shapes[k] = cut(shapes[k], _DIGITS)
+            geometries = shapely.to_geojson(shapes)
             for k, geometry in enumerate(geometries):
                 properties = {name: _plain(values[k]) for name, values in some.items()}
                 lake = properties["lake_id"]
@@ -357,5 +366,7 @@ def _write_geopackage(path: Path, image: LabelImage, columns: Mapping[str, np.nd
                 geometry_type="MultiPolygon",
                 promote_to_multi=True,
             )
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise OSError(str(error)) from error
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})

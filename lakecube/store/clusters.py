@@ -15,12 +15,14 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+import dask
 import dask.array as da
 from dask._task_spec import cull
 from dask.base import get_scheduler
 
 from lakecube.errors import ClusterError
 from lakecube.store.contents import version
+from lakecube.store.homes import Homes
 
 logger = logging.getLogger("lakecube")
 
@@ -106,6 +108,20 @@ def everywhere(function: Callable[[], T]) -> list[T]:
     return found
 
 
+def listen(topic: str, hear: Callable[[Any], None]) -> None:
+    """Hear what tasks of the active cluster tell under a topic, always before their results arrive.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler does not answer.
+    """
+    client = active_client()
+    if client is not None:
+        with _answered(client):
+            client.subscribe_topic(topic, hear)
+
+
 def compute_on(
     client: Any, graph: dict[Any, Any], keys: Sequence[Key], done: Callable[[int], None] | None = None
 ) -> list[Any]:
@@ -139,7 +155,7 @@ def _as_computed(client: Any, graph: dict[Any, Any], keys: list[Key]) -> Iterato
     """Each key with its value as it is ready, let go of on the cluster; raises what a task raised."""
     from distributed import KilledWorker, as_completed
 
-    with _answered(client):
+    with _answered(client), _at_home(client, graph):
         futures = client.get(graph, keys, sync=False, retries=RETRIES)
     keys_of = {future.key: key for future, key in zip(futures, keys, strict=True)}
     try:
@@ -156,6 +172,17 @@ def _as_computed(client: Any, graph: dict[Any, Any], keys: list[Key]) -> Iterato
     finally:
         for future in futures:
             future.release()
+
+
+@contextmanager
+def _at_home(client: Any, graph: dict[Any, Any]) -> Iterator[None]:
+    """Have tasks run where their block was worked on before, if that worker is there and others are not idle."""
+    threads = client.ncores()
+    if len(threads) < 2:
+        yield
+        return
+    with dask.annotate(workers=Homes.of(threads, graph), allow_other_workers=True):
+        yield
 
 
 @contextmanager

@@ -106,21 +106,26 @@ def read_root(place: Place | Path) -> Visible | None:
         If the root metadata are torn or of another layout.
     """
     place = LocalPlace(place) if isinstance(place, Path) else place
+    text = read_document(place)
+    return None if text is None else understood(text, place)
+
+
+def read_document(place: Place) -> bytes | None:
+    """The root document of a store; None, or StoreExistsError, as of `read_root`."""
     files = place.files
     if isinstance(place, LocalPlace) and place.root.exists() and not place.root.is_dir():
         raise StoreExistsError(f"{place} is a file: choose another path for the store")
     try:
-        text = files.read(ROOT)
+        return files.read(ROOT)
     except (FileNotFoundError, NotADirectoryError):
         if files.exists("") and not Ledger(files).is_ours() and not _was_finished(files):
             raise StoreExistsError(
                 f"{place} exists and is not a lakecube store; nothing in it was touched. Choose another path"
             ) from None
         return None
-    return _understood(text, place)
 
 
-def _understood(text: bytes, place: Place) -> Visible:
+def understood(text: bytes, place: Place) -> Visible:
     """What a root document says; StoreError if it is torn, or of somebody else."""
     torn = f"{place.files.where(ROOT)} cannot be read as metadata of a store: it is torn or was edited"
     try:

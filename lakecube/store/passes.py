@@ -63,7 +63,7 @@ class Writer:
 
 @functools.lru_cache(maxsize=256)
 def _open(place: Place, name: str, document: str) -> zarr.Array:
-    return open_array(CountedStore(place.chunks), name, read_metadata(json.loads(document)))
+    return open_array(CountedStore(place.chunks, place.files.where()), name, read_metadata(json.loads(document)))
 
 
 def write_rows(
@@ -290,6 +290,6 @@ def _write(row: int, y: int, x: int, *blocks: np.ndarray, writer: Writer, names:
         unknown = by_name["reason"][by_name["water_mask"] == 255]
         record["pixels"] = by_name["water_mask"].size
         record["unknown"] = np.bincount(unknown, minlength=256)
-    for kind, passed in TRAFFIC.taken().items():
+    for kind, passed in TRAFFIC.taken(writer.place.files.where()).items():
         record[kind] = passed
     return record

@@ -12,7 +12,7 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError, LakecubeError, StoreError, StoreExistsError
 from lakecube.names import ITEM, SPATIAL_REF, TIME, X, Y
-from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_root
+from lakecube.store.commit import ROOT, SUPERSEDED, Visible, read_document, understood
 from lakecube.store.contents import ITEM_ROW
 from lakecube.store.conventions import CONVENTIONS, MULTISCALES, levels_of
 from lakecube.store.guarded import SPOILT, in_words, open_group
@@ -76,12 +76,12 @@ def open_store(
 def open_place(place: Place, chunks: Any = "auto", level: int = 0) -> xr.Dataset:
     """`open_store` of a place."""
     chunks = {} if isinstance(chunks, str) and chunks == "auto" else chunks
-    for last in (False, True):
-        visible = _visible(place)
+    for last in (False, False, False, True):
+        visible, token = _visible(place)
         try:
-            return _opened(place, visible, chunks, level)
+            return _opened(place, visible, token, chunks, level)
         except (FileNotFoundError, KeyError) as error:
-            if last or _visible(place).revision == visible.revision:  # not because two more were committed meanwhile
+            if last or _visible(place)[1] == token:  # not because somebody committed meanwhile
                 raise StoreError(f"{place} does not hold the revision that it names: the store is torn") from error
         except LakecubeError:
             raise
@@ -99,29 +99,36 @@ def mark_of(place: Place) -> str:
         If there is no store at `place`.
     """
     try:
-        return hashlib.sha256(place.files.read(ROOT)).hexdigest()
+        return _mark(place.files.read(ROOT))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"there is no store at {place}") from error
 
 
-def _visible(place: Place) -> Visible:
+def _mark(document: bytes) -> str:
+    return hashlib.sha256(document).hexdigest()
+
+
+def _visible(place: Place) -> tuple[Visible, str]:
+    """What a reader sees, and its mark, by one read: of one commit, not of two."""
     if isinstance(place, LocalPlace) and place.root.is_file():
         raise StoreError(f"{place} is a file: give the directory that to_zarr wrote")
     try:
-        visible = read_root(place)
+        document = read_document(place)
+        if document is not None:
+            return understood(document, place), _mark(document)
     except StoreExistsError as error:
         raise StoreError(f"{place} is not a store of lakecube: give the directory that to_zarr wrote") from error
-    if visible is not None:
-        return visible
+    if isinstance(place, LocalPlace) and place.root.is_dir() and not any(place.root.iterdir()):
+        raise StoreError(f"there is no store at {place}: the folder is empty")
     if place.files.exists(""):
         raise StoreError(f"the first write of {place} is not finished: make the same to_zarr call again")
     raise StoreError(f"there is no store at {place}")
 
 
-def _opened(place: Place, visible: Visible, chunks: Any, level: int) -> xr.Dataset:
-    token = mark_of(place)
-    observed = open_group(place, None, chunks, token)
-    revision = observed.attrs.get("revision")  # of the same root document as the rows: one commit, not two
+def _opened(place: Place, visible: Visible, token: str, chunks: Any, level: int) -> xr.Dataset:
+    observed, revision = open_group(place, None, chunks, token), visible.revision
+    if (observed.sizes[TIME], observed.attrs["revision"]) != (visible.rows, revision):
+        raise KeyError("another commit")
     levels = levels_of(observed.attrs)
     joined = observed
     if revision is not None:
@@ -158,6 +165,11 @@ def overview(store: xr.Dataset, name: str, most: int) -> xr.DataArray:
         The map.
     most : int
         Pixels along the longest side.
+
+    Returns
+    -------
+    xr.DataArray
+        The same dims and dtype (counts may be wider), lazy; coordinates `y`, `x` and `spatial_ref` of the level.
 
     Raises
     ------

@@ -97,7 +97,7 @@ class BlockPasses:
                 key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"
                 results = self._known(key, len(some))
                 if results is None:
-                    results, traffic = _compute(stage, function, some, common, advance)
+                    results, traffic = _compute(stage, function, some, common, self.ledger.files.where(), advance)
                     self.run.passed(stage, traffic)
                     self.ledger.files.write(key, _packed(results))
                 else:
@@ -152,7 +152,12 @@ def _packed(results: list[Results]) -> bytes:
 
 
 def _compute(
-    stage: str, function: Callable[[Any, Any], Results], units: Sequence[Any], common: Any, advance: Any
+    stage: str,
+    function: Callable[[Any, Any], Results],
+    units: Sequence[Any],
+    common: Any,
+    store: str,
+    advance: Any,
 ) -> tuple[list[Results], dict[str, int]]:
     """One wave on the cluster or on threads, and the bytes that passed.
 
@@ -163,14 +168,16 @@ def _compute(
     graph: dict[Any, Any] = {shared: DataNode(shared, common)}
     keys: list[tuple[Any, ...]] = [(name, *unit.place) for unit in units]
     graph |= {
-        key: Task(key, _measured, function, DataNode(None, unit), TaskRef(shared))
+        key: Task(key, _measured, function, DataNode(None, unit), TaskRef(shared), store)
         for key, unit in zip(keys, units, strict=True)
     }
     found = compute_keys(graph, keys, advance)
     return [result for result, _ in found], {kind: sum(traffic[kind] for _, traffic in found) for kind in KINDS}
 
 
-def _measured(function: Callable[[Any, Any], Results], unit: Any, common: Any) -> tuple[Results, dict[str, int]]:
-    """What a function gives, and the bytes that passed through this process meanwhile."""
+def _measured(
+    function: Callable[[Any, Any], Results], unit: Any, common: Any, store: str
+) -> tuple[Results, dict[str, int]]:
+    """What a function gives, and the bytes of a store that passed through this process meanwhile."""
     result = function(unit, common)
-    return result, TRAFFIC.taken()
+    return result, TRAFFIC.taken(store)

@@ -1,4 +1,4 @@
-"""What a run could not read: gathered from the processes that read, told in its report, and the dates it touches.
+"""What a run could not read: heard from the processes that read, told in its report, and the dates it touches.
 
 Pixels carry ``read_failed``, but not all that depends on a read is a pixel: thresholds, composites, overlaps and
 audits are made of what could be read. So every failure counts for its date, which `retry` then reads anew.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from lakecube.io import unread
 from lakecube.io.ranges import accept_changes
 from lakecube.io.unread import Trouble
-from lakecube.store.clusters import everywhere
+from lakecube.store.clusters import everywhere, listen
 from lakecube.store.contents import ITEM_ROW, Contents
 
 #: Kinds of trouble that are listed in a report.
@@ -31,12 +30,13 @@ class Troubles:
         self.counts: Counter[Trouble] = Counter()
         self.items: set[str] = set()  #: of which something could not be read, in this run or the killed one before
         self._run = uuid.uuid4().hex
-        everywhere(partial(unread.begin, self._run))
+        unread.begin(self._run)
+        listen(unread.TOPIC, unread.hear)
         everywhere(accept_changes)
 
     def gather(self) -> list[str]:
         """Take over what was counted since; the items that failed since."""
-        found: Counter[Trouble] = sum(everywhere(partial(unread.collect, self._run)), Counter())
+        found = unread.collect(self._run)
         self.counts += found
         failed = unread.failed_items(found)
         self.items |= failed

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import pyproj
 import pytest
 import xarray as xr
+from bokeh.models import ScaleBar
 
 import lakecube
 from lakecube.dashboard import filters, words
 from lakecube.dashboard import source as sources
+from lakecube.dashboard.downloads import SeriesFile
 from lakecube.dashboard.filters import Filters
 from lakecube.dashboard.lake_near import LakeNear
 from lakecube.dashboard.layers import _percent
-from lakecube.dashboard.map_view import outlines
-from lakecube.dashboard.page import Page
+from lakecube.dashboard.map_view import MapView, outlines
+from lakecube.dashboard.page import Page, show
 from lakecube.dashboard.source import Source
 from lakecube.dashboard.window import Window
 from lakecube.errors import InvalidInputError, StoreError
-from lakecube.names import LAND, TRANSITION, WATER, WATER_MASK
+from lakecube.names import LAND, TRANSITION, UNKNOWN, WATER, WATER_MASK
 from lakecube.store import revise, to_zarr
 from tests.store.bowls import bowls
 
@@ -33,9 +38,10 @@ class Ticks:
 
 
 def settle(page):
-    """Do what is stale, as the server would."""
+    """Do what is stale, part by part, as the server would."""
     page._busy = False
-    asyncio.run(page.work())
+    while page._stale:
+        asyncio.run(page.work())
     assert "unexpected" not in text(page, "status")
 
 
@@ -90,6 +96,27 @@ def test_every_layer_shows_its_product(page, source):
             values = np.where(np.isnan(values), 255, np.maximum(np.rint(100 * values), values > 0))
         np.testing.assert_array_equal(picture(page), values, err_msg=key)
         assert f">{source.opened.layers[key].title}<" in text(page, "status")
+
+
+@pytest.mark.parametrize(("crs", "is_there"), [("EPSG:32648", True), ("EPSG:3857", False), ("EPSG:2263", False)])
+def test_a_bar_of_metres_is_drawn_where_metres_are_metres(source, crs, is_there):
+    opened = SimpleNamespace(grid=source.opened.grid, crs=pyproj.CRS(crs), layers=source.opened.layers)
+    bars = [one for one in MapView(opened).figure.center if isinstance(one, ScaleBar)]
+    assert bool(bars) is is_there
+
+
+def test_the_visitor_is_told_what_is_read_before_it_is_read(page, source):
+    before = picture(page)
+    page.controls.layer.value = "transitions"
+    asyncio.run(page.work())
+    assert "reading: Transitions" in text(page, "status") and picture(page) is not before
+    np.testing.assert_array_equal(picture(page), before)
+    settle(page)
+    assert ">Transitions<" in text(page, "status") and (picture(page) != before).any()
+    page.map.zoom(0.5)  # what is shown already, and quick to read, is not announced
+    page.update("map")
+    asyncio.run(page.work())
+    assert "reading" not in text(page, "status")
 
 
 def test_a_date_shows_what_was_seen_and_what_was_inferred(page, source):
@@ -275,6 +302,30 @@ def test_a_new_revision_is_noticed(copy, monkeypatch):
     assert len(page.series.points.data["date"]) == 18
 
 
+def test_the_first_visitor_after_some_revisions_sees_the_store_as_it_is(tmp_path, monkeypatch):
+    """The revision that the server opened is gone by then, and what is gone reads as never seen."""
+    path = tmp_path / "s.zarr"
+    to_zarr(bowls(dates=5, stop=3)[0], path, chunks=32, progress=False)
+    source = Source(path)
+    for k in (3, 4):
+        to_zarr(bowls(dates=5, first=k, stop=k + 1)[0], path, mode="append", progress=False)
+        revise(path, progress=False)
+    assert not (path / "revision/0").exists()
+    monkeypatch.setattr(sources, "LOOK_EVERY", 0.0)
+    document = SimpleNamespace(models=SimpleNamespace(freeze=nullcontext), add_root=lambda model: None,
+                               add_next_tick_callback=lambda callback: None,
+                               add_periodic_callback=lambda callback, period: None)  # fmt: skip
+    page = show(document, source)
+    settle(page)
+    page.controls.layer.value = "extent"
+    settle(page)
+    assert (picture(page) != UNKNOWN).mean() > 0.5
+    assert "revision 2" in text(page, "about_store") and "has changed" not in text(page, "status")
+    handler = SimpleNamespace(source=source)
+    csv = SeriesFile.make(handler, tmp_path, source.look(), {})
+    assert pd.read_csv(csv)["lake_area_upper"].notna().all()
+
+
 def test_a_store_that_is_gone_is_said(copy, monkeypatch):
     monkeypatch.setattr(sources, "LOOK_EVERY", 0.0)
     page = Page(Source(copy))
@@ -367,6 +418,33 @@ def test_outlines_are_of_the_lakes_that_are_kept():
     assert (edges[1:5, 1:5] == [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]).all()
     assert not edges[5:8, 6:9].any()
     assert (outlines(labels, np.array([3, 7]), 7)[labels == 7] > 0).sum() >= 5
+
+
+def test_no_zoom_goes_where_numbers_run_out(page, source):
+    """A key held down for some seconds; the width became 0, and no step back made it wider."""
+    x = page.map.figure.x_range
+    for factor in (0.5, 2.0):
+        for _ in range(400):
+            page._zoom(factor)
+        settle(page)
+        assert 0 < x.end - x.start < np.inf
+        width = x.end - x.start
+        page._zoom(1 / factor)
+        assert (x.end - x.start) / width == pytest.approx(1 / factor)
+    assert x.min_interval == pytest.approx(2.5) and x.max_interval == pytest.approx(96_000)
+
+
+def test_a_click_nowhere_asks_nothing(page):
+    page.click(float("nan"), 0.0)
+    assert page.point is None and not page._stale
+
+
+@pytest.mark.parametrize(("latitude", "longitude", "said"), [
+    (-31.5, -70.25, "31.5000° S, 70.2500° W"), (27.0, 105.0, "27.0000° N, 105.0000° E"), (np.nan, np.nan, "no CRS"),
+])  # fmt: skip
+def test_places_are_told_by_their_side_of_the_globe(source, latitude, longitude, said):
+    lake = source.opened.lake(largest(source)).assign(latitude=latitude, longitude=longitude)
+    assert said in words.about_lake(lake)
 
 
 def test_keys_move_the_map(page):

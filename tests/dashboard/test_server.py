@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import struct
@@ -23,7 +24,9 @@ from lakecube.dashboard import downloads, server
 from lakecube.dashboard.server import allowed_hosts, is_loopback, make_server
 from lakecube.errors import InvalidInputError
 from lakecube.series.areas import write_series
+from lakecube.store import revise, to_zarr
 from tests.dashboard.conftest import served
+from tests.store.bowls import bowls
 
 
 def ask(url: str, **headers: str) -> tuple[int, bytes]:
@@ -92,6 +95,16 @@ def test_outlines_are_the_file_of_the_revision(url, made):
     assert code == 200 and body == (made / "lakes-0.parquet").read_bytes()
 
 
+def test_a_download_is_a_file_of_its_kind_and_never_a_page(url, made):
+    number = int(lakecube.open_store(made)["max_area"].idxmax())
+    for query, kind, name in ((f"series.csv?lake={number}", "text/csv", f"lake-{number}.csv"),
+                              ("series.csv", "text/csv", "lakes.csv"),
+                              ("outlines.parquet", "application/vnd.apache.parquet", "lakes-0.parquet")):  # fmt: skip
+        with urllib.request.urlopen(f"{url}download/{query}", timeout=20) as answer:
+            assert answer.headers["Content-Type"] == kind
+            assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+
+
 def test_who_leaves_during_a_download_is_not_an_error(url, monkeypatch, caplog):
     monkeypatch.setattr(downloads, "_PIECE", 1)
     host, port = url.removeprefix("http://").rstrip("/").split(":")
@@ -108,6 +121,22 @@ def test_who_leaves_during_a_download_is_not_an_error(url, monkeypatch, caplog):
 def test_a_wrong_address_is_told_in_a_sentence(url, query):
     code, said = ask(f"{url}download/series.csv?{query}")
     assert code == 400 and said.count(b"\n") == 1 and b"Traceback" not in said and b"invalid literal" not in said
+
+
+def test_a_download_is_of_the_store_as_it_is(copy, monkeypatch):
+    """Also if no page is open that would have looked: a job that fetches the table every night."""
+    from lakecube.dashboard import source as sources
+
+    monkeypatch.setattr(sources, "LOOK_EVERY", 0.0)
+    source = sources.Source(copy)
+    with served(source) as url:
+        to_zarr(bowls(dates=18, first=14)[0], copy, mode="append", progress=False)
+        revise(copy, progress=False)
+        code, body = ask(f"{url}download/series.csv")
+        assert code == 200 and len(pd.read_csv(io.BytesIO(body))["date"].unique()) == 18
+        copy.rename(copy.with_name("elsewhere"))
+        code, said = ask(f"{url}download/series.csv")
+    assert code == 500 and b"there is no store" in said
 
 
 def test_outlines_are_made_where_the_revision_has_no_file(copy, tmp_path):
@@ -163,6 +192,10 @@ def test_another_address_warns_and_none_at_all_is_refused(source, caplog, monkey
     with pytest.raises(InvalidInputError, match=r"cannot listen at 192\.0\.2\.1:7"):
         make_server(source, address="192.0.2.1", port=7)
     assert "no password" in caplog.text.replace("there is ", "")
+    with pytest.raises(InvalidInputError, match="choose another address="):
+        make_server(source, address="192.0.2.1", port=7)
+    with pytest.raises(InvalidInputError, match="port=99999: ports go from 0"):
+        make_server(source, port=99999)
     with pytest.raises(InvalidInputError, match="name the address"):
         make_server(source, address=" ")
 

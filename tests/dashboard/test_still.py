@@ -5,7 +5,7 @@ import re
 import pytest
 
 import lakecube
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,13 @@ def test_a_lake_comes_with_its_series_and_a_date_with_its_mask(store):
         store.water.plot(engine="bokeh", title="<b>Mine</b>").layout.children[0].text
         == "<h3>&lt;b&gt;Mine&lt;/b&gt;</h3>"
     )
+
+
+def test_a_page_is_never_written_into_a_store(store, made, tmp_path):
+    with pytest.raises(InvalidInputError, match="lies in the store"):
+        store.water.plot(engine="bokeh", path=made / "page.html")
+    with pytest.raises(StoreError, match=r"page\.html stopped: .*No such file"):
+        store.water.plot(engine="bokeh", path=tmp_path / "none" / "page.html")
 
 
 def test_what_cannot_be_drawn(store):

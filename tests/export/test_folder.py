@@ -3,7 +3,9 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import dask
 import geopandas
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ import xarray as xr
 
 import lakecube
 from lakecube.arguments import exporting
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.export import PRODUCTS, export, to_cog, to_netcdf, to_stac
 from lakecube.export.folder import FORMATS
+from lakecube.names import REASON
 from tests.io.conftest import api_of
 from tests.io.test_stac_out import check
 from tests.store.made import extract
@@ -138,11 +141,25 @@ def test_netcdf_of_a_store_without_dask_is_written_in_blocks(store, tmp_path, mo
         np.testing.assert_array_equal(back.water_mask, store.water_mask)
 
 
+@pytest.mark.parametrize("blocks", [0, 5])
+def test_netcdf_stops_before_the_disk_is_full(store, tmp_path, monkeypatch, blocks):
+    """HDF5 would end the process: a segmentation fault."""
+    path = tmp_path / "a.nc"
+    path.write_text("before")
+    left = iter([*[1 << 40] * (1 + blocks), *[1 << 20] * 10_000])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(left)))
+    with dask.config.set(scheduler="synchronous"), pytest.raises(StoreError, match=r"a\.nc stopped: .*16 MB are free"):
+        to_netcdf(store, path)
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.nc"]
+
+
 def test_one_date_of_all_of_a_store(store, tmp_path):
     path = to_netcdf(store, tmp_path / "one.nc", date="2019-12-06")
     with xr.open_dataset(path, engine="h5netcdf") as back:
         assert back.sizes["time"] == back.sizes["date"] == 1
         np.testing.assert_array_equal(back.lake_area, store.lake_area.sel(date=["2019-12-06"]))
+        assert "item" not in back.dims and "item_id" in store.variables  # whose rows are of all dates
 
 
 @pytest.mark.parametrize(
@@ -175,7 +192,9 @@ def test_an_extract_tells_of_itself_too(no_compute):
 def test_cloud_cover_is_a_share_of_what_was_acquired():
     water = extract(times=1, rows=10, columns=10)
     reason = np.zeros((1, 10, 10), "uint8")
-    reason[0, :5], reason[0, 5], reason[0, 6, :5] = 1, 4, 7  # half not acquired, ten of cloud, five of snow
+    told = {"not_acquired": 50, "cloud": 6, "cirrus": 4, "cloud_shadow": 3, "snow_ice": 5}
+    at = np.repeat([REASON[name] for name in told], [*told.values()])
+    reason.ravel()[: at.size] = at
     water["reason"] = water.reason.copy(data=reason)
     item = next(to_stac(water.chunk(), id="one").get_items())
     assert item.properties["eo:cloud_cover"] == 20 and item.properties["eo:snow_cover"] == 10

@@ -71,7 +71,8 @@ def test_a_mask_is_a_cog_with_classes(tmp_path, compress):
             "3",
         )
         for name, code in WATER_MASK.items():
-            assert bytes(file.colormap(1)[code][:3]).hex() == COLOURS["water_mask"][name]
+            alpha = "00" if code == 255 else "ff"  # GDAL makes no data transparent
+            assert bytes(file.colormap(1)[code]).hex() == COLOURS["water_mask"][name] + alpha
         rasterio.shutil.copy(file, tmp_path / "names.vrt", driver="VRT")
     text = (tmp_path / "names.vrt").read_text()
     assert text.index("<Category>land<") < text.index("<Category>water<") < text.index("<Category>unknown<")
@@ -103,25 +104,53 @@ def test_overviews_of_flags_are_the_most_frequent_class_and_unknown_counts(tmp_p
 
 
 def test_frequency_averages_what_is_known(tmp_path):
-    water = scene()
+    rng = np.random.default_rng(1)
+    shares = np.where(rng.random((1300, 900)) < 0.4, np.nan, rng.random((1300, 900))).astype("float32")
+    water = scene().assign(water_frequency=(("y", "x"), shares))
     (path,) = to_cog(water, tmp_path / "f.tif")
     with rasterio.open(path) as file:
-        expected = water.water.frequency().values
-        np.testing.assert_array_equal(file.read(1), expected)
+        np.testing.assert_array_equal(file.read(1), shares)
         assert np.isnan(file.nodata) and file.units == ("1",) and file.dtypes == ("float32",)
         assert file.tags(1)["long_name"] == "share of clear dates that are wet"
         with pytest.raises(ValueError, match="color"):
             file.colormap(1)
     with rasterio.open(path, overview_level=0) as small:
-        block = expected[:1300, :900].reshape(650, 2, 450, 2)
+        block = shares.reshape(650, 2, 450, 2)
         with np.errstate(invalid="ignore"):
             mean = np.nansum(block, axis=(1, 3)) / np.isfinite(block).sum(axis=(1, 3))
         np.testing.assert_allclose(small.read(1), mean, atol=1e-6)
     assert not (tmp_path / "f.tif.aux.xml").exists()
 
 
+def test_a_coarser_count_is_that_of_one_pixel(tmp_path):
+    """No sum, which would be of other pixels than it says, and not the most frequent."""
+    counts = np.tile(np.array([[5, 5, 9, 5], [5, 9, 5, 5], [9, 5, 5, 5], [5, 5, 5, 9]], "uint32"), (256, 256))
+    (path,) = to_cog(scene(1024, 1024).assign(count_wet=(("y", "x"), counts)), tmp_path, product="count_wet")
+    with rasterio.open(path) as file, rasterio.open(path, overview_level=0) as small:
+        np.testing.assert_array_equal(file.read(1), counts)
+        assert set(np.unique(small.read(1))) == {5, 9}
+
+
+def test_each_product_is_its_own_map(tmp_path):
+    water, rng = scene(60, 80), np.random.default_rng(2)
+    water["water_mask"] = water.water_mask.where(rng.random((2, 60, 80)) < 0.7, 255).astype("uint8")
+    restored = np.where(water.water_mask == 255, rng.integers(0, 2, (2, 60, 80)), 255).astype("uint8")
+    maps = {name: (("y", "x"), rng.integers(0, 9, (60, 80)).astype("uint32")) for name in ("count_wet", "count_clear")}
+    water = water.assign(
+        {**maps, "water_restored": (("date", "y", "x"), restored)},
+    ).assign_coords(date=water.time.values)
+    wanted = {name: values for name, (_, values) in maps.items()}
+    for product, values in {**wanted, "filled": np.where(restored == 255, water.water_mask, restored)[1]}.items():
+        (path,) = to_cog(water, tmp_path, product=product, date="2021-07" if product == "filled" else None)
+        with rasterio.open(path) as file:
+            np.testing.assert_array_equal(file.read(1), values, err_msg=product)
+
+
 def test_products_of_months_and_files_of_dates(tmp_path):
     water = scene(60, 80)
+    pairs = np.stack(np.meshgrid([0, 1, 255], [0, 1, 255], indexing="ij")).repeat(20, 1)[:, :, [0, 1, 2] * 26 + [0, 1]]
+    water["water_mask"] = water.water_mask.copy(data=da.from_array(pairs.astype("uint8"), chunks=(1, 60, 80)))
+    assert (water.water.seasonality().values == 12).any()
     for product in ("occurrence", "recurrence", "seasonality", "transitions", "extent"):
         (path,) = to_cog(water, tmp_path, product=product)
         name = {"extent": "maximum_extent"}.get(product, product)
@@ -170,6 +199,33 @@ def test_half_a_file_is_never_seen(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.tif", "m.tif.aux.xml"]
 
 
+@pytest.mark.parametrize("lost", ["end", "middle"])
+def test_a_disk_that_fills_while_gdal_closes_the_file_is_noticed(tmp_path, monkeypatch, lost):
+    """It raises nothing then: a copy without its last bytes, or with a hole, was put under the name."""
+    copy = rasterio.shutil.copy
+
+    def spoilt(source, target, **options):
+        copy(source, target, **options)
+        data = target.read_bytes()
+        hole = slice(len(data) // 2, None) if lost == "end" else slice(len(data) // 2, len(data) // 2 + 200)
+        target.write_bytes(data[: hole.start] + (b"" if lost == "end" else bytes(200) + data[hole.stop :]))
+
+    path = tmp_path / "m.tif"
+    path.write_text("before")
+    monkeypatch.setattr(rasterio.shutil, "copy", spoilt)
+    with pytest.raises(StoreError, match=r"m\.tif stopped: it (cannot be read back|reads back as)"):
+        to_cog(scene(), path, product="mask", date="2021-06-01")
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.tif"]
+
+
+def test_east_is_right_whatever_the_order_of_x(tmp_path):
+    (path,) = to_cog(scene().isel(x=slice(None, None, -1)), tmp_path / "m.tif", product="mask", date="2021-06-01")
+    with rasterio.open(path) as file:
+        assert file.transform.a == 10
+        np.testing.assert_array_equal(file.read(1), scene().water_mask[0].values)
+
+
 def test_memory_holds_a_few_blocks(tmp_path):
     """Four times the area, the same memory: blocks of 1 MB are made some at a time."""
 
@@ -194,7 +250,10 @@ def test_memory_holds_a_few_blocks(tmp_path):
     [
         ({"product": "depth"}, "product='depth': choose from frequency, occurrence"),
         ({"product": "mask"}, "there are 2 dates: choose one with date="),
-        ({"product": "mask", "date": "2020"}, "date='2020' holds no date of these: 2021-06-01 to 2021-07-03"),
+        (
+            {"product": "mask", "date": "2020"},
+            "date='2020' holds no date of these: 2021-06-01 to 2021-07-03; the nearest is 2021-06-01",
+        ),
         ({"date": "2021"}, "product='frequency' is of all dates together"),
         ({"compress": "lzw"}, "compress='lzw'"),
         ({"product": "lakes"}, "lakecube revise"),

@@ -49,6 +49,11 @@ def test_scales(tmp_path):
     path, values = stack(tmp_path / "2020-01-01.tif", ["green"], "uint16")
     with pytest.warns(UserWarning, match="without a scale"):
         np.testing.assert_allclose(lakecube.open(path).green.values[0], values[0] * 1e-4, atol=1e-7)
+    more = [stack(tmp_path / f"2020-02-0{k}.tif", ["green", "swir16"], "uint16")[0] for k in (1, 2, 3)]
+    with pytest.warns(UserWarning) as told:
+        lakecube.open(more)
+    assert len(told) == 1
+    assert str(told[0].message).startswith("2020-02-01.tif and 2 more hold uint16 without a scale")
     byte, values = stack(tmp_path / "2020-01-02.tif", ["green"], "uint8")
     np.testing.assert_allclose(lakecube.open(byte).green.values[0], values[0] / 255, atol=1e-7)
 

@@ -290,6 +290,8 @@ def test_sources_that_are_none(tmp_path):
             load_items(source)
     with pytest.raises(ReadError, match="does not exist"):
         load_items(tmp_path / "nothing.json")
+    with pytest.raises(InvalidInputError, match=r"'htp://' is no known scheme: http\(s\)://, s3://.*file://"):
+        load_items("htp://earth.example/v1")
     with pytest.raises(InvalidInputError, match="folder without STAC"):
         load_items(tmp_path)
     with pytest.raises(InvalidInputError, match=r"over http\(s\)"):

@@ -98,6 +98,16 @@ def test_projection_is_of_the_pixels(water):
     assert asset["bands"] == [{"name": "water_frequency", "description": "share of clear dates that are wet"}]
 
 
+def test_boxes_are_west_south_east_north_in_degrees(water):
+    made = collection_of(water, id="lake")
+    west, south, east, north = 105.0, 27.11615, 105.00505, 27.12247
+    for box in (made.extent.spatial.bboxes[0], *(item.bbox for item in made.get_items())):
+        assert box == pytest.approx([west, south, east, north], abs=2e-5)
+    for item in made.get_items():
+        lon, lat = np.array(item.geometry["coordinates"][0]).T
+        assert lon.min() == pytest.approx(west, abs=2e-5) and lat.max() == pytest.approx(north, abs=2e-4)
+
+
 def test_a_crs_without_a_code_is_told_by_its_wkt(water):
     crs = CRS("+proj=laea +lat_0=27 +lon_0=105 +datum=WGS84")
     item = next(collection_of(water.assign_coords(spatial_ref=((), 0, crs.to_cf())), id="lake").get_items())
@@ -168,6 +178,9 @@ def test_times_are_those_of_the_scenes_or_the_composite(water):
     assert item.datetime is None
     assert item.properties["start_datetime"] == "2019-11-20T03:00:00.123456Z"
     assert item.properties["end_datetime"] == "2019-11-20T03:00:25.123456Z"
+    stamps[-1] += np.timedelta64(25, "s")
+    made = collection_of(water.assign_coords(item_time=("item", stamps)), id="lake").to_dict()
+    assert made["extent"]["temporal"]["interval"] == [["2019-11-20T03:00:00.123456Z", "2019-12-22T03:00:25.123456Z"]]
     bounds = np.stack([water.time.values, water.time.values + np.timedelta64(30, "D")], axis=1)
     monthly = next(collection_of(water.assign(time_bounds=(("time", "bound"), bounds)), id="lake").get_items())
     assert monthly.properties["end_datetime"] == "2019-12-19T23:59:59Z"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, StoreError
 from lakecube.series import areas
 from lakecube.series.areas import ALERT, alerts, reliable, series_table, totals, write_series
 from lakecube.series.lakes import lakes
@@ -124,6 +124,23 @@ def test_tables_hold_the_series(found, suffix, tmp_path, monkeypatch):
         assert again.read_bytes() == path.read_bytes()
         assert path.read_text().splitlines()[1].startswith("1,2020-01-05,")
     assert (series_table(found, min_observed=1)["lake_area_observed"].notna()).sum() < len(table)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_is_whole_or_as_it_was(found, suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    path.write_text("before")
+    tables = areas._tables
+
+    def stops(*given):
+        yield next(tables(*given))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(areas, "_tables", stops)
+    with pytest.raises(StoreError, match=r"stopped: .*No space left on device"):
+        write_series(found, path)
+    assert path.read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_cannot_be_made_is_said(found, tmp_path):

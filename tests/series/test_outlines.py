@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -10,7 +11,7 @@ import pytest
 import shapely
 import xarray as xr
 
-from lakecube.errors import InvalidInputError, MissingDependencyError
+from lakecube.errors import InvalidInputError, MissingDependencyError, StoreError
 from lakecube.series import outlines as module
 from lakecube.series.lakes import lakes
 from lakecube.series.outlines import LabelImage, polygons, save_outlines
@@ -111,6 +112,49 @@ def test_geoparquet_says_what_it_is(found, tmp_path):
     x0, y0, x1, y1 = frame.geometry.iloc[5].bounds
     near = geopandas.read_parquet(path, bbox=(x0, y0, x1, y1))  # through the covering
     assert 1 <= len(near) < len(frame)
+
+
+def islands(crs, west, north, size):
+    """A ring of water around an island with a pond, in the middle of a grid of 60 × 60 pixels."""
+    y, x = np.mgrid[:60, :60] - 29.5
+    from_middle = np.hypot(y, x)
+    water = (from_middle < 20) & ((from_middle > 12) | (from_middle < 4))
+    coords = {"y": north - size * (np.arange(60) + 0.5), "x": west + size * (np.arange(60) + 0.5)}
+    labels = xr.DataArray(np.where(water, 5, 0), dims=("y", "x"), coords=coords, name="lake_label")
+    system = pyproj.CRS.from_user_input(crs)
+    labels = labels.assign_coords(spatial_ref=((), 0, system.to_cf()))
+    return xr.Dataset({"lake_label": labels}).assign_coords(lake=[5]), system
+
+
+@pytest.mark.parametrize(("crs", "west", "north", "size"), [
+    (32760, 790_000.0, 8_150_000.0, 1000.0), (32701, 180_000.0, 8_150_000.0, 1000.0), (4326, 179.99, -16.0, 1e-3),
+    (3031, -30_500.0, 30_200.0, 1000.0), (3413, -302.0, 299.0, 10.0),
+])  # fmt: skip
+def test_geojson_is_cut_at_the_antimeridian_and_whole_around_a_pole(crs, west, north, size, tmp_path):
+    data, system = islands(crs, west, north, size)
+    (shape,) = geopandas.read_file(save_outlines(data, tmp_path / "a.geojson")).geometry
+    assert shape.is_valid
+    assert shape.geom_type == "MultiPolygon"
+    assert shape.bounds[0] >= -180 and shape.bounds[2] <= 180
+    labels = data["lake_label"]
+    x, y = np.meshgrid(labels["x"], labels["y"])
+    lon, lat = pyproj.Transformer.from_crs(system, 4326, always_xy=True).transform(x, y)
+    lon = (lon + 180) % 360 - 180
+    inside = shapely.contains_xy(shape, lon, lat)
+    assert (inside == (labels.values == 5)).mean() > 0.995  # edges of pixels near a pole are no straight lines
+
+
+def test_a_geopackage_that_gdal_cannot_finish_is_said_and_not_there(found, tmp_path, monkeypatch):
+    pyogrio = pytest.importorskip("pyogrio")
+
+    def full(frame, path, **_):
+        Path(path).write_bytes(b"half")
+        raise pyogrio.errors.FeatureError("Could not add feature to layer at index 0")
+
+    monkeypatch.setattr(pyogrio, "write_dataframe", full)
+    with pytest.raises(StoreError, match=r"a\.gpkg stopped: Could not add .* \(is the disk full\?\)"):
+        save_outlines(found, tmp_path / "a.gpkg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_lakes_make_an_empty_file(tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from typing import ClassVar
 
 import pytest
@@ -20,9 +21,12 @@ from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError
 from lakecube.store import open_store, to_zarr
+from lakecube.store.homes import Homes
+from lakecube.store.told import ReadFailedWarning
+from lakecube.store.unread import Troubles
 from tests.loopback import object_storage
 from tests.store.test_restart import snapshot
-from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, water
+from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, unreadable, water
 
 distributed = pytest.importorskip("distributed")
 
@@ -138,6 +142,17 @@ def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
     assert "give one of them" in capsys.readouterr().err
 
 
+def test_blocks_have_homes():
+    keys = [("a", t, y, x) for t in (4, 5) for y in range(4) for x in range(4)]
+    one = Homes.of({"w2": 1, "w1": 1}, [*keys, ("sum", 4, 0), "item"])
+    assert [one(key) for key in keys] == [["w1"]] * 16 + [["w2"]] * 16  # a date's tiles are decoded by one of them
+    assert one(("sum", 4, 0)) == one("item") == ["w1", "w2"]
+    late = [("b", 0, *key[2:]) for key in keys[:16]]
+    assert Counter(Homes.of({"w1": 2, "w2": 1}, late)(key)[0] for key in late) == {"w1": 11, "w2": 5}
+    alone = [("c", 0, 0, 0)]
+    assert Homes.of({"w1": 1, "w2": 9}, alone)(alone[0]) == ["w1"]
+
+
 def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
     class Alone:
         workers: ClassVar = {"tcp://a": 2}
@@ -177,6 +192,28 @@ def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
     with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
         to_zarr(water(), tmp_path / "s", chunks=CHUNK)
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_what_could_not_be_read_is_told_though_the_worker_died(cluster, client, tmp_path, monkeypatch):
+    gather, killed = Troubles.gather, []
+
+    def after_all_died(troubles):
+        for worker in [] if killed else list(cluster.workers):
+            cluster.kill(worker)
+            killed.append(worker)
+            cluster.add()
+        return gather(troubles)
+
+    monkeypatch.setattr(Troubles, "gather", after_all_died)
+    read = water(unreadable, item=str(water()["item_id"].values[0]))
+    with pytest.warns(ReadFailedWarning, match="some imagery of 2019-11-20 could not be read"):
+        to_zarr(read, tmp_path / "s", chunks=CHUNK, progress=False)
+    assert len(killed) == 2
+    rows = json.loads((tmp_path / "s/_ledger/rows.json").read_text())["rows"]
+    assert [row.get("failed") for row in rows] == [0] + [None] * (DATES - 1)  # no pixel, but the date is not complete
+    report = json.loads((tmp_path / "s/_runs/0.json").read_text())
+    assert report["reads"]["failed"] == 1 and len(report["scenes"]["failed"]) == 1
 
 
 @pytest.mark.slow

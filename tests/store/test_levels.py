@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -10,8 +11,10 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.kernels.coarsen import join_labels, join_months, sum_fours
+from lakecube.names import VARIABLES
 from lakecube.store import open_store, overviews, revise, to_zarr
-from lakecube.store.conventions import MULTISCALES_UUID, levels_of
+from lakecube.store.conventions import MULTISCALES_UUID, coarser, levels_of, transform_of
+from lakecube.store.layout import pixel_array
 from lakecube.store.overviews import MAPS, count_overviews, level_sizes
 from lakecube.store.read import KEPT, open_level, overview
 from tests.store.bowls import bowls
@@ -62,6 +65,18 @@ def test_counts_of_a_level_are_sums_over_the_image(path):
             ratio = (wet / clear.where(clear > 0)).astype(np.float32)
             np.testing.assert_array_equal(store[f"water_frequency{total}"], ratio)
         assert store.water.plot(series=False).axes
+
+
+def test_lakes_and_months_of_a_level_are_those_of_most_pixels_below(path):
+    whole = open_store(path)
+    labels, months = whole["lake_label"].values, whole["month_state"].values
+    for level in (1, 2):
+        store = open_store(path, level=level)
+        labels, months = join_labels(labels), np.stack([join_months(month) for month in months])
+        np.testing.assert_array_equal(store["lake_label"], labels)
+        np.testing.assert_array_equal(store["month_state"], months)
+        assert store["lake_label"].dtype == np.int64 and store["lake_label"].attrs["cell_methods"] == "area: mode"
+        assert labels.max() > 2 and np.unique(months).tolist() == [0, 1, 2]
 
 
 def test_a_level_lies_where_its_pixels_lie(path):
@@ -179,3 +194,37 @@ def test_levels_that_stopped_go_on_to_the_same_bytes(path, tmp_path, monkeypatch
         to_zarr(bowls(stop=8)[0], tmp_path / "s", chunks=32, progress=False, wave=1)
     assert snapshot(tmp_path / "s") == snapshot(path)
     assert len(calls) == count_overviews((96, 80), (32, 32)) + 1
+
+
+def test_counts_of_a_level_have_room_for_every_date_of_every_pixel(monkeypatch):
+    """A pixel of level 7 stands for 4⁷ pixels; 2¹⁸ dates of each are one more than 32 bits hold."""
+    x, y = 500_005 + 10.0 * np.arange(256), 2_999_995 - 10.0 * np.arange(256)
+    grid = xr.Dataset(coords={"y": y, "x": x, "spatial_ref": bowls(stop=1)[0]["spatial_ref"]})
+    made = {}
+    for name in MAPS:
+        spec, whole = VARIABLES[name], (1,) * (len(VARIABLES[name].dims) - 2) + (256, 256)
+        made[name] = pixel_array(name, spec.dtype, spec.dims, whole, (2, 2), {})
+    made |= dict.fromkeys(("year", "year_month"))
+    monkeypatch.setattr(overviews.Writer, "of", lambda place, arrays: None)
+    passes = SimpleNamespace(each=lambda *given: None)
+    for dates, wide in ((2**18 - 1, []), (2**18, [7])):
+        job = SimpleNamespace(
+            size=(256, 256), chunks=(2, 2), group="revision/0", number=0, place=None, dates=range(dates)
+        )
+        levels = overviews.write_levels(passes, job, made, grid)
+        types = [{level.arrays[f"count_{kind}"].metadata.data_type.to_native_dtype() for kind in ("wet", "clear_year")}
+                 for level in levels]  # fmt: skip
+        assert [k for k, held in enumerate(types, 1) if held == {np.dtype("uint64")}] == wide
+        assert types[0] == {np.dtype("uint32")}
+
+
+def test_a_coarser_grid_says_its_pixels_in_every_way_alike():
+    """By its axes, its affine and GDAL's numbers, from the same corner; a side that does not divide ends beyond."""
+    y, x = 3_000_000 - 10.0 * (np.arange(7) + 0.5), 500_000 + 20.0 * (np.arange(8) + 0.5)
+    grid = xr.Dataset(coords={"y": y, "x": x, "spatial_ref": bowls(stop=1)[0]["spatial_ref"]})
+    twice = coarser(grid, 2)
+    assert twice["y"].values.tolist() == [2_999_980, 2_999_940] and twice["x"].values.tolist() == [500_040, 500_120]
+    assert transform_of(twice) == [80, 0, 500_000, 0, -40, 3_000_000]
+    told = [float(number) for number in twice["spatial_ref"].attrs["GeoTransform"].split()]
+    assert told == [500_000, 80, 0, 3_000_000, 0, -40]
+    assert transform_of(coarser(grid, 4)) == [320, 0, 500_000, 0, -160, 3_000_000]  # one pixel: by GDAL's numbers alone

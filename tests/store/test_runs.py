@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lakecube.store import to_zarr
 from lakecube.store.files import LocalFiles
 from lakecube.store.ledger import Ledger
 from lakecube.store.told import ReadFailedWarning
+from tests.store.made import extract
 
 
 def reports(path):
@@ -51,6 +53,18 @@ def test_what_a_run_on_files_reports(archive, tmp_path, capsys):
     assert "threshold 2022-03-01  mndwi " in told and "observed " in told
     assert main(["info", str(tmp_path / "s"), "--runs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == [first, second]
+
+
+def test_runs_side_by_side_tell_their_own_bytes(tmp_path):
+    sizes = {"few": (2, 24), "many": (5, 64)}
+    waters = {name: extract(times=n, rows=side, columns=side, chunks=(1, 8, 8)) for name, (n, side) in sizes.items()}
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(to_zarr, w, tmp_path / name, chunks=8, revise=False) for name, w in waters.items()]
+        assert all(run.result() for run in runs)
+    for name, water in waters.items():
+        files = [f for v in water.data_vars if water[v].ndim == 3 for f in (tmp_path / name / v / "c").rglob("*")]
+        told = reports(tmp_path / name)[0]["passes"]["observed"]["bytes_written"]
+        assert told == sum(file.stat().st_size for file in files if file.is_file()) > 0
 
 
 def test_scenes_that_could_not_be_read_are_named(archive, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from lakecube.io import unread
 from tests.store.made import extract
 
 DATES, SIDE, CHUNK = 6, 48, 16
@@ -32,6 +33,13 @@ def deadly(block, flag, block_id):
         if flag:
             Path(flag).touch()
         os._exit(1)
+    return block
+
+
+def unreadable(block, item, block_id):
+    """The block as it is, though something of it could not be read."""
+    if block_id == (0, 1, 1):
+        unread.note(item, "B03.tif", "cut short", failed=True)
     return block
 
 
