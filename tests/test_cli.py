@@ -394,12 +394,17 @@ def test_interrupted_then_again(archive, tmp_path):
     """Ctrl-C in the middle: one line and 130; the same command then finishes, equal to an undisturbed run."""
     target = tmp_path / "s.zarr"
     command = [script(), "extract", str(archive.items_path), "--out", str(target), "--chunks", "16", "--quiet"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
-    while not any((target / "water_mask").rglob("c/*")) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    for _ in range(3):  # on a busy machine this process may sleep while the other comes to its end
+        shutil.rmtree(target, ignore_errors=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        while not any((target / "water_mask").rglob("c/*")) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        late = process.poll() is not None or (target / "zarr.json").exists()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        if not late:
+            break
     assert process.returncode == 130, err
     assert err.strip() == "lakecube: interrupted; the same command resumes where this one stopped"
     assert out == ""
