@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,6 +53,21 @@ class Lease:
         """The store, lease file included, now lies elsewhere."""
         self.files = files
 
+    def check(self) -> None:
+        """See that the right to write is still ours; to be asked right before anything becomes visible.
+
+        Raises
+        ------
+        StoreError
+            If somebody else has taken it over, or has removed the file.
+        """
+        other = _read(self.files)
+        if other.get("token") != self.token:
+            raise StoreError(
+                f"{self.files.where()} has been taken over by {_who(other)}, because this process could not refresh "
+                "its lease for long (asleep, or cut off). It has committed nothing: make the same call again"
+            )
+
     def _take_over(self, data: bytes) -> None:
         other = _read(self.files)
         if not _is_stale(other, self.files):
@@ -81,10 +97,10 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            try:
+            with suppress(OSError):  # the next beat may come through
+                if _read(self.files).get("token") != self.token:
+                    return  # what is somebody else's is not kept alive
                 self.files.touch(LEASE)
-            except OSError:
-                return
 
 
 def _holder(token: str) -> dict[str, Any]:
@@ -135,9 +151,12 @@ def _process_start(pid: int) -> str | None:
     return "alive"
 
 
+def _who(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+
+
 def _refusal(holder: dict[str, Any], files: Files) -> str:
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
     return (
-        f"{files.where()} is being written by {who}. Wait for it; if you know that it is gone, "
+        f"{files.where()} is being written by {_who(holder)}. Wait for it; if you know that it is gone, "
         f"delete {files.where(LEASE)} and make the same call again"
     )

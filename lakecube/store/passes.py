@@ -86,7 +86,7 @@ def write_rows(
     frozen = freeze(water, facts.known) if facts.known else water  # once: what it takes grows with the dates
     names = list(plan.contents.pixels)
     source = Source(frozen.reset_coords()[names], plan, Writer.of(place, {n: plan.pixels[n] for n in names}), True)
-    observed = Written(plan, ledger, "observed", len(plan.positions), run.troubles)
+    observed = Written(plan, ledger, "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
@@ -177,7 +177,7 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     fields = list(plan.contents.fields)
     if not fields or plan.base > 0:
         return
-    written = Written(plan, ledger, "fields", 1, run.troubles)
+    written = Written(plan, ledger, "fields", 1, run)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
         source = Source(still, plan, Writer.of(place, {n: plan.pixels[n] for n in fields}), False)
@@ -188,14 +188,14 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
 class Written:
     """Which blocks of a pass are written, and the writing of the others in waves."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int, troubles: Troubles) -> None:
-        self.plan, self.stage, self.tasks, self.troubles = plan, stage, 0, troubles
+    def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int, run: Run) -> None:
+        self.plan, self.stage, self.tasks, self.run = plan, stage, 0, run
         self.failed: Counter[int] = Counter()  #: row to the pixels that could not be read
         self.done = np.zeros((length, *plan.blocks), bool)
         for record in ledger.done(stage):
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
             self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
-            troubles.remember(record.get("unread", ()))
+            run.troubles.remember(record.get("unread", ()))
 
     @property
     def left(self) -> int:
@@ -215,6 +215,7 @@ class Written:
             if todo:
                 runner, keys = source.part(box, todo)
                 before = runner.tasks
+                self.run.lease.check()  # else the pixels of another writer would be written over
                 found = [r.ravel() for r in runner.run(keys, advance)]
                 failed: Counter[int] = Counter()
                 for (row, _, _), record in zip(todo, found, strict=True):
@@ -223,7 +224,8 @@ class Written:
                 records += found
                 self.tasks += runner.tasks - before
                 self.done[box.index] = True
-                unread = self.troubles.gather()
+                unread = self.run.troubles.gather()
+                self.run.lease.check()
                 done = {"box": [box.rows, box.y, box.x], "failed": failed, "unread": unread}
                 ledger.record(self.stage, box.name, done)
         return np.concatenate(records)

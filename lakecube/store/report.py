@@ -16,6 +16,7 @@ from rich.text import Text
 
 from lakecube.io.traffic import KINDS
 from lakecube.names import REASON
+from lakecube.store.lease import Lease
 from lakecube.store.unread import Troubles
 
 
@@ -47,9 +48,10 @@ logger = logging.getLogger("lakecube")
 
 
 class Run:
-    """One run of `to_zarr`: a progress bar (terminal or notebook only) and the facts for `_runs/`."""
+    """One run of `to_zarr` under its lease: a progress bar (terminal or notebook only) and the facts for `_runs/`."""
 
-    def __init__(self, shown: bool) -> None:
+    def __init__(self, shown: bool, lease: Lease) -> None:
+        self.lease = lease
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),

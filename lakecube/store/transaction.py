@@ -118,7 +118,7 @@ def revise(place: Place, wish: Wish, run: Run) -> None:
     rows = known_rows(Ledger(place.files), visible, place)
     with run.bar:
         after, extra = _with_revision(visible, visible, place, rows, run, wish)
-        _commit(place.files, after, visible, extra)
+        _commit(place.files, after, visible, extra, run)
     revising.finish()
     Ledger(place.files).report(run.finished(mode="revise", rows=0, lakecube=version()))
 
@@ -159,6 +159,7 @@ def _rows_and_revision(
     extra: dict[str, bytes] = {}
     if wish.revise is not None:
         after, extra = _with_revision(after, before, place, rows, run, wish)
+    run.lease.check()
     ledger.write_rows(rows)
     run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
     run.facts["superseded"] = list(plan.replaced)
@@ -166,7 +167,7 @@ def _rows_and_revision(
     run.facts["thresholds"] = run_facts.thresholds(contents, facts, plan.positions)
     run.facts |= run_facts.method(contents)
     run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}
-    _commit(files, after, visible, extra)
+    _commit(files, after, visible, extra, run)
     ledger.finish()
     if wish.revise is not None:
         Ledger(files, REVISING).finish()
@@ -226,8 +227,11 @@ def _parameters(visible: Visible, wish: Wish) -> dict[str, Any]:
     return {k: v for k, v in {**parameters_of(visible), **(wish.revise or {})}.items() if v is not None}
 
 
-def _commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[str, bytes]) -> None:
+def _commit(
+    files: Files, after: Visible, before: Visible | None, extra: Mapping[str, bytes], run: Run
+) -> None:  # fmt: skip
     check_lengths(after.documents)
+    run.lease.check()
     commit(files, after, before, extra)
     if before is not None and after.revision != before.revision:
         forget_revisions(files, after)

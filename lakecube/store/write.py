@@ -127,16 +127,16 @@ def to_zarr(
     wish = Wish(str(place), mode, chunks, parameters, retry=retry, wave=wave)
     with place.told("write"), readable(place):
         if mode == "overwrite" and visible is not None:
-            told = _overwrite(contents, place, wish, Run(progress))
+            told = _overwrite(contents, place, wish, progress)
         else:
             if isinstance(place, LocalPlace):
                 if visible is None or mode == "append":
                     check_room(place.root, _least_room(contents))
                 place.root.mkdir(parents=True, exist_ok=True)
-            with Lease(place.files):
+            with Lease(place.files) as lease:
                 if isinstance(place, LocalPlace):
                     LocalFiles(place.root.parent).delete(sibling(place.root, "overwriting").name)
-                told = write(contents, place, wish, Run(progress))
+                told = write(contents, place, wish, Run(progress, lease))
     say(told)
     return open_place(place)
 
@@ -186,8 +186,8 @@ def revise(
     known = None if registry is None else place_of(registry, storage_options if is_object_url(registry) else None)
     known = None if known == place else known
     wish = Wish(str(place), "revise", revise=parameters, registry=known, wave=wave)
-    with place.told("write"), readable(place), Lease(place.files):
-        revise_rows(place, wish, Run(progress))
+    with place.told("write"), readable(place), Lease(place.files) as lease:
+        revise_rows(place, wish, Run(progress, lease))
     return open_place(place)
 
 
@@ -212,7 +212,7 @@ def _wave(wave: int | None) -> int:
     return wave or max(WAVE, 8 * threads())
 
 
-def _overwrite(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warning]:
+def _overwrite(contents: Contents, place: Place, wish: Wish, progress: bool) -> list[Warning]:
     """Write beside `place`, then swap; a killed overwrite continues in the place beside."""
     if not isinstance(place, LocalPlace):
         raise StoreError(
@@ -229,12 +229,13 @@ def _overwrite(contents: Contents, place: Place, wish: Wish, run: Run) -> list[W
             "move it elsewhere, then overwrite"
         )
     check_room(new.root, _least_room(contents))
-    with Lease(place.files):
+    with Lease(place.files) as old:
         if (new.root / ROOT).exists():  # the old store of an earlier swap, or a new one that was not wanted any more
             LocalFiles(path.parent).delete(new.root.name)
         new.root.mkdir(parents=True, exist_ok=True)
         with Lease(new.files) as lease:
-            told = write(contents, new, wish, run)
+            told = write(contents, new, wish, Run(progress, lease))
+            old.check()
             swap(new.root, path)
             lease.moved(place.files)
     return told

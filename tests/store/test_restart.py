@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import lakecube.store.lease as leases
 import lakecube.store.passes as passes
+import lakecube.store.transaction as transaction
 from lakecube.errors import StoreError, StoreExistsError
 from lakecube.store import open_store, to_zarr
 from lakecube.store.files import LocalFiles
@@ -231,6 +233,59 @@ def test_a_lease_of_another_host_dies_of_age(tmp_path):
         to_zarr(extract(times=1), path)
     os.utime(lease, (time.time() - 10_000,) * 2)
     assert to_zarr(extract(times=1), path).sizes["time"] == 1
+
+
+@pytest.mark.parametrize("at", ["write_rows", "_commit"])
+def test_who_lost_the_lease_commits_nothing(tmp_path, monkeypatch, at):
+    """A laptop sleeps until its lease is stale, another machine appends and commits, the first wakes up."""
+    path, whole = tmp_path / "s", getattr(transaction, at)
+    to_zarr(extract(times=1), path, progress=False)
+
+    def asleep(*given):
+        monkeypatch.setattr(transaction, at, whole)
+        lease = json.loads((path / LEASE).read_text())
+        (path / LEASE).write_text(json.dumps(lease | {"host": "laptop"}))
+        os.utime(path / LEASE, (time.time() - 10_000,) * 2)
+        to_zarr(extract(times=1, start=2), path, mode="append", progress=False)
+        return whole(*given)
+
+    monkeypatch.setattr(transaction, at, asleep)
+    with pytest.raises(StoreError, match=r"has been taken over by .* committed nothing: make the same call again"):
+        to_zarr(extract(times=1, start=1), path, mode="append", progress=False)
+    kept, whole = open_store(path), extract(times=3).isel(time=[0, 2])
+    assert list(kept["time"].values) == list(whole["time"].values)
+    np.testing.assert_array_equal(kept["water_mask"], whole["water_mask"])
+    to_zarr(extract(times=1, start=1), path, mode="append", progress=False)
+    assert open_store(path).sizes["time"] == 3 and snapshot(path)
+
+
+def test_the_lease_is_kept_alive_through_a_failed_touch_and_that_of_another_is_not(tmp_path, monkeypatch):
+    beats, touch = [], LocalFiles.touch
+
+    def now_and_then(self, key):
+        beats.append(key)
+        if len(beats) == 1:
+            raise StoreError("the service does not answer")
+        touch(self, key)
+
+    monkeypatch.setattr(LocalFiles, "touch", now_and_then)
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.01)
+    (tmp_path / "_ledger").mkdir()
+    with leases.Lease(LocalFiles(tmp_path)) as held:
+        os.utime(tmp_path / LEASE, (0, 0))
+        end = time.monotonic() + 20
+        while held.files.age(LEASE) > 1000 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert held.files.age(LEASE) < 1000 and len(beats) > 1
+        held.check()
+        (tmp_path / LEASE).write_text(json.dumps({"token": "other"}))
+        time.sleep(0.1)
+        os.utime(tmp_path / LEASE, (0, 0))
+        time.sleep(0.1)
+        assert held.files.age(LEASE) > 1000
+        with pytest.raises(StoreError, match="taken over"):
+            held.check()
+    assert (tmp_path / LEASE).exists()
 
 
 def test_another_configuration_or_grid_is_refused(tmp_path):
