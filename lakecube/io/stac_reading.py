@@ -169,8 +169,7 @@ def reading(what: str) -> Iterator[None]:
             if isinstance(cause, LakecubeError):
                 raise cause from error
             cause = cause.__cause__ or cause.__context__
-        # the error below tells the whole address, and a traceback would print it
-        raise ReadError(f"{strip_signature(what)} could not be read: {_sentence(error)}") from None
+        raise ReadError(f"{strip_signature(what)} could not be read: {_sentence(error)}") from error
 
 
 _PLAIN = {
