@@ -46,7 +46,7 @@ class Lease:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stop.set()
-        if _read(self.files).get("token") == self.token:
+        if self._is_ours():
             self.files.delete(LEASE)
 
     def moved(self, files: Files) -> None:
@@ -61,12 +61,14 @@ class Lease:
         StoreError
             If somebody else has taken it over, or has removed the file.
         """
-        other = _read(self.files)
-        if other.get("token") != self.token:
+        if not self._is_ours():
             raise StoreError(
-                f"{self.files.where()} has been taken over by {_who(other)}, because this process could not refresh "
+                f"{self.files.where()} has been taken over by {_who(_read(self.files))}, because this process could not refresh "
                 "its lease for long (asleep, or cut off). It has committed nothing: make the same call again"
             )
+
+    def _is_ours(self) -> bool:
+        return _read(self.files).get("token") == self.token
 
     def _take_over(self, data: bytes) -> None:
         other = _read(self.files)
@@ -98,7 +100,7 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             with suppress(OSError):  # the next beat may come through
-                if _read(self.files).get("token") != self.token:
+                if not self._is_ours():
                     return  # what is somebody else's is not kept alive
                 self.files.touch(LEASE)
 

@@ -97,6 +97,7 @@ class BlockPasses:
                 key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"
                 results = self._known(key, len(some))
                 if results is None:
+                    self.run.lease.check()
                     results, traffic = _compute(stage, function, some, common, self.ledger.files.where(), advance)
                     self.run.passed(stage, traffic)
                     self.ledger.files.write(key, _packed(results))

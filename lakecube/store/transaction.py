@@ -151,6 +151,7 @@ def _rows_and_revision(
     before = visible or Visible({}, {})
     after = Visible(root_attrs(plan, visible), before.documents)
     after = after.with_arrays({**plan.pixels, **{name: stored.metadata for name, stored in small.items()}})
+    run.lease.check()
     for name, stored in small.items():
         _write_small(files, name, stored)
     run.troubles.gather()
@@ -186,6 +187,7 @@ def _with_revision(
     parameters = _parameters(state, wish)
     job = job_of(place, state, rows, parameters, wish.registry, registry_hash(wish.registry), before)
     ledger, files = Ledger(place.files, REVISING), place.files
+    run.lease.check()  # else the revision of another writer would be swept away
     if ledger.pending() != job.hash:
         forget_revisions(files, before)
         ledger.begin(job.hash)

@@ -235,19 +235,19 @@ def test_a_lease_of_another_host_dies_of_age(tmp_path):
     assert to_zarr(extract(times=1), path).sizes["time"] == 1
 
 
-@pytest.mark.parametrize("at", ["write_rows", "_commit"])
+@pytest.mark.parametrize("at", ["write_rows", "small_arrays", "_with_revision", "_commit"])
 def test_who_lost_the_lease_commits_nothing(tmp_path, monkeypatch, at):
     """A laptop sleeps until its lease is stale, another machine appends and commits, the first wakes up."""
-    path, whole = tmp_path / "s", getattr(transaction, at)
+    path, made = tmp_path / "s", getattr(transaction, at)
     to_zarr(extract(times=1), path, progress=False)
 
     def asleep(*given):
-        monkeypatch.setattr(transaction, at, whole)
+        monkeypatch.setattr(transaction, at, made)
         lease = json.loads((path / LEASE).read_text())
         (path / LEASE).write_text(json.dumps(lease | {"host": "laptop"}))
         os.utime(path / LEASE, (time.time() - 10_000,) * 2)
         to_zarr(extract(times=1, start=2), path, mode="append", progress=False)
-        return whole(*given)
+        return made(*given)
 
     monkeypatch.setattr(transaction, at, asleep)
     with pytest.raises(StoreError, match=r"has been taken over by .* committed nothing: make the same call again"):
@@ -255,6 +255,8 @@ def test_who_lost_the_lease_commits_nothing(tmp_path, monkeypatch, at):
     kept, whole = open_store(path), extract(times=3).isel(time=[0, 2])
     assert list(kept["time"].values) == list(whole["time"].values)
     np.testing.assert_array_equal(kept["water_mask"], whole["water_mask"])
+    to_zarr(whole, tmp_path / "alone", progress=False)
+    xr.testing.assert_equal(kept["water_frequency"], open_store(tmp_path / "alone")["water_frequency"])
     to_zarr(extract(times=1, start=1), path, mode="append", progress=False)
     assert open_store(path).sizes["time"] == 3 and snapshot(path)
 
