@@ -6,7 +6,7 @@ its files would hold if they were full; a sixteenth of the blocks is clear and r
 tells that the others are cloud or were not acquired. Beside what happens stands what `plan` said before.
 
 Every run is printed, and kept in the file of ``--json``, as it ends; the same command goes on after the last one there.
-All five take 10 to 15 minutes on two idle cores.
+All five take about five minutes on two cores.
 """
 
 from __future__ import annotations

@@ -6,14 +6,13 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 
-import dask.array as da
 import pyproj
-from dask.base import get_scheduler
 
 from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import BlockSource
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import Period, SourceGrid
+from lakecube.store.clusters import active_client
 from lakecube.store.waves import threads
 
 #: Python with everything imported and compiled.
@@ -38,8 +37,8 @@ class Machine:
 
 def machine() -> Machine:
     """The active cluster, by its smallest worker, or this machine."""
-    client = getattr(get_scheduler(cls=da.Array), "__self__", None)
-    if client is not None and hasattr(client, "scheduler_info"):
+    client = active_client()
+    if client is not None:
         workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
         if workers:
             most = max(w["nthreads"] for w in workers)

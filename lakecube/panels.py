@@ -15,7 +15,7 @@ from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
 from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
-from lakecube.summary import AreaSeries, crs_of, ground_scale, step_of, unit_of
+from lakecube.summary import AreaSeries, crs_of, ground_scale, north_up, step_of, unit_of
 
 #: Longest side, in pixels, of what is read for a map.
 MAX_SIDE = 1600
@@ -198,9 +198,7 @@ def stride(picture: Any) -> int:
 def thin(picture: Any) -> Any:
     """Every k-th pixel: nothing more is held. North up, east right."""
     every = slice(None, None, stride(picture))
-    picture = picture.isel({Y: every, X: every})
-    is_turned = {Y: np.diff(picture[Y].values[[0, -1]]) > 0, X: np.diff(picture[X].values[[0, -1]]) < 0}
-    return picture.isel({dim: slice(None, None, -1) for dim, turned in is_turned.items() if turned})
+    return north_up(picture.isel({Y: every, X: every}))
 
 
 def extent(picture: Any) -> tuple[float, float, float, float]:

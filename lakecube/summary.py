@@ -147,6 +147,13 @@ def step_of(data: xr.Dataset | xr.DataArray, dim: str) -> float:
     return 1.0
 
 
+def north_up(data: Any) -> Any:
+    """A Dataset or an array, lazily turned so that `y` falls and `x` rises: north up, east right."""
+    y, x = data[Y].values, data[X].values
+    is_turned = {Y: y[:1] < y[-1:], X: x[:1] > x[-1:]}
+    return data.isel({dim: slice(None, None, -1) for dim, turned in is_turned.items() if turned.any()})
+
+
 def crs_of(dataset: xr.Dataset) -> pyproj.CRS | None:
     """The CRS in `spatial_ref`; None without one."""
     text = crs_text(dataset.variables)

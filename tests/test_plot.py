@@ -175,7 +175,9 @@ def test_one_column_of_pixels_is_as_wide_as_its_grid_says(stored):
 
 
 def test_a_catalogue_cannot_break_a_picture_with_a_formula(stored, tmp_path):
-    plot(stored.assign_attrs(collections="$x^{$ \\frac{"), series=False, path=tmp_path / "a.png")
+    path, name = tmp_path / "a.png", "$x^{$ \\frac{"
+    assert name in plot(stored.assign_attrs(collections=name), series=False, path=path).get_suptitle()
+    assert path.stat().st_size > 0
 
 
 def test_a_picture_is_whole_or_not_there_and_never_in_a_store(stored, tmp_path, monkeypatch):

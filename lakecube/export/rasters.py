@@ -25,6 +25,7 @@ from lakecube.io.out_files import outside_stores, replacing, writing
 from lakecube.names import COLOURS, LAKE, TIME, VariableSpec, X, Y
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.waves import Runner, threads
+from lakecube.summary import north_up
 
 Compression = Literal["deflate", "zstd"]
 
@@ -107,11 +108,7 @@ def dtype_of(layer: xr.DataArray, water: xr.Dataset) -> np.dtype:
 
 def _prepared(layer: xr.DataArray, water: xr.Dataset) -> xr.DataArray:
     """(y, x) with north up and east right, in blocks that are whole tiles, in the type of the file."""
-    layer = layer.transpose(Y, X)
-    if layer.sizes[Y] > 1 and layer[Y].values[0] < layer[Y].values[-1]:
-        layer = layer.isel({Y: slice(None, None, -1)})
-    if layer.sizes[X] > 1 and layer[X].values[0] > layer[X].values[-1]:
-        layer = layer.isel({X: slice(None, None, -1)})
+    layer = north_up(layer.transpose(Y, X))
     whole = layer.chunks is not None and all(n % TILE == 0 for sizes in layer.chunks for n in sizes[:-1])
     return (layer if whole else layer.chunk({Y: _CHUNK, X: _CHUNK})).astype(dtype_of(layer, water))
 

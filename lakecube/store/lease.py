@@ -62,8 +62,9 @@ class Lease:
             If somebody else has taken it over, or has removed the file.
         """
         if not self._is_ours():
+            other = _who(_read(self.files))
             raise StoreError(
-                f"{self.files.where()} has been taken over by {_who(_read(self.files))}, because this process could not refresh "
+                f"{self.files.where()} has been taken over by {other}, because this process could not refresh "
                 "its lease for long (asleep, or cut off). It has committed nothing: make the same call again"
             )
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from typing import ClassVar
 
+import dask
 import pytest
 
 import lakecube
@@ -151,6 +152,19 @@ def test_blocks_have_homes():
     assert Counter(Homes.of({"w1": 2, "w2": 1}, late)(key)[0] for key in late) == {"w1": 11, "w2": 5}
     alone = [("c", 0, 0, 0)]
     assert Homes.of({"w1": 1, "w2": 9}, alone)(alone[0]) == ["w1"]
+
+
+def test_tasks_are_sent_to_the_home_of_their_block(client, tmp_path, monkeypatch):
+    sent, get = [], distributed.Client.get
+
+    def noted(*args, **options):
+        sent.append(dask.get_annotations())
+        return get(*args, **options)
+
+    monkeypatch.setattr(distributed.Client, "get", noted)
+    to_zarr(water(), tmp_path / "s", chunks=CHUNK, progress=False)
+    passes = [told for told in sent if told]  # the opening of the store at the end has no blocks
+    assert passes and all(isinstance(told["workers"], Homes) and told["allow_other_workers"] for told in passes)
 
 
 def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
