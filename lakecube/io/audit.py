@@ -16,6 +16,7 @@ from lakecube.io.files import GDAL_OPTIONS, note, open_source, reason, with_retr
 from lakecube.io.offsets import OffsetAudit, audit_offset
 from lakecube.io.records import BandSource, ItemRecord
 from lakecube.io.sources import ReadSettings, state_of
+from lakecube.io.states import told_state
 
 logger = logging.getLogger("lakecube.io")
 
@@ -121,6 +122,11 @@ def _tell(record: ItemRecord, what: str, message: str) -> None:
 
 
 def _sample_once(source: BandSource, record: ItemRecord, settings: ReadSettings) -> np.ndarray:
+    with told_state(record.id, source.href):
+        return _held_sample(source, record, settings)
+
+
+def _held_sample(source: BandSource, record: ItemRecord, settings: ReadSettings) -> np.ndarray:
     state = state_of(source.href, record)
     key = (source.href, source.band, state)
     with _lock:

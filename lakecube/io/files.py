@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError
-from lakecube.io import unread
+from lakecube.io import messages
 from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, redact, strip_signature
 from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
 from lakecube.io.ranges import KNOWN, OneFile, RemoteFile, driver_of
@@ -220,7 +220,7 @@ def with_retries(read: Callable[[], T], href: str, patience: Patience, item: str
 def note(error: BaseException, item: str, *, failed: bool) -> None:
     """Count a try, or (`failed`) a read, that failed, for the report of the run."""
     file, found, why = reason(error).partition(": ")
-    unread.note(item, file if found else "", _PLACE.sub("", why if found else file), failed=failed)
+    messages.note(item, file if found else "", _PLACE.sub("", why if found else file), failed=failed)
 
 
 def _is_final(error: BaseException) -> bool:

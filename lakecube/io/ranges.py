@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rasterio.abc import MultiByteRangeResourceContainer
@@ -29,6 +29,8 @@ _AHEAD = 2**14
 _MOST_HEADS, _MOST_STATES = 512, 2**16
 #: Seconds after which a file that was found changed is taken as it is now, if no run has begun since.
 _CHANGE_SECONDS = 600.0
+#: Why a read is given up.
+CHANGED = "the file changed on the server while it was read"
 
 
 class _Known:
@@ -39,6 +41,7 @@ class _Known:
         self._heads: OrderedDict[str, bytes] = OrderedDict()
         self._changed: dict[str, float] = {}
         self._changes: dict[str, int] = {}
+        self._refused: set[str] = set()
         self._lock = threading.Lock()
 
     def state(self, href: str) -> State | None:
@@ -72,8 +75,29 @@ class _Known:
     def accept_changes(self) -> None:
         """Take files that were found changed as they are now."""
         with self._lock:
+            self._refused.clear()
             for href in list(self._changed):
                 self._accept(href)
+
+    def hrefs(self) -> list[str]:
+        """Files whose state is known."""
+        with self._lock:
+            return list(self._states)
+
+    def take_anew(self, hrefs: Iterable[str]) -> None:
+        """Take some files as they are now, whether found changed or not: another process has seen them otherwise."""
+        with self._lock:
+            for href in hrefs:
+                self._accept(href)
+
+    def refuse(self, files: Iterable[str]) -> None:
+        """Have some files, by their names of `lakecube.io.states`, not read until changes are accepted."""
+        with self._lock:
+            self._refused.update(files)
+
+    def refuses(self, file: str) -> bool:
+        """Whether a file is not to be read."""
+        return file in self._refused
 
     def _accept(self, href: str) -> None:
         self._changed.pop(href, None)
@@ -101,6 +125,7 @@ class _Known:
             self._heads.clear()
             self._changed.clear()
             self._changes.clear()
+            self._refused.clear()
 
 
 KNOWN = _Known()
@@ -183,7 +208,7 @@ class RemoteFile:
         """The bytes of a range, and the state of the file they are of."""
         data, state = fetch(self.url, start, end, self.patience, is_signed=self.is_signed)
         if not KNOWN.saw(self.href, state) or not (self.state is None or self.state.is_same(state)):
-            raise RequestError("the file changed on the server while it was read", final=True)
+            raise RequestError(CHANGED, final=True)
         return data, state
 
 

@@ -20,7 +20,7 @@ from pyproj.exceptions import ProjError
 from rasterio.io import DatasetReader
 
 from lakecube.errors import ReadError
-from lakecube.io import limits
+from lakecube.io import limits, messages
 from lakecube.io.files import open_source, with_retries
 from lakecube.io.grids import (
     Placement,
@@ -37,7 +37,7 @@ from lakecube.io.patience import Patience
 from lakecube.io.ranges import KNOWN
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import BandSource, ItemRecord, SourceGrid
-from lakecube.io.traffic import TRAFFIC
+from lakecube.io.states import told_state
 from lakecube.kernels import qa, resample
 from lakecube.kernels.mosaic import RANK
 from lakecube.names import OBSERVATION
@@ -199,9 +199,12 @@ def _read_source(
         area = source_window(placement, grid, window)
     if min(area.shape) == 0:
         return grid, np.empty(area.shape, np.uint8), area, placement, None
-    numbers, nodata = with_retries(
-        lambda: _read_numbers(record, source, grid, area, settings, mask), source.href, settings.patience, record.id
-    )
+
+    def read() -> tuple[np.ndarray, float | None]:
+        with told_state(record.id, source.href):
+            return _read_numbers(record, source, grid, area, settings, mask)
+
+    numbers, nodata = with_retries(read, source.href, settings.patience, record.id)
     return grid, numbers, area, placement, nodata
 
 
@@ -237,7 +240,7 @@ def _read_numbers(
             rows, columns = (window.y0, window.y1), (window.x0, window.x1)
             pixels_of = file.read_masks if mask else file.read
             pixels = pixels_of(source.band, window=rasterio.windows.Window.from_slices(rows, columns))
-            TRAFFIC.add("imagery", pixels.nbytes)
+            messages.decoded(pixels.nbytes)
             return pixels
 
     known = _HEADERS.get(key) if state else None

@@ -7,6 +7,7 @@ that dies takes nothing along but the tasks it was at.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections import Counter
@@ -108,8 +109,10 @@ def everywhere(function: Callable[[], T]) -> list[T]:
     return found
 
 
-def listen(topic: str, hear: Callable[[Any], None]) -> None:
+def listen(topic: str, hear: Callable[[str, Any], None]) -> str:
     """Hear what tasks of the active cluster tell under a topic, always before their results arrive.
+
+    `hear` gets the id of the client that hears, which is returned; empty without a cluster.
 
     Raises
     ------
@@ -117,9 +120,11 @@ def listen(topic: str, hear: Callable[[Any], None]) -> None:
         If the scheduler does not answer.
     """
     client = active_client()
-    if client is not None:
-        with _answered(client):
-            client.subscribe_topic(topic, hear)
+    if client is None:
+        return ""
+    with _answered(client):
+        client.subscribe_topic(topic, functools.partial(hear, client.id))
+    return str(client.id)
 
 
 def compute_on(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,13 @@ class Ledger:
         """Record a finished wave of a pass."""
         self._write(f"{self.place}/{stage}/{name}.json", record)
 
+    def forget(self, stage: str, rows: Collection[int]) -> None:
+        """Forget the finished waves of a pass that hold any of some rows."""
+        for name in self.files.list(f"{self.place}/{stage}"):
+            key = f"{self.place}/{stage}/{name}"
+            if not rows_of(self._read(key)).isdisjoint(rows):
+                self.files.delete(key)
+
     def report(self, run: Mapping[str, Any]) -> str:
         """Write the report of a run under the next free number; its key."""
         number = len(self.files.list(RUNS))
@@ -128,6 +135,11 @@ class Ledger:
 
     def _write(self, key: str, document: Mapping[str, Any]) -> None:
         self.files.write(key, json.dumps(document, indent=1).encode())
+
+
+def rows_of(record: Mapping[str, Any]) -> set[int]:
+    """The rows that the record of a finished wave tells of."""
+    return set(record["rows"]) if "rows" in record else set(range(*record["box"][0])) if "box" in record else set()
 
 
 def _boot() -> str:

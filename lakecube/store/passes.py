@@ -82,16 +82,25 @@ def write_rows(
     failed : Counter
         Position in `time` to the pixels that could not be read.
     """
+    run.troubles.resume(ledger, plan.blocks)
     facts, water = Facts(plan, ledger, run.troubles), plan.contents.water
     frozen = freeze(water, facts.known) if facts.known else water  # once: what it takes grows with the dates
     names = list(plan.contents.pixels)
-    source = Source(frozen.reset_coords()[names], plan, Writer.of(place, {n: plan.pixels[n] for n in names}), True)
+    writer = Writer.of(place, {n: plan.pixels[n] for n in names})
+    source = Source(frozen.reset_coords()[names], plan, writer, True, run.troubles.run_id)
     observed = Written(plan, ledger, "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
             facts.find(rows, ledger)
-            run.count("observed", observed.write(source, rows, wave, ledger, advance))
+            records = observed.write(source, rows, wave, ledger, advance)
+            while run.troubles.start_anew(rows, ledger, run.lease):  # a file of these dates was replaced meanwhile
+                facts.forget(rows)
+                observed.forget(rows)
+                facts.find(rows, ledger)
+                records = observed.write(source, rows, wave, ledger, advance)
+            run.count("observed", records)
+            run.passed("observed", {"imagery": run.troubles.take_imagery()})
     failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
     of_days: Counter[str] = Counter()
     for position in sorted(failed):
@@ -125,8 +134,11 @@ class Facts:
             for array in self.arrays:
                 self._of(array)[positions] = unpack(record["values"][str(array.name)])
             self.have[positions] = True
-            troubles.remember(record.get("unread", ()))
         self._runner: Runner | None = None
+
+    def forget(self, rows: tuple[int, int]) -> None:
+        """Have the values of some rows computed anew."""
+        self.have[[self.plan.positions[row] for row in range(*rows)]] = False
 
     @property
     def tasks(self) -> int:
@@ -140,12 +152,11 @@ class Facts:
             return
         begin = time.perf_counter()
         if self._runner is None:
-            self._runner = Runner([array.data for array in self.arrays])
+            self._runner = Runner([array.data for array in self.arrays], self.troubles.run_id)
         positions = [self.plan.positions[row] for row in todo]
         _compute_dates(self._runner, self.arrays, positions, list(self.known.values()))
         values = {str(a.name): pack(self._of(a)[positions]) for a in self.arrays}
-        unread = self.troubles.gather()
-        ledger.record("facts", f"{todo[0]}", {"rows": todo, "values": values, "unread": unread})
+        ledger.record("facts", f"{todo[0]}", {"rows": todo, "values": values, **self.troubles.gather()})
         self.have[positions] = True
         self.seconds += time.perf_counter() - begin
 
@@ -180,7 +191,8 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     written = Written(plan, ledger, "fields", 1, run)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
-        source = Source(still, plan, Writer.of(place, {n: plan.pixels[n] for n in fields}), False)
+        writer = Writer.of(place, {n: plan.pixels[n] for n in fields})
+        source = Source(still, plan, writer, False, run.troubles.run_id)
         run.count("fields", written.write(source, (0, 1), wave, ledger, advance))
     run.note("fields", tasks=written.tasks)
 
@@ -195,7 +207,11 @@ class Written:
         for record in ledger.done(stage):
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
             self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
-            run.troubles.remember(record.get("unread", ()))
+
+    def forget(self, rows: tuple[int, int]) -> None:
+        """Have the blocks of some rows written anew."""
+        self.done[slice(*rows)] = False
+        self.failed = Counter({row: n for row, n in self.failed.items() if row not in range(*rows)})
 
     @property
     def left(self) -> int:
@@ -224,18 +240,17 @@ class Written:
                 records += found
                 self.tasks += runner.tasks - before
                 self.done[box.index] = True
-                unread = self.run.troubles.gather()
+                told = self.run.troubles.gather()
                 self.run.lease.check()
-                done = {"box": [box.rows, box.y, box.x], "failed": failed, "unread": unread}
-                ledger.record(self.stage, box.name, done)
+                ledger.record(self.stage, box.name, {"box": [box.rows, box.y, box.x], "failed": failed, **told})
         return np.concatenate(records)
 
 
 class Source:
     """Write tasks of a Dataset: one lazy array of them if its chunks are the store's, else one per wave."""
 
-    def __init__(self, data: xr.Dataset, plan: Plan, writer: Writer, dated: bool) -> None:
-        self.data, self.plan, self.writer = data, plan, writer
+    def __init__(self, data: xr.Dataset, plan: Plan, writer: Writer, dated: bool, run_id: str = "") -> None:
+        self.data, self.plan, self.writer, self.run_id = data, plan, writer, run_id
         self.positions = plan.positions if dated else (0,)
         self.base = plan.base if dated else 0
         sizes, (cy, cx) = data.sizes, plan.chunks
@@ -268,7 +283,7 @@ class Source:
             _write, "tyx", places[0], "t", places[1], "y", places[2], "x", *pairs,
             dtype=RECORD, name="write", writer=self.writer, names=tuple(names),
         )  # fmt: skip
-        return Runner([written]), written.name
+        return Runner([written], self.run_id), written.name
 
 
 def _pieces(size: int, chunk: int) -> tuple[int, ...]:

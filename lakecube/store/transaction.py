@@ -144,7 +144,7 @@ def _rows_and_revision(
     contents, files = plan.contents, place.files
     frozen, facts, failed = write_rows(plan, place, ledger, run, wish.wave)
     write_fields(frozen, plan, place, ledger, run, wish.wave)
-    known = facts | _lazy_items(frozen, plan)
+    known = facts | _lazy_items(frozen, plan, run.troubles.run_id)
     if visible is not None:
         check_fixed(contents, known, place.chunks, visible)
     small = small_arrays(plan, known, place.chunks, visible)
@@ -154,7 +154,7 @@ def _rows_and_revision(
     run.lease.check()
     for name, stored in small.items():
         _write_small(files, name, stored)
-    run.troubles.gather()
+    run.troubles.gather_late(ledger)
     touched = dates_of(run.troubles.items, contents)
     rows = [*rows, *(_row(contents, at, failed[at], at in touched) for at in plan.positions)]
     extra: dict[str, bytes] = {}
@@ -243,7 +243,7 @@ def _is_lazy(contents: Contents, name: str) -> bool:
     return hasattr(contents.water[name].data, "dask")
 
 
-def _lazy_items(water: xr.Dataset, plan: Plan) -> dict[str, np.ndarray]:
+def _lazy_items(water: xr.Dataset, plan: Plan, run_id: str) -> dict[str, np.ndarray]:
     """Values of the lazy columns of items, of those of the rows to be written, and of what is of neither.
 
     All columns of some items are computed together.
@@ -259,7 +259,7 @@ def _lazy_items(water: xr.Dataset, plan: Plan) -> dict[str, np.ndarray]:
         for index, place in zip(np.ndindex(*array.numblocks), slices_from_chunks(array.chunks), strict=True):
             blocks.append((place[0].start if place else 0, name, place, (array.name, *index)))
     blocks.sort(key=lambda block: block[:2])
-    runner, step = Runner(list(arrays.values())), WAVE * len(arrays)
+    runner, step = Runner(list(arrays.values()), run_id), WAVE * len(arrays)
     for start in range(0, len(blocks), max(step, 1)):
         some = blocks[start : start + step]
         for (_, name, place, _), value in zip(some, runner.run([block[3] for block in some]), strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask._task_spec import convert_legacy_graph, fuse_linear_task_spec
+from dask._task_spec import Task, convert_legacy_graph, fuse_linear_task_spec
 from dask.array.optimization import optimize_blockwise
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
+from lakecube.io.messages import ForRun
 from lakecube.store.clusters import active_client, cluster_threads, compute_on
 
 #: Least number of block·dates in a wave.
@@ -61,9 +63,13 @@ def boxes(shape: tuple[int, int, int], wave: int) -> Iterator[Box]:
 
 
 class Runner:
-    """Runs chosen blocks of lazy arrays, a wave at a time, on the active Dask cluster or on threads."""
+    """Runs chosen blocks of lazy arrays, a wave at a time, on the active Dask cluster or on threads.
 
-    def __init__(self, arrays: Sequence[da.Array]) -> None:
+    `run_id`: of the run that is told what the tasks meet, see `lakecube.io.messages`.
+    """
+
+    def __init__(self, arrays: Sequence[da.Array], run_id: str = "") -> None:
+        self.run_id = run_id
         self.names = [array.name for array in arrays]
         merged = HighLevelGraph.merge(*(array.dask for array in arrays))
         outputs = [(array.name,) + (0,) * array.ndim for array in arrays]
@@ -76,6 +82,8 @@ class Runner:
         """Values of `keys`; `done(1)` is called as each of them is ready."""
         graph = self.part(set(keys))
         self.tasks += len(graph)
+        if self.run_id:
+            graph, keys = _for_run(graph, keys, self.run_id)
         return compute_keys(graph, keys, done)
 
     def part(self, keys: set[tuple[Any, ...]]) -> dict[Any, Any]:
@@ -105,6 +113,23 @@ class Runner:
             for keys_of_task in dependencies.values():
                 _sort_in(needed, {key for key in keys_of_task if key not in tasks})
         return None if needed else tasks
+
+
+def _for_run(
+    graph: dict[Any, Any], keys: Sequence[tuple[Any, ...]], run_id: str
+) -> tuple[dict[Any, Any], list[tuple[Any, ...]]]:
+    """The graph with tasks that tell a run what they meet, under keys that no other graph has.
+
+    Under equal keys a cluster does the work of two runs once, and tells one of them; or answers from memory.
+    """
+    token = uuid.uuid4().hex
+    new: dict[Any, Any] = {k: (f"{k[0]}-{token}", *k[1:]) if isinstance(k, tuple) else f"{k}-{token}" for k in graph}
+    renamed = {new[key]: task.substitute(new, key=new[key]) for key, task in graph.items()}
+    for key, task in renamed.items():
+        if type(task) is Task:
+            renamed[key] = Task(key, ForRun(task.func, run_id), *task.args, _data_producer=task.data_producer,
+                                **task.kwargs)  # fmt: skip
+    return renamed, [new[key] for key in keys]
 
 
 def compute_keys(

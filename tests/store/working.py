@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from lakecube.io import unread
+from lakecube.io import messages
 from tests.store.made import extract
 
 DATES, SIDE, CHUNK = 6, 48, 16
@@ -39,7 +39,7 @@ def deadly(block, flag, block_id):
 def unreadable(block, item, block_id):
     """The block as it is, though something of it could not be read."""
     if block_id == (0, 1, 1):
-        unread.note(item, "B03.tif", "cut short", failed=True)
+        messages.note(item, "B03.tif", "cut short", failed=True)
     return block
 
 
