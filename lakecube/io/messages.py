@@ -64,6 +64,7 @@ class Heard:
     def __init__(self) -> None:
         self.run = uuid.uuid4().hex
         self.ear = ""  #: the client that hears for the run, if there are workers
+        self.refused: set[str] = set()  #: files, by their names of `lakecube.io.states`, that its tasks are not to read
         self.process = os.getpid()  # a forked process has the same memory
         self._told = Told()
         self._lock = threading.Lock()
@@ -90,23 +91,26 @@ class Heard:
 
 _open: weakref.WeakValueDictionary[str, Heard] = weakref.WeakValueDictionary()
 _of_task: ContextVar[Told | None] = ContextVar("lakecube_told", default=None)
+_refused: ContextVar[frozenset[str]] = ContextVar("lakecube_refused", default=frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class ForRun:
-    """The function of a task, and the run that is told what it meets."""
+    """The function of a task, the run that is told what it meets, and the files that it is not to read."""
 
     function: Callable[..., Any]
     run: str
+    refused: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function; then tell, whatever became of it."""
         told = Told()
-        before = _of_task.set(told)
+        before, allowed = _of_task.set(told), _refused.set(self.refused)
         try:
             return self.function(*args, **kwargs)
         finally:
             _of_task.reset(before)
+            _refused.reset(allowed)
             if told != Told():
                 _tell(self.run, told)
 
@@ -127,6 +131,11 @@ def read_as(item: str, file: str, state: str) -> None:
     """Tell in which state a file of an item was read."""
     if (told := _of_task.get()) is not None:
         told.states.add((item, file, state))
+
+
+def is_refused(file: str) -> bool:
+    """Whether the task is not to read a file, by its name of `lakecube.io.states`."""
+    return file in _refused.get()
 
 
 def hear(ear: str, event: tuple[float, Any]) -> None:

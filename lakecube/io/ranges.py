@@ -41,7 +41,6 @@ class _Known:
         self._heads: OrderedDict[str, bytes] = OrderedDict()
         self._changed: dict[str, float] = {}
         self._changes: dict[str, int] = {}
-        self._refused: set[str] = set()
         self._lock = threading.Lock()
 
     def state(self, href: str) -> State | None:
@@ -75,7 +74,6 @@ class _Known:
     def accept_changes(self) -> None:
         """Take files that were found changed as they are now."""
         with self._lock:
-            self._refused.clear()
             for href in list(self._changed):
                 self._accept(href)
 
@@ -89,15 +87,6 @@ class _Known:
         with self._lock:
             for href in hrefs:
                 self._accept(href)
-
-    def refuse(self, files: Iterable[str]) -> None:
-        """Have some files, by their names of `lakecube.io.states`, not read until changes are accepted."""
-        with self._lock:
-            self._refused.update(files)
-
-    def refuses(self, file: str) -> bool:
-        """Whether a file is not to be read."""
-        return file in self._refused
 
     def _accept(self, href: str) -> None:
         self._changed.pop(href, None)
@@ -125,7 +114,6 @@ class _Known:
             self._heads.clear()
             self._changed.clear()
             self._changes.clear()
-            self._refused.clear()
 
 
 KNOWN = _Known()

@@ -31,10 +31,10 @@ def told_state(item: str, href: str) -> Iterator[None]:
     Raises
     ------
     RequestError
-        If the file has changed too often, see `lakecube.io.ranges`.
+        If the run has seen the file change before, and again after it was read anew.
     """
     file = name_of(strip_signature(href))
-    if KNOWN.refuses(file):
+    if messages.is_refused(file):
         raise RequestError(f"{strip_signature(href)}: {CHANGED}", final=True)
     before = _text_now(href)
     yield
@@ -53,10 +53,9 @@ def is_other(text: str, before: str) -> bool:
     return not _state(text).is_same(_state(before))
 
 
-def start_anew(changed: frozenset[str], refused: frozenset[str]) -> None:
-    """Take some files as they are now, in this process, and do not read some until changes are accepted."""
-    KNOWN.take_anew(href for href in KNOWN.hrefs() if name_of(href) in changed)
-    KNOWN.refuse(refused)
+def take_anew(files: frozenset[str]) -> None:
+    """Take some files as they are now, in this process."""
+    KNOWN.take_anew(href for href in KNOWN.hrefs() if name_of(href) in files)
 
 
 def _text_now(href: str) -> str:

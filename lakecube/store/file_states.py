@@ -6,11 +6,14 @@ other, within a run or between one that was stopped and the one that goes on, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from lakecube.io.states import is_other
-from lakecube.store.ledger import Ledger, rows_of
+from lakecube.store.ledger import Ledger, Record, rows_of
 
 #: Passes whose waves read imagery.
 STAGES = ("facts", "observed")
@@ -20,37 +23,54 @@ Seen = tuple[str, str, str]
 
 
 class FileStates:
-    """States of the files of the dates under way."""
+    """States of the files of the dates under way, and a trace of those of the dates before: 16 bytes for each file."""
 
     def __init__(self) -> None:
         self.changed: dict[str, str] = {}  #: file to its item, of the files that were seen in two states
         self._known: dict[str, set[str]] = {}
-        self._new: set[str] = set()
+        self._new: dict[str, str] = {}  #: file to its item, of the files seen since `forget`
+        self._trace = array("q")  #: hashes of file and state, in turn
 
     def add(self, seen: Iterable[Seen]) -> None:
-        """Hold what was seen against what was seen before."""
+        """Hold what is seen against what was seen before."""
         for item, file, state in seen:
             known = self._known.setdefault(file, set())
             if any(is_other(state, before) for before in known):
                 self.changed[file] = item
             known.add(state)
-            self._new.add(file)
+            self._new[file] = item
 
     def expect(self, seen: Iterable[Seen]) -> None:
         """Hold what will be seen against this."""
         for _, file, state in seen:
             self._known.setdefault(file, set()).add(state)
 
-    def of(self, files: Iterable[Seen]) -> list[Seen]:
-        """Those of files that are known."""
-        return [seen for seen in files if seen[1] in self._known]
+    def trace(self, seen: Iterable[Seen]) -> None:
+        """Keep of a finished date what `may_be_late` needs."""
+        for _, file, state in seen:
+            self._trace.extend((hash(file), hash(state)))
 
     def forget(self) -> None:
-        """Forget the files seen since the last call: their dates are done, or start anew."""
-        for file in self._new | set(self.changed):
-            self._known.pop(file, None)
+        """Forget the files seen since the last call, whose dates are done, or, of those that changed, start anew."""
+        changed = bool(self.changed)
+        for file, item in (self._new | self.changed).items():
+            states = self._known.pop(file, ())
+            if not changed:
+                self.trace((item, file, state) for state in states)
         self._new.clear()
         self.changed.clear()
+
+    def may_be_late(self) -> bool:
+        """Whether a file seen since `forget` may have been another when its date was read."""
+        files, states = np.asarray(self._trace).reshape(-1, 2).T
+        order = np.argsort(files, kind="stable")
+        now = [(hash(file), hash(state)) for file in self._new for state in self._known[file]]
+        first, last = (np.searchsorted(files[order], [file for file, _ in now], side) for side in ("left", "right"))
+        return any((states[order[a:b]] != state).any() for a, b, (_, state) in zip(first, last, now, strict=True))
+
+    def hold_against(self, seen: Iterable[Seen]) -> None:
+        """Hold what was seen since `forget` against what was seen long before."""
+        self.add([(item, file, state) for item, file, state in seen if file in self._new])
 
 
 def nested(seen: Iterable[Seen]) -> dict[str, dict[str, str]]:
@@ -62,37 +82,44 @@ def nested(seen: Iterable[Seen]) -> dict[str, dict[str, str]]:
     return out
 
 
-def seen_in(record: Mapping[str, Any]) -> Iterator[Seen]:
+def seen_in(record: Record) -> Iterator[Seen]:
     """The inverse of `nested`, of a record."""
     for item, files in record.get("states", {}).items():
         for file, states in files.items():
             yield from ((item, file, state) for state in states.split())
 
 
-def unfinished(ledger: Ledger, blocks: int) -> FileStates:
-    """States that a stopped run has seen of the files of dates it has not finished, each of `blocks` blocks.
+def unfinished(ledger: Ledger, blocks: int) -> tuple[FileStates, dict[str, list[Record]]]:
+    """What a stopped run has done, by pass, and the states in which it saw files of dates that are left to finish.
 
-    Rows whose records contradict each other are forgotten, in every pass, and all that share a record with them.
+    A date has `blocks` blocks. Rows whose records contradict each other are forgotten, in every pass, and all that
+    share a record with them.
     """
     records = {stage: ledger.done(stage) for stage in STAGES}
-    everything = [record for of_stage in records.values() for record in of_stage]
-    states, done = FileStates(), dict.fromkeys((row for r in everything for row in rows_of(r)), 0)
-    for record in everything:
-        states.add(seen_in(record))
-    anew: set[int] = set()
-    for record in everything:
-        if not states.changed.keys().isdisjoint(file for _, file, _ in seen_in(record)):
-            anew |= rows_of(record)
-    while any(not rows_of(r).isdisjoint(anew) and not rows_of(r) <= anew for r in everything):
-        anew |= {row for r in everything if not rows_of(r).isdisjoint(anew) for row in rows_of(r)}
+    anew = _contradicted([record for of_stage in records.values() for record in of_stage])
     for stage in STAGES if anew else ():
         ledger.forget(stage, anew)
+        records[stage] = [record for record in records[stage] if rows_of(record).isdisjoint(anew)]
+    done: Counter[int] = Counter()
     for record in records["observed"]:
         (y0, y1), (x0, x1) = record["box"][1:]
-        for row in rows_of(record):
-            done[row] += (y1 - y0) * (x1 - x0)
-    left = FileStates()
-    for record in everything:
-        if rows_of(record).isdisjoint(anew) and any(done[row] < blocks for row in rows_of(record)):
-            left.expect(seen_in(record))
-    return left
+        done.update(dict.fromkeys(rows_of(record), (y1 - y0) * (x1 - x0)))
+    states = FileStates()
+    for of_stage in records.values():
+        for record in of_stage:
+            whole = all(done[row] >= blocks for row in rows_of(record))
+            (states.trace if whole else states.expect)(seen_in(record))
+    return states, records
+
+
+def _contradicted(records: Sequence[Record]) -> set[int]:
+    """Rows whose records tell of two states of a file, and all rows that share a record with them."""
+    states = FileStates()
+    for record in records:
+        states.add(seen_in(record))
+    anew: set[int] = set()
+    found = {row for r in records if any(file in states.changed for _, file, _ in seen_in(r)) for row in rows_of(r)}
+    while found != anew:
+        anew = found
+        found = anew.union(*(rows_of(record) for record in records if not rows_of(record).isdisjoint(anew)))
+    return anew

@@ -30,6 +30,8 @@ RUNS = "_runs"
 
 #: Date and key of a row, and (``failed``), only where some of its imagery could not be read, its pixels without it.
 Row = dict[str, Any]
+#: What is known of a finished wave of a pass.
+Record = dict[str, Any]
 
 
 class Ledger:
@@ -92,7 +94,7 @@ class Ledger:
         """Nothing is pending any more."""
         self.files.delete(self.place)
 
-    def done(self, stage: str) -> list[dict[str, Any]]:
+    def done(self, stage: str) -> list[Record]:
         """Records of the finished waves of a pass."""
         names = self.files.list(f"{self.place}/{stage}")
         found = [self._read(f"{self.place}/{stage}/{name}") for name in names if name.endswith(".json")]

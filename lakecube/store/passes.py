@@ -11,7 +11,7 @@ import functools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,13 @@ import zarr
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.chunked import blockwise, freeze, per_chunk
+from lakecube.io.messages import Heard
 from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.names import REASON, TIME, X, Y
 from lakecube.store.clusters import active_client
 from lakecube.store.counted import CountedStore
 from lakecube.store.layout import array_document, open_array, read_metadata
-from lakecube.store.ledger import Ledger, pack, unpack
+from lakecube.store.ledger import Ledger, Record, pack, unpack
 from lakecube.store.place import Place
 from lakecube.store.plan import Plan
 from lakecube.store.report import Run
@@ -82,13 +83,13 @@ def write_rows(
     failed : Counter
         Position in `time` to the pixels that could not be read.
     """
-    run.troubles.resume(ledger, plan.blocks)
-    facts, water = Facts(plan, ledger, run.troubles), plan.contents.water
+    before = run.troubles.resume(ledger, plan.blocks)
+    facts, water = Facts(plan, before["facts"], run.troubles), plan.contents.water
     frozen = freeze(water, facts.known) if facts.known else water  # once: what it takes grows with the dates
     names = list(plan.contents.pixels)
     writer = Writer.of(place, {n: plan.pixels[n] for n in names})
-    source = Source(frozen.reset_coords()[names], plan, writer, True, run.troubles.run_id)
-    observed = Written(plan, ledger, "observed", len(plan.positions), run)
+    source = Source(frozen.reset_coords()[names], plan, writer, True, run.troubles.heard)
+    observed = Written(plan, before["observed"], "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
@@ -121,19 +122,20 @@ def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
 
 
 class Facts:
-    """The per-date values that must be computed before pixels can be (pass 1), from the ledger or anew."""
+    """The per-date values that must be computed before pixels can be (pass 1), from the ledger's records or anew."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, troubles: Troubles) -> None:
+    def __init__(self, plan: Plan, records: Sequence[Record], troubles: Troubles) -> None:
         water, self.plan, self.troubles = plan.contents.water, plan, troubles
         self.arrays = [water[n] for n in plan.contents.lazy_rows]
         self.known = {str(a.name): np.zeros(a.shape, a.dtype) for a in self.arrays}
         self.have = np.zeros(water.sizes[TIME], bool)
         self.seconds = 0.0
-        for record in ledger.done("facts") if self.arrays else []:
+        for record in records if self.arrays else ():
             positions = [plan.positions[row] for row in record["rows"]]
             for array in self.arrays:
                 self._of(array)[positions] = unpack(record["values"][str(array.name)])
             self.have[positions] = True
+            troubles.remember(record.get("unread", ()))
         self._runner: Runner | None = None
 
     def forget(self, rows: tuple[int, int]) -> None:
@@ -152,7 +154,7 @@ class Facts:
             return
         begin = time.perf_counter()
         if self._runner is None:
-            self._runner = Runner([array.data for array in self.arrays], self.troubles.run_id)
+            self._runner = Runner([array.data for array in self.arrays], self.troubles.heard)
         positions = [self.plan.positions[row] for row in todo]
         _compute_dates(self._runner, self.arrays, positions, list(self.known.values()))
         values = {str(a.name): pack(self._of(a)[positions]) for a in self.arrays}
@@ -188,11 +190,11 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     fields = list(plan.contents.fields)
     if not fields or plan.base > 0:
         return
-    written = Written(plan, ledger, "fields", 1, run)
+    written = Written(plan, ledger.done("fields"), "fields", 1, run)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
         writer = Writer.of(place, {n: plan.pixels[n] for n in fields})
-        source = Source(still, plan, writer, False, run.troubles.run_id)
+        source = Source(still, plan, writer, False, run.troubles.heard)
         run.count("fields", written.write(source, (0, 1), wave, ledger, advance))
     run.note("fields", tasks=written.tasks)
 
@@ -200,13 +202,14 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
 class Written:
     """Which blocks of a pass are written, and the writing of the others in waves."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, stage: str, length: int, run: Run) -> None:
+    def __init__(self, plan: Plan, records: Sequence[Record], stage: str, length: int, run: Run) -> None:
         self.plan, self.stage, self.tasks, self.run = plan, stage, 0, run
         self.failed: Counter[int] = Counter()  #: row to the pixels that could not be read
         self.done = np.zeros((length, *plan.blocks), bool)
-        for record in ledger.done(stage):
+        for record in records:
             self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
             self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
+            run.troubles.remember(record.get("unread", ()))
 
     def forget(self, rows: tuple[int, int]) -> None:
         """Have the blocks of some rows written anew."""
@@ -249,8 +252,8 @@ class Written:
 class Source:
     """Write tasks of a Dataset: one lazy array of them if its chunks are the store's, else one per wave."""
 
-    def __init__(self, data: xr.Dataset, plan: Plan, writer: Writer, dated: bool, run_id: str = "") -> None:
-        self.data, self.plan, self.writer, self.run_id = data, plan, writer, run_id
+    def __init__(self, data: xr.Dataset, plan: Plan, writer: Writer, dated: bool, heard: Heard | None = None) -> None:
+        self.data, self.plan, self.writer, self.heard = data, plan, writer, heard
         self.positions = plan.positions if dated else (0,)
         self.base = plan.base if dated else 0
         sizes, (cy, cx) = data.sizes, plan.chunks
@@ -283,7 +286,7 @@ class Source:
             _write, "tyx", places[0], "t", places[1], "y", places[2], "x", *pairs,
             dtype=RECORD, name="write", writer=self.writer, names=tuple(names),
         )  # fmt: skip
-        return Runner([written], self.run_id), written.name
+        return Runner([written], self.heard), written.name
 
 
 def _pieces(size: int, chunk: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from dask.array.core import slices_from_chunks
 from zarr.storage import MemoryStore
 
 from lakecube.errors import InvalidInputError, StoreError
+from lakecube.io.messages import Heard
 from lakecube.names import SPATIAL_REF, TIME, X, Y
 from lakecube.store import run_facts
 from lakecube.store.commit import (
@@ -144,7 +145,7 @@ def _rows_and_revision(
     contents, files = plan.contents, place.files
     frozen, facts, failed = write_rows(plan, place, ledger, run, wish.wave)
     write_fields(frozen, plan, place, ledger, run, wish.wave)
-    known = facts | _lazy_items(frozen, plan, run.troubles.run_id)
+    known = facts | _lazy_items(frozen, plan, run.troubles.heard)
     if visible is not None:
         check_fixed(contents, known, place.chunks, visible)
     small = small_arrays(plan, known, place.chunks, visible)
@@ -243,7 +244,7 @@ def _is_lazy(contents: Contents, name: str) -> bool:
     return hasattr(contents.water[name].data, "dask")
 
 
-def _lazy_items(water: xr.Dataset, plan: Plan, run_id: str) -> dict[str, np.ndarray]:
+def _lazy_items(water: xr.Dataset, plan: Plan, heard: Heard) -> dict[str, np.ndarray]:
     """Values of the lazy columns of items, of those of the rows to be written, and of what is of neither.
 
     All columns of some items are computed together.
@@ -259,7 +260,7 @@ def _lazy_items(water: xr.Dataset, plan: Plan, run_id: str) -> dict[str, np.ndar
         for index, place in zip(np.ndindex(*array.numblocks), slices_from_chunks(array.chunks), strict=True):
             blocks.append((place[0].start if place else 0, name, place, (array.name, *index)))
     blocks.sort(key=lambda block: block[:2])
-    runner, step = Runner(list(arrays.values()), run_id), WAVE * len(arrays)
+    runner, step = Runner(list(arrays.values()), heard), WAVE * len(arrays)
     for start in range(0, len(blocks), max(step, 1)):
         some = blocks[start : start + step]
         for (_, name, place, _), value in zip(some, runner.run([block[3] for block in some]), strict=True):

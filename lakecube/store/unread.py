@@ -9,25 +9,23 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from lakecube.errors import ReadError
 from lakecube.io import messages
 from lakecube.io.messages import Heard, Trouble
 from lakecube.io.ranges import CHANGED, accept_changes
-from lakecube.io.states import start_anew
+from lakecube.io.states import take_anew
 from lakecube.store.clusters import everywhere, listen
 from lakecube.store.contents import ITEM_ROW, Contents
 from lakecube.store.file_states import STAGES, FileStates, nested, seen_in, unfinished
 from lakecube.store.lease import Lease
-from lakecube.store.ledger import Ledger
+from lakecube.store.ledger import Ledger, Record
 
 #: Kinds of trouble that are listed in a report.
 _LISTED = 200
-#: How often a file may be seen to change. Once it is taken as it is then, after that it is not read.
-_TIMES = 4
 
 logger = logging.getLogger("lakecube")
 
@@ -38,21 +36,16 @@ class Troubles:
     def __init__(self) -> None:
         self.counts: Counter[Trouble] = Counter()
         self.items: set[str] = set()  #: of which something could not be read, in this run or the killed one before
-        self._heard = Heard()
-        self._heard.ear = listen(messages.TOPIC, messages.hear)
+        self.heard = Heard()
+        self.heard.ear = listen(messages.TOPIC, messages.hear)
         self._files = FileStates()
-        self._times: Counter[str] = Counter()
+        self._anew: set[str] = set()  #: files that were seen to change, and whose dates were made anew
         self._imagery = 0
         everywhere(accept_changes)
 
-    @property
-    def run_id(self) -> str:
-        """What the tasks of the run carry."""
-        return self._heard.run
-
     def gather(self) -> dict[str, Any]:
         """Take over what was told since; what the record of the wave holds of it."""
-        told = self._heard.take()
+        told = self.heard.take()
         self.counts += told.troubles
         self._imagery += told.imagery
         self._files.add(told.states)
@@ -60,47 +53,42 @@ class Troubles:
         self.items |= failed
         return {"unread": sorted(failed), "states": nested(told.states)}
 
-    def resume(self, ledger: Ledger, blocks: tuple[int, int]) -> None:
-        """Go on with what an earlier, killed run of the same write has seen and could not read."""
-        self._files = unfinished(ledger, blocks[0] * blocks[1])
-        self._recall(ledger)
+    def resume(self, ledger: Ledger, blocks: tuple[int, int]) -> dict[str, list[Record]]:
+        """The records, by pass, of a killed run of the same write that this one goes on with."""
+        self._files, records = unfinished(ledger, blocks[0] * blocks[1])
+        return records
+
+    def remember(self, items: Iterable[str]) -> None:
+        """Items that an earlier, killed run of the same write could not read."""
+        self.items |= set(items)
 
     def start_anew(self, rows: tuple[int, int], ledger: Ledger, lease: Lease) -> bool:
         """Whether some rows have to be made anew, since a file of theirs was seen in two states; if so, forget them.
 
-        The file is then taken as it is now, and where it changes again it is not read.
-
-        Raises
-        ------
-        ReadError
-            If even that does not help.
+        The file is then taken as it is now; where it changes once more, it is read no more in this run.
         """
         changed = dict(self._files.changed)
         self._files.forget()
-        if not changed:
-            return False
-        self._times.update(changed.keys())
         for file, item in changed.items():
+            (self.heard.refused if file in self._anew else self._anew).add(file)
             self.counts[Trouble(item, _named(file), CHANGED, False)] += 1
-            if self._times[file] > _TIMES:
-                raise ReadError(_unsettled(_named(file), item))
             logger.warning("%s of %s was replaced while its date was read: the date is read anew", _named(file), item)
-        often = frozenset(file for file in changed if self._times[file] > 1)
-        everywhere(functools.partial(start_anew, frozenset(changed), often))
-        lease.check()
-        for stage in STAGES:
-            ledger.forget(stage, range(*rows))
-        self._recall(ledger)
-        return True
+        if changed:
+            everywhere(functools.partial(take_anew, frozenset(changed)))
+            lease.check()
+            for stage in STAGES:
+                ledger.forget(stage, range(*rows))
+            records = [record for stage in (*STAGES, "fields") for record in ledger.done(stage)]
+            self.items = {item for record in records for item in record.get("unread", ())}
+        return bool(changed)
 
     def gather_late(self, ledger: Ledger) -> None:
         """As `gather`, after the last date: what was read then counts as failed if the file was another before."""
         self.gather()
-        late, self._files = self._files, FileStates()
-        for stage in STAGES:
+        for stage in STAGES if self._files.may_be_late() else ():
             for record in ledger.done(stage):
-                late.add(late.of(seen_in(record)))
-        for file, item in late.changed.items():
+                self._files.hold_against(seen_in(record))
+        for file, item in self._files.changed.items():
             self.items.add(item)
             self.counts[Trouble(item, _named(file), CHANGED, True)] += 1
 
@@ -108,10 +96,6 @@ class Troubles:
         """Bytes of imagery that were decoded since the last call."""
         count, self._imagery = self._imagery, 0
         return count
-
-    def _recall(self, ledger: Ledger) -> None:
-        self.items = {item for stage in ("facts", "observed", "fields") for record in ledger.done(stage)
-                      for item in record.get("unread", ())}  # fmt: skip
 
     def report(self) -> dict[str, Any]:
         """Reads that failed and tries that did, by reason and by file."""
@@ -132,14 +116,6 @@ class Troubles:
 
 def _named(file: str) -> str:
     return file.rpartition("#")[0]
-
-
-def _unsettled(file: str, item: str) -> str:
-    return (
-        f"{file} of the item {item} changes again and again while it is read: it is being written, or the servers "
-        "behind its address do not hold the same. What was finished is kept: make the same call again once the file is "
-        "at rest"
-    )
 
 
 def dates_of(items: set[str], contents: Contents) -> set[int]:

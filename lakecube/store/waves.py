@@ -24,7 +24,7 @@ from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
-from lakecube.io.messages import ForRun
+from lakecube.io.messages import ForRun, Heard
 from lakecube.store.clusters import active_client, cluster_threads, compute_on
 
 #: Least number of block·dates in a wave.
@@ -65,11 +65,11 @@ def boxes(shape: tuple[int, int, int], wave: int) -> Iterator[Box]:
 class Runner:
     """Runs chosen blocks of lazy arrays, a wave at a time, on the active Dask cluster or on threads.
 
-    `run_id`: of the run that is told what the tasks meet, see `lakecube.io.messages`.
+    `heard`: of the run that is told what the tasks meet.
     """
 
-    def __init__(self, arrays: Sequence[da.Array], run_id: str = "") -> None:
-        self.run_id = run_id
+    def __init__(self, arrays: Sequence[da.Array], heard: Heard | None = None) -> None:
+        self.heard = heard
         self.names = [array.name for array in arrays]
         merged = HighLevelGraph.merge(*(array.dask for array in arrays))
         outputs = [(array.name,) + (0,) * array.ndim for array in arrays]
@@ -82,8 +82,8 @@ class Runner:
         """Values of `keys`; `done(1)` is called as each of them is ready."""
         graph = self.part(set(keys))
         self.tasks += len(graph)
-        if self.run_id:
-            graph, keys = _for_run(graph, keys, self.run_id)
+        if self.heard is not None:
+            graph, keys = _for_run(graph, keys, self.heard)
         return compute_keys(graph, keys, done)
 
     def part(self, keys: set[tuple[Any, ...]]) -> dict[Any, Any]:
@@ -116,19 +116,19 @@ class Runner:
 
 
 def _for_run(
-    graph: dict[Any, Any], keys: Sequence[tuple[Any, ...]], run_id: str
+    graph: dict[Any, Any], keys: Sequence[tuple[Any, ...]], heard: Heard
 ) -> tuple[dict[Any, Any], list[tuple[Any, ...]]]:
     """The graph with tasks that tell a run what they meet, under keys that no other graph has.
 
     Under equal keys a cluster does the work of two runs once, and tells one of them; or answers from memory.
     """
-    token = uuid.uuid4().hex
+    token, refused = uuid.uuid4().hex, frozenset(heard.refused)
     new: dict[Any, Any] = {k: (f"{k[0]}-{token}", *k[1:]) if isinstance(k, tuple) else f"{k}-{token}" for k in graph}
     renamed = {new[key]: task.substitute(new, key=new[key]) for key, task in graph.items()}
     for key, task in renamed.items():
         if type(task) is Task:
-            renamed[key] = Task(key, ForRun(task.func, run_id), *task.args, _data_producer=task.data_producer,
-                                **task.kwargs)  # fmt: skip
+            renamed[key] = Task(key, ForRun(task.func, heard.run, refused), *task.args,
+                                _data_producer=task.data_producer, **task.kwargs)  # fmt: skip
     return renamed, [new[key] for key in keys]
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from lakecube.errors import InvalidInputError, ReadError, UnsafeHrefError
-from lakecube.io import files, patience, unread
+from lakecube.io import files, patience
 from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
 from lakecube.io.web import State, _asked
 
@@ -104,19 +104,3 @@ def test_states_of_a_file():
     assert not one.is_same(State(11, '"a"', "Mon"))
     assert State(10, 'W/"a"', "Mon").is_same(State(10, 'W/"b"', "Mon")) and State(10).is_same(one)
     assert not State(10, "", "Mon").is_same(State(10, 'W/"a"', "Tue"))
-
-
-def test_troubles_are_counted_up_to_a_bound(monkeypatch):
-    unread.begin("a")
-    unread.begin("b")
-    monkeypatch.setattr(unread, "_MOST", 3)
-    for k in range(9):
-        unread.note(f"i{k}", "f", "r", failed=k % 2 == 0)
-    found = unread.collect("a")
-    assert sum(found.values()) == 9
-    assert unread.failed_items(found) == {f"i{k}" for k in range(0, 9, 2)}  # none is forgotten
-    assert not unread.collect("a")
-    assert unread.collect("b") == found  # a run takes nothing from one beside it
-    for k in range(99):
-        unread.begin(str(k))
-    assert len(unread._log.counts) == 16

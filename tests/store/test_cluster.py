@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import dask
+import numpy as np
 import pytest
 
 import lakecube
@@ -21,10 +25,14 @@ import lakecube.store.clusters as clusters
 from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError
+from lakecube.io.ranges import CHANGED
 from lakecube.store import open_store, to_zarr
 from lakecube.store.homes import Homes
+from lakecube.store.ledger import Ledger
 from lakecube.store.told import ReadFailedWarning
 from lakecube.store.unread import Troubles
+from tests.faults import made
+from tests.faults.server import Fault, serve
 from tests.loopback import object_storage
 from tests.store.test_restart import snapshot
 from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, unreadable, water
@@ -88,10 +96,28 @@ def client(cluster):
         yield client
 
 
+def holds(dask_worker):
+    """How many results a worker holds."""
+    return len(dask_worker.data)
+
+
 def test_the_active_client_is_used_as_it_is_and_the_bytes_are_the_same(client, whole, tmp_path, caplog):
-    trace = tmp_path / "trace"
-    with caplog.at_level(logging.INFO, "lakecube"):
-        to_zarr(water(traced, seconds=0, trace=str(trace)), tmp_path / "s", chunks=CHUNK)
+    trace, ended, held = tmp_path / "trace", threading.Event(), []
+
+    def look():
+        while not ended.wait(0.02):
+            held.append(max(client.run(holds).values()))
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        with caplog.at_level(logging.INFO, "lakecube"):
+            to_zarr(water(traced, seconds=0.02, trace=str(trace)), tmp_path / "s", chunks=CHUNK)
+    finally:
+        ended.set()
+        watch.join()
+    print("HELD", len(held), max(held), sorted(held)[-10:])
+    assert len(held) > 5 and max(held) <= 8  # results are let go of as they come; there are 27 for each worker
     assert snapshot(tmp_path / "s") == whole
     assert sorted(dates_in(trace)) == sorted(list(range(DATES)) * BLOCKS)
     told = [record.getMessage() for record in caplog.records if "mapping water" in record.getMessage()]
@@ -167,6 +193,23 @@ def test_tasks_are_sent_to_the_home_of_their_block(client, tmp_path, monkeypatch
     assert passes and all(isinstance(told["workers"], Homes) and told["allow_other_workers"] for told in passes)
 
 
+def test_each_tile_is_decoded_on_one_worker(client, tmp_path_factory, tmp_path):
+    archive = tmp_path_factory.mktemp("archive")
+    made.archive(archive, made.DATES[:4])
+
+    def decoded(name):
+        for forget in (made.forget, lambda: client.run(made.forget)):
+            forget()
+        made.run(str(archive), tmp_path / name, revise=False)
+        return made.report(tmp_path / name)["passes"]["observed"]["bytes_imagery"]
+
+    on_two = decoded("two")
+    with dask.config.set(scheduler="synchronous"):
+        on_one = decoded("one")
+    print("DECODED", on_one, on_two)
+    assert 0 < on_two <= 1.3 * on_one
+
+
 def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
     class Alone:
         workers: ClassVar = {"tcp://a": 2}
@@ -228,6 +271,66 @@ def test_what_could_not_be_read_is_told_though_the_worker_died(cluster, client, 
     assert [row.get("failed") for row in rows] == [0] + [None] * (DATES - 1)  # no pixel, but the date is not complete
     report = json.loads((tmp_path / "s/_runs/0.json").read_text())
     assert report["reads"]["failed"] == 1 and len(report["scenes"]["failed"]) == 1
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """An archive of two dates, of one item each, and one whose first green band is another picture."""
+    before, after = (tmp_path_factory.mktemp(name) for name in ("before", "after"))
+    items = made.archive(before, made.DATES[:2], shape=(130, 142))
+    shutil.copytree(before, after, dirs_exist_ok=True)
+    shutil.copy(after / items[0] / "B08.tif", after / items[0] / "B03.tif")
+    return before, after, f"/{items[0]}/B03.tif"
+
+
+def test_a_file_that_is_replaced_when_one_of_two_workers_has_read_it(client, pictures, tmp_path, monkeypatch):
+    before, after, path = pictures
+    made.run(str(after), tmp_path / "base", revise=False)
+    client.run(made.forget)
+    record, swapped = Ledger.record, []
+    with serve(before) as site:
+
+        def recorded(*args):
+            record(*args)
+            if not swapped:  # the thresholds are known: one worker goes on, the other is as if it were new
+                swapped.append(site.faults.update({path: [Fault("content", data=(after / path[1:]).read_bytes())]}))
+                client.run(made.forget, workers=[min(client.ncores())])
+
+        monkeypatch.setattr(Ledger, "record", recorded)
+        assert made.run(site.url, tmp_path / "s", revise=False) == []
+    assert made.by_date(tmp_path / "s") == made.by_date(tmp_path / "base")
+    report = made.report(tmp_path / "s")
+    assert report["scenes"]["failed"] == [] and CHANGED in report["reads"]["reasons"]
+
+
+def test_workers_take_a_file_that_changed_as_it_is_in_the_next_run(client, pictures, tmp_path):
+    before, after, path = pictures
+    made.run(str(after), tmp_path / "base", revise=False)
+    client.run(made.forget)
+    with serve(before) as site:
+        site.faults = {path: [Fault("content", first=2, data=(after / path[1:]).read_bytes())]}
+        (told,) = made.run(site.url, tmp_path / "s", revise=False)
+        assert made.DATES[0] in told
+        assert made.run(site.url, tmp_path / "s", revise=False, mode="append", retry=True) == []
+    assert made.by_date(tmp_path / "s") == made.by_date(tmp_path / "base")
+
+
+def test_runs_at_once_of_one_cube_all_hear_of_a_failure(client, tmp_path):
+    """The thresholds of both have equal keys, so a cluster would compute them once, for one of the two."""
+    read = water()
+    item = str(read["item_id"].values[0])
+    broken = read.water_probability.data.map_blocks(unreadable, item=item, dtype="f4", meta=np.empty((0, 0, 0), "f4"))
+    mean = broken.mean(axis=(1, 2))[:, None].astype("f4")
+    read = read.assign(threshold=read.threshold.copy(data=mean))
+
+    def written(name):
+        to_zarr(read, tmp_path / name, chunks=CHUNK, progress=False, revise=False)
+        return json.loads((tmp_path / name / "_runs/0.json").read_text())["reads"]["failed"]
+
+    names = [f"s{k}" for k in range(4)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(len(names)) as pool:
+        warnings.simplefilter("ignore", ReadFailedWarning)
+        assert list(pool.map(written, names)) == [1] * len(names)
 
 
 @pytest.mark.slow
