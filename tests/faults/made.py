@@ -53,7 +53,7 @@ def run(url: str, path: Path, **options: Any) -> list[str]:
     water = extract(url, **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        water.water.to_zarr(path, progress=False, chunks=128, **how)
+        water.water.to_zarr(path, progress=False, chunks=options.get("chunks", 128), **how)
     return [str(one.message) for one in caught if issubclass(one.category, ReadFailedWarning)]
 
 

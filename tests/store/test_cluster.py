@@ -97,8 +97,8 @@ def client(cluster):
 
 
 def holds(dask_worker):
-    """How many results a worker holds."""
-    return len(dask_worker.data)
+    """How many results of written blocks a worker holds."""
+    return sum(str(key).startswith("('write-") for key in list(dask_worker.data))
 
 
 def test_the_active_client_is_used_as_it_is_and_the_bytes_are_the_same(client, whole, tmp_path, caplog):
@@ -112,18 +112,17 @@ def test_the_active_client_is_used_as_it_is_and_the_bytes_are_the_same(client, w
     watch.start()
     try:
         with caplog.at_level(logging.INFO, "lakecube"):
-            to_zarr(water(traced, seconds=0.02, trace=str(trace)), tmp_path / "s", chunks=CHUNK)
+            to_zarr(water(traced, seconds=0.05, trace=str(trace)), tmp_path / "s", chunks=CHUNK)
     finally:
         ended.set()
         watch.join()
-    print("HELD", len(held), max(held), sorted(held)[-10:])
-    assert len(held) > 5 and max(held) <= 8  # results are let go of as they come; there are 27 for each worker
+    assert len(held) > 5 and max(held) <= 7  # let go of as they come: in a wave each makes 14
     assert snapshot(tmp_path / "s") == whole
     assert sorted(dates_in(trace)) == sorted(list(range(DATES)) * BLOCKS)
     told = [record.getMessage() for record in caplog.records if "mapping water" in record.getMessage()]
     assert len(told) == 10 and told[-1] == f"mapping water: 100 % ({DATES * BLOCKS} of {DATES * BLOCKS} blocks)"
     assert distributed.default_client() is client and client.status == "running"
-    until(lambda: not client.futures)  # nothing is held on the workers
+    until(lambda: not client.futures)
 
 
 @pytest.mark.slow
@@ -195,19 +194,18 @@ def test_tasks_are_sent_to_the_home_of_their_block(client, tmp_path, monkeypatch
 
 def test_each_tile_is_decoded_on_one_worker(client, tmp_path_factory, tmp_path):
     archive = tmp_path_factory.mktemp("archive")
-    made.archive(archive, made.DATES[:4])
+    made.archive(archive, made.DATES[:2], shape=(390, 390))
 
     def decoded(name):
         for forget in (made.forget, lambda: client.run(made.forget)):
             forget()
-        made.run(str(archive), tmp_path / name, revise=False)
+        made.run(str(archive), tmp_path / name, revise=False, chunks=130)
         return made.report(tmp_path / name)["passes"]["observed"]["bytes_imagery"]
 
     on_two = decoded("two")
     with dask.config.set(scheduler="synchronous"):
         on_one = decoded("one")
-    print("DECODED", on_one, on_two)
-    assert 0 < on_two <= 1.3 * on_one
+    assert 0 < on_two <= 1.5 * on_one  # 1.1; twice as much where any worker takes any block
 
 
 def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):

@@ -67,6 +67,21 @@ def test_runs_side_by_side_tell_their_own_bytes(tmp_path):
         assert told == sum(file.stat().st_size for file in files if file.is_file()) > 0
 
 
+def test_runs_side_by_side_tell_their_own_imagery(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(RAW, "capacity", 0)  # every read decodes
+
+    def imagery(name, datetime):
+        water = lakecube.open(str(archive.items_path), datetime=datetime, chunks=64).water.extract()
+        to_zarr(water, tmp_path / name, chunks=64, revise=False, progress=False)
+        return reports(tmp_path / name)[0]["passes"]["observed"]["bytes_imagery"]
+
+    asked = {"one": "2022-07", "two": "2022-03/2022-05"}
+    alone = [imagery(f"{name} alone", datetime) for name, datetime in asked.items()]
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(imagery, asked.keys(), asked.values())) == alone
+    assert 0 < alone[0] < alone[1]
+
+
 def test_scenes_that_could_not_be_read_are_named(archive, tmp_path):
     items = json.loads(archive.items_path.read_text())
     for item in items["features"]:
