@@ -14,6 +14,7 @@ from benchmarks import (
     dashboard,
     deep_esw,
     faults,
+    items,
     lakes,
     pipeline,
     refine_esw,
@@ -61,6 +62,16 @@ def test_an_archive_repeated_has_other_files_and_other_dates(tiny):
     assert many.sizes["time"] == 6
     assert len({*many.item_id.values}) == 6
     assert Path(tiny).exists()
+
+
+def test_many_items_are_opened_stored_and_found_unchanged(tmp_path, capsys):
+    given, store = items.make(tmp_path, 6, 2), tmp_path / "s.zarr"
+    for what in ("open", "write", "update"):
+        found = items.run(what, given, store, profile=False)
+        items.show(found)
+        assert (found["what"], found["items"], found["dates"]) == (what, 6, 3) and found["seconds"] > 0
+    assert "6 items on      3 dates" in capsys.readouterr().out
+    assert len(list((store / "_runs").iterdir())) == 2  # the update made the revision, and read nothing
 
 
 def test_scale_is_measured_and_planned(tmp_path, capsys):

@@ -18,6 +18,7 @@ REMOTE_SCHEMES = ("https", "http", "s3", "gs", "az", "abfs", "abfss")
 REMOTE_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "PNG", "JPEG")
 
 _ALLOWED = "http(s)://, s3://, gs://, az:// and abfs(s)://"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*):")
 _VIRTUAL_SUFFIXES = (".vrt", ".gti", ".mrf", ".wms", ".xml", ".zip", ".tar", ".tgz", ".gz", ".7z")
@@ -86,7 +87,7 @@ def check_href(href: str, *, local: bool, item: str = "") -> str:
 def _reason(href: str, local: bool) -> str | None:
     if not isinstance(href, str) or not href:
         return "is empty"
-    if any(ord(char) < 32 or ord(char) == 127 for char in href) or href != href.strip():
+    if _CONTROL.search(href) or href != href.strip():
         return "has control characters or spaces around it"
     if href[0] in "<{|" or href.endswith("|"):
         return "is not a path but something to be interpreted"
