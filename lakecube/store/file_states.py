@@ -18,6 +18,8 @@ from lakecube.store.ledger import Ledger, Record, rows_of
 #: Passes whose waves read imagery.
 STAGES = ("facts", "observed")
 
+#: Item and file: other items may be of the same file, at another time.
+File = tuple[str, str]
 #: Item, file and state.
 Seen = tuple[str, str, str]
 
@@ -26,36 +28,35 @@ class FileStates:
     """States of the files of the dates under way, and a trace of those of the dates before: 16 bytes for each file."""
 
     def __init__(self) -> None:
-        self.changed: dict[str, str] = {}  #: file to its item, of the files that were seen in two states
-        self._known: dict[str, set[str]] = {}
-        self._new: dict[str, str] = {}  #: file to its item, of the files seen since `forget`
+        self.changed: set[File] = set()  #: seen in two states
+        self._known: dict[File, set[str]] = {}
+        self._new: set[File] = set()  #: seen since `forget`
         self._trace = array("q")  #: hashes of file and state, in turn
 
     def add(self, seen: Iterable[Seen]) -> None:
         """Hold what is seen against what was seen before."""
         for item, file, state in seen:
-            known = self._known.setdefault(file, set())
+            known = self._known.setdefault((item, file), set())
             if any(is_other(state, before) for before in known):
-                self.changed[file] = item
+                self.changed.add((item, file))
             known.add(state)
-            self._new[file] = item
+            self._new.add((item, file))
 
     def expect(self, seen: Iterable[Seen]) -> None:
         """Hold what will be seen against this."""
-        for _, file, state in seen:
-            self._known.setdefault(file, set()).add(state)
+        for item, file, state in seen:
+            self._known.setdefault((item, file), set()).add(state)
 
     def trace(self, seen: Iterable[Seen]) -> None:
         """Keep of a finished date what `may_be_late` needs."""
-        for _, file, state in seen:
-            self._trace.extend((hash(file), hash(state)))
+        for item, file, state in seen:
+            self._trace.extend((hash((item, file)), hash(state)))
 
     def forget(self) -> None:
         """Forget the files seen since the last call, whose dates are done, or, of those that changed, start anew."""
-        changed = bool(self.changed)
-        for file, item in (self._new | self.changed).items():
-            states = self._known.pop(file, ())
-            if not changed:
+        for item, file in self._new | self.changed:
+            states = self._known.pop((item, file), set())
+            if not self.changed:
                 self.trace((item, file, state) for state in states)
         self._new.clear()
         self.changed.clear()
@@ -70,7 +71,7 @@ class FileStates:
 
     def hold_against(self, seen: Iterable[Seen]) -> None:
         """Hold what was seen since `forget` against what was seen long before."""
-        self.add([(item, file, state) for item, file, state in seen if file in self._new])
+        self.add([(item, file, state) for item, file, state in seen if (item, file) in self._new])
 
 
 def nested(seen: Iterable[Seen]) -> dict[str, dict[str, str]]:
@@ -118,7 +119,7 @@ def _contradicted(records: Sequence[Record]) -> set[int]:
     for record in records:
         states.add(seen_in(record))
     anew: set[int] = set()
-    found = {row for r in records if any(file in states.changed for _, file, _ in seen_in(r)) for row in rows_of(r)}
+    found = {row for r in records if any(seen[:2] in states.changed for seen in seen_in(r)) for row in rows_of(r)}
     while found != anew:
         anew = found
         found = anew.union(*(rows_of(record) for record in records if not rows_of(record).isdisjoint(anew)))

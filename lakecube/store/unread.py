@@ -20,7 +20,7 @@ from lakecube.io.ranges import CHANGED, accept_changes
 from lakecube.io.states import take_anew
 from lakecube.store.clusters import everywhere, listen
 from lakecube.store.contents import ITEM_ROW, Contents
-from lakecube.store.file_states import STAGES, FileStates, nested, seen_in, unfinished
+from lakecube.store.file_states import STAGES, File, FileStates, nested, seen_in, unfinished
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger, Record
 
@@ -39,7 +39,7 @@ class Troubles:
         self.heard = Heard()
         self.heard.ear = listen(messages.TOPIC, messages.hear)
         self._files = FileStates()
-        self._anew: set[str] = set()  #: files that were seen to change, and whose dates were made anew
+        self._anew: set[File] = set()  #: files that were seen to change, and whose dates were made anew
         self._imagery = 0
         everywhere(accept_changes)
 
@@ -67,14 +67,15 @@ class Troubles:
 
         The file is then taken as it is now; where it changes once more, it is read no more in this run.
         """
-        changed = dict(self._files.changed)
+        changed = sorted(self._files.changed)
         self._files.forget()
-        for file, item in changed.items():
-            (self.heard.refused if file in self._anew else self._anew).add(file)
+        self.heard.refused |= {file for item, file in changed if (item, file) in self._anew}
+        self._anew |= {*changed}
+        for item, file in changed:
             self.counts[Trouble(item, _named(file), CHANGED, False)] += 1
             logger.warning("%s of %s was replaced while its date was read: the date is read anew", _named(file), item)
         if changed:
-            everywhere(functools.partial(take_anew, frozenset(changed)))
+            everywhere(functools.partial(take_anew, frozenset(file for _, file in changed)))
             lease.check()
             for stage in STAGES:
                 ledger.forget(stage, range(*rows))
@@ -88,7 +89,7 @@ class Troubles:
         for stage in STAGES if self._files.may_be_late() else ():
             for record in ledger.done(stage):
                 self._files.hold_against(seen_in(record))
-        for file, item in self._files.changed.items():
+        for item, file in sorted(self._files.changed):
             self.items.add(item)
             self.counts[Trouble(item, _named(file), CHANGED, True)] += 1
 

@@ -160,15 +160,17 @@ def test_records_that_contradict_each_other_are_forgotten_with_all_that_share_on
     assert records == {stage: ledger.done(stage) for stage in ("facts", "observed")}
     assert [record["rows"] for record in ledger.done("facts")] == [[4, 5]]
     assert sorted(record["box"][0] for record in ledger.done("observed")) == [[4, 5], [5, 6]]
-    assert left._known == {"l": {"6--"}} and not left.changed  # what is finished is not held
+    assert left._known == {("k", "l"): {"6--"}} and not left.changed  # what is finished is not held
 
 
 def test_states_are_compared_as_within_a_process():
     states = FileStates()
     states.add([("i", "f", "a-11-99"), ("i", "f", "a-11-"), ("i", "f", "a--99"), ("j", "g", "a--")])
     assert not states.changed  # the same strong ETag; without one the date speaks; without any the length
+    states.add([("k", "f", "a-22-99"), ("k", "g", "b--")])  # of another item: read at another time
+    assert not states.changed
     states.add([("i", "f", "a-22-99"), ("j", "g", "b--")])
-    assert states.changed == {"f": "i", "g": "j"}
+    assert states.changed == {("i", "f"), ("j", "g")}
     assert not is_other("a--", "a-1-2")
 
 
