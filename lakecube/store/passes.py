@@ -93,13 +93,13 @@ def write_rows(
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in _groups(plan, wave):
-            facts.find(rows, ledger)
-            records = observed.write(source, rows, wave, ledger, advance)
-            while run.troubles.start_anew(rows, ledger, run.lease):  # a file of these dates was replaced meanwhile
-                facts.forget(rows)
-                observed.forget(rows)
+            anew = True
+            while anew:
                 facts.find(rows, ledger)
                 records = observed.write(source, rows, wave, ledger, advance)
+                if anew := run.troubles.start_anew(rows, ledger, run.lease):  # a file of these dates was replaced
+                    facts.forget(rows)
+                    observed.forget(rows)
             run.count("observed", records)
             run.passed("observed", {"imagery": run.troubles.take_imagery()})
     failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
