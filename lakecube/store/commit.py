@@ -20,7 +20,8 @@ from lakecube.errors import StoreError, StoreExistsError
 from lakecube.io.limits import MOST_DOCUMENT
 from lakecube.store.claims import check_claim
 from lakecube.store.conventions import with_levels
-from lakecube.store.files import Files, LocalFiles, c_library, is_partial
+from lakecube.store.disk import c_library
+from lakecube.store.files import Files, LocalFiles, is_partial
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
 from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger

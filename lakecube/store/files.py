@@ -7,22 +7,15 @@ goes through `Files`, so that an object store needs one more class here and noth
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
-import functools
 import os
 import re
 import shutil
-import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from lakecube.errors import InvalidInputError, StoreError
-
-#: Suffix of files being written, the same as Zarr's; a rerun removes what a killed one left.
-PARTIAL = ".partial"
+from lakecube.store.disk import PARTIAL, sync_all, sync_directory
 
 
 def local_path(path: object) -> Path:
@@ -130,7 +123,7 @@ class LocalFiles:
             partial.unlink(missing_ok=True)
             raise
         if durable:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def create(self, key: str, data: bytes) -> None:
         """Put `data` under a new `key`; FileExistsError if it exists."""
@@ -195,23 +188,8 @@ class LocalFiles:
                 partial.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Have the operating system put every written chunk on disk: by each task that writes, and before a commit.
-
-        One call for the file system that the root lies on, which costs a tenth of one for each file, and tells of
-        what could not be written. Other systems than Linux are asked for all of theirs, Windows for nothing.
-        """
-        syncfs = getattr(c_library(), "syncfs", None)
-        if syncfs is None:
-            getattr(os, "sync", lambda: None)()
-            return
-        descriptor = os.open(self.root, os.O_RDONLY)
-        try:
-            if syncfs(descriptor):
-                if (code := ctypes.get_errno()) in _DISK:
-                    raise OSError(code, os.strerror(code), str(self.root))
-                os.sync()  # a sandbox that does not know the call
-        finally:
-            os.close(descriptor)
+        """Have every written chunk put on disk: asked by each task that writes, and before a commit."""
+        sync_all(self.root)
 
     def check_own(self, key: str) -> None:
         """Raise StoreError where `key` leads out of the root by a link; the root itself may be one."""
@@ -229,12 +207,6 @@ class LocalFiles:
     def where(self, key: str = "") -> str:
         """The path of `key`."""
         return str(self.root / key)
-
-
-@functools.lru_cache(maxsize=1)
-def c_library() -> ctypes.CDLL | None:
-    """The C library of this process; None where there is none to ask, as on Windows."""
-    return ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
 
 
 def check_size(size: int, most: int, where: str) -> None:
@@ -259,58 +231,3 @@ def _link_new(source: Path, target: Path) -> None:
     except OSError:
         with target.open("xb") as stream:
             stream.write(source.read_bytes())
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def check_room(path: Path, needed: int) -> None:
-    """Raise StoreError if `path` (or its nearest existing parent) cannot be written or has too little room."""
-    parent = path
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise StoreError(f"{parent} is a file, so no store can be made at {path}: choose another path")
-    probe = parent / f".{uuid.uuid4().hex}{PARTIAL}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(f"cannot write in {parent}: {error.strerror}; choose a path you may write to") from error
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise StoreError(
-            f"{parent} has {free / 1e9:.2f} GB free, and this store needs at least {needed / 1e9:.2f} GB: "
-            "free some space or write to another disk"
-        )
-
-
-@contextlib.contextmanager
-def explained(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn a full or read-only disk met while writing into a StoreError; the work done so far stays resumable."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, StoreError) or error.errno not in _DISK:
-            raise
-        raise StoreError(
-            f"writing {path} stopped: {_DISK[error.errno]}. Nothing half-written is visible; "
-            "mend that and make the same call again, it continues where it stopped"
-        ) from error
-
-
-_DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EROFS: "the disk became read-only",
-    errno.EACCES: "permission was denied",
-    errno.EFBIG: "a file grew over the allowed size",
-    errno.EIO: "the disk does not take what is written",
-}

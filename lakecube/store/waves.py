@@ -21,7 +21,7 @@ from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
 from lakecube.store.clusters import active_client, cluster_threads, compute_on
-from lakecube.store.files import c_library
+from lakecube.store.disk import c_library
 
 #: Least number of block·dates in a wave.
 WAVE = 256

@@ -118,8 +118,9 @@ def test_a_revision_of_which_a_part_is_gone_is_made_anew(tmp_path, monkeypatch, 
 
 
 def test_a_wave_that_a_power_cut_tore_is_made_anew(tmp_path, monkeypatch):
-    to_zarr(extract(times=2), tmp_path / "whole", chunks=16)
-    to_zarr(extract(times=2), tmp_path / "s", chunks=16, revise=False)
+    small = extract(times=2, rows=16, columns=24)
+    to_zarr(small, tmp_path / "whole", chunks=16)
+    to_zarr(small, tmp_path / "s", chunks=16, revise=False)
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(revision, "find_lakes", lambda *_: 1 / 0)
         revise(tmp_path / "s", progress=False)
@@ -163,6 +164,6 @@ def test_what_cannot_be_put_on_disk_is_told(tmp_path, monkeypatch):
             ctypes.set_errno(errno.ENOSPC)
             return -1
 
-    monkeypatch.setattr("lakecube.store.files.c_library", Full)
+    monkeypatch.setattr("lakecube.store.disk.c_library", Full)
     with pytest.raises(StoreError, match="the disk is full"), LocalPlace(tmp_path).told("write"):
         files.sync()
