@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import lakecube
 from lakecube.errors import LakecubeError
 from lakecube.io import files, limits, stac_reading
+from lakecube.io.patience import Patience
 from lakecube.io.raw_cache import RAW
 from lakecube.names import OBSERVATION
 from lakecube.synthetic.archive import make_archive
@@ -56,7 +57,7 @@ class Imagery:
         return True
 
     def __init__(self, folder: Path, site: Site, bait: Path) -> None:
-        stac_reading.RETRY = stac_reading.Retry(total=0, connect=0, read=0, redirect=3)
+        stac_reading.PATIENCE = Patience(times=0)
         limits.MOST_PAGES, limits.MOST_ITEMS, limits.MOST_DOCUMENT = 30, 500, 4 * 2**20
         self.site, self.bait = site, str(bait)
         if not (folder / "archive").exists():
