@@ -117,13 +117,20 @@ def _unreached(error: Exception) -> RequestError:
 
 
 def _followed(url: str, location: str) -> str:
-    """Where a redirect leads, if that is a web server, and no less secure than before."""
+    """Where a redirect leads, if that is a web server, and no less secure than before.
+
+    What runs behind a proxy often takes its own address for http; it is asked over https again.
+    """
     try:
-        target = urljoin(url, location)
-        scheme = urlsplit(check_href(target, local=False)).scheme.lower()
+        target, before = urljoin(url, location), urlsplit(url)
+        after = urlsplit(check_href(target, local=False))
+        is_less = (before.scheme.lower(), after.scheme.lower()) == ("https", "http")
+        if is_less and after.netloc.lower() == before.netloc.lower():
+            return f"https{target[4:]}"
+        is_bad = is_less or after.scheme.lower() not in ("http", "https")
     except (UnsafeHrefError, ValueError):
-        target, scheme = location, ""
-    if not location or scheme not in ("http", "https") or (scheme == "http" and url.lower().startswith("https:")):
+        target, is_bad = location, True
+    if is_bad or not location:
         raise RequestError(
             f"the server redirects to {strip_signature(target)[:100]!r}, which is not followed", final=True
         )

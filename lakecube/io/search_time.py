@@ -13,6 +13,7 @@ import pystac
 
 from lakecube.checks import is_word
 from lakecube.errors import InvalidInputError
+from lakecube.io.hrefs import redact
 
 Interval = tuple[dt.datetime | None, dt.datetime | None]
 
@@ -143,6 +144,6 @@ def _time_of(name: Any, key: str, value: Any) -> dt.datetime | None:
 
 def _no_time(name: Any, key: str, value: Any) -> InvalidInputError:
     return InvalidInputError(
-        f"Item {name!r}: its {key} is {str(value)[:60]!r}, which is no time; RFC 3339 is needed, such as "
+        f"Item {name!r}: its {key} is {redact(str(value))[:60]!r}, which is no time; RFC 3339 is needed, such as "
         "2020-06-01T10:00:00Z"
     )

@@ -60,6 +60,6 @@ def _told(error: Exception) -> str:
 
 def _refuse(why: str, href: str) -> str:
     raise InvalidInputError(
-        f"sign= cannot be sent to the workers of the cluster ({why}): give a function of a module that they can "
+        f"sign= does not reach the workers of the cluster ({why}): give a function of a module that they can "
         "import, such as planetary_computer.sign_url, that opens what it needs when it is called"
     )

@@ -123,6 +123,47 @@ def test_a_link_cannot_have_a_server_changed_or_a_file_read(server, tmp_path):
         load_items(server.put(_collection([ITEM], links=links)))
 
 
+def _table(path, count, text):
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("stac_geoparquet.arrow")
+    one = {
+        **ITEM, "bbox": [0, 0, 1, 1], "geometry": {"type": "Point", "coordinates": [0, 0]},
+        "assets": {"green": {"href": "a.tif"}}, "properties": {**ITEM["properties"], "note": text},
+    }  # fmt: skip
+    items = arrow.parse_stac_items_to_arrow([{**one, "id": str(k)} for k in range(count)])
+    parquet.write_table(items.read_all(), path, compression="zstd")
+    return path
+
+
+def test_a_table_is_judged_by_its_footer(tmp_path, server, monkeypatch):
+    path = _table(tmp_path / "items.parquet", 20, "x" * 100_000)
+    assert path.stat().st_size < 50_000
+    address = server.put(path.read_bytes(), "items.parquet")
+    assert len(load_items(address)) == len(load_items(path)) == 20
+    monkeypatch.setattr(limits, "MOST_ITEMS", 19)
+    with pytest.raises(InvalidInputError, match="more than 19 items"):
+        load_items(address)
+    monkeypatch.setattr(limits, "MOST_ITEMS", 20)
+    monkeypatch.setattr(limits, "MOST_TABLE", 90_000)
+    for source in (address, path):
+        with pytest.raises(ReadError, match=r"items\.parquet unpacks to 0 MiB, which is given up"):
+            load_items(source)
+
+
+def test_one_text_in_every_row_is_not_held_for_all_of_them(tmp_path, monkeypatch):
+    from lakecube.io.stac_files import _parquet_items
+
+    path = _table(tmp_path / "items.parquet", 60, "x" * 2**20)
+    pa = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(limits, "MOST_TABLE", 4 * 2**20)
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(len(fields["properties"]["note"]) for fields in _parquet_items(str(path), None)) == 60 * 2**20
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < 30 * 2**20
+
+
 def test_a_tile_that_would_not_fit_is_not_unpacked(tmp_path, monkeypatch, caplog):
     path = tmp_path / "2022-04-20_B03.tif"
     size = {"width": 64, "height": 64, "count": 1, "tiled": True, "blockxsize": 64, "blockysize": 64}
