@@ -142,6 +142,8 @@ def test_a_table_is_judged_by_its_footer(tmp_path, server, monkeypatch):
     monkeypatch.setattr(limits, "MOST_ITEMS", 19)
     with pytest.raises(InvalidInputError, match="more than 19 items"):
         load_items(address)
+    with pytest.raises(InvalidInputError, match="more than 19 items"):
+        limits.rows_at_once(pytest.importorskip("pyarrow.parquet").ParquetFile(path).metadata, "items")
     monkeypatch.setattr(limits, "MOST_ITEMS", 20)
     monkeypatch.setattr(limits, "MOST_TABLE", 90_000)
     for source in (address, path):
