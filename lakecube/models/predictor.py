@@ -31,10 +31,8 @@ from lakecube.names import BANDS, SPATIAL_REF, TIME, VARIABLES, X, Y
 from lakecube.tiling import Tiling, blend_tiles
 
 #: Side of a tile of a local model, and of a block of windows of one that is not, px: what a task works on. Store chunks
-#: are multiples of both.
-TILE, BLOCK = 512, 1024
-#: A greater margin than this, px, has tiles of a whole block: their work would be several times that of the pixels.
-WIDE = 128
+#: are multiples of it.
+BLOCK = 1024
 #: The margin covers the model's radius up to this many pixels, unless told otherwise: what lies beyond is rarely seen.
 FAR = 256
 #: Half the width of the ramp between tiles, px.
@@ -79,10 +77,9 @@ def predict(
         A name in `lakecube.models.registry.available()`, a ``.safetensors`` file that `lakecube train` wrote; by
         default the first of those available that takes bands the cube has.
     tile, margin, blend : int, optional
-        Pixels: side of the anchored tiles (default 512, or 1024 where the margin is over 128), how much more is read
-        around each (default the model's effective radius, at most 256, and the ramp), half the width of the ramp
-        between tiles. Tile and margin are multiples of the model's stride. A model that is not local has tiles and
-        margins that make up its window.
+        Pixels: side of the anchored tiles (default 1024), how much more is read around each (default the model's
+        effective radius, at most 256, and the ramp), half the width of the ramp between tiles. Tile and margin are
+        multiples of the model's stride. A model that is not local has tiles and margins that make up its window.
     precision : {"float32", "bfloat16"}
         Of the network; bfloat16 is faster on processors that have it.
     device : str, optional
@@ -116,10 +113,8 @@ def predict(
     blend. Lazy: one task per tile and chunk of dates, computed once whatever the chunks, and one per chunk. Every pass
     runs on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels.
 
-    Measured by ``python -m benchmarks.predict``: an EfficientNet-U-Net on three pictures in tiles of 256 px, against
-    the whole picture at once, gave 3.1 % other labels without a margin, 0.59 % with 96 px, 0.12 % with 192, 0.013 %
-    with 256. Per pixel forwarded `predict` took 1.02 to 1.08 times the processor time of the bare pass at its best with
-    tiles of 512 px, 1.4 times with LinkNet18 on tiles of 1024 px.
+    Measured by ``python -m benchmarks.predict``: what a margin costs in other labels, the speed against the bare pass
+    of the network, and memory; how to choose is in the documentation of ``linknet50``.
     """
     need_torch()
     _check_cube(cube)
@@ -208,7 +203,7 @@ def default_tiling(
     if spec.window is None:
         ramp = BLEND if blend is None else blend
         margin = up(min(spec.radius, FAR) + ramp) if margin is None else margin
-        tile = up(TILE if margin <= WIDE else BLOCK) if tile is None else tile
+        tile = up(BLOCK) if tile is None else tile
         ramp = min(ramp, margin, tile // 2) if blend is None else ramp
     else:
         if margin is None:
@@ -309,8 +304,8 @@ def _predict_date(
             read = tuple(slice(s.read[0] - o, s.read[1] - o) for s, o in zip(spans, origin, strict=True))
             pad = [_padding(s, k, a, settings) for s, k, a in zip(spans, member, anchor, strict=True)]
             mode: Any = "edge" if spec.window is None else "symmetric"
-            bands = [np.pad(band[read], pad, mode=mode) for band in layers[:n_bands]]
-            images.append(network_input(bands, spec, settings.radiometry))
+            image = network_input([band[read] for band in layers[:n_bands]], spec, settings.radiometry)
+            images.append(np.pad(image, [*pad, (0, 0)], mode=mode) if np.any(pad) else image)
             todo.append((member, [s.gives[0] - s.read[0] + p[0] for s, p in zip(spans, pad, strict=True)]))
     if images:
         found = probabilities(settings.weights, np.stack(images), settings.device, settings.precision, settings.views)
