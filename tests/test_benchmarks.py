@@ -121,19 +121,35 @@ def test_superpixels_are_measured():
     assert found["exchange: tasks"] > found["halo: tasks"] > 0
 
 
-def test_prediction_is_measured(tmp_path):
+def test_prediction_is_measured(tmp_path, capsys):
     pytest.importorskip("torch")
     from benchmarks import predict
+    from lakecube.models.predictor import default_tiling
 
     weights = predict.fresh("unet", tmp_path, width=2)
     image = predict.picture(crf.synthetic(96)[0])
     rates = predict.speed(weights, image, batches=((32, 1),), repeats=1)
-    assert rates["forwarded_per_useful"] == 1
+    margin = default_tiling(weights.spec).margin
+    assert rates["forwarded_per_useful"] == pytest.approx((1 + 2 * margin / 1024) ** 2)
     assert rates["ratio"] > 0
-    assert predict.forwarded(weights, (2048, 2048)) > 2048**2
+    assert predict.forwarded(weights, (96, 96)) == 96**2
+    assert predict.forwarded(weights, (2048, 2048)) == (2048 + 2 * margin) ** 2
+    found = predict.seams(weights, [image], [0, 32], tile=32)
+    predict.show({"unet": found}, {"unet, float32": rates})
+    printed = capsys.readouterr().out
+    assert f"| 32 | {100 * found[1].labels:.2g} %" in printed
+    assert f"{rates['ratio']:.3g}" in printed
     bands = predict.reflectance(crf.synthetic(96)[0], ("green", "nir"))
     assert float(bands.nir.max()) <= 0.3
     assert set(bands) == {"green", "nir"}
+
+
+@pytest.mark.slow
+def test_the_memory_of_prediction_is_measured(tmp_path):
+    pytest.importorskip("torch")
+    from benchmarks import predict
+
+    assert predict.memory(predict.fresh("unet", tmp_path, width=2), 512) > 1
 
 
 def test_outlines_are_measured():

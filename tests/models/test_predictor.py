@@ -36,6 +36,12 @@ def cube():
 
 
 @pytest.fixture(scope="module")
+def large():
+    """One date, 420 × 400 px; two tiles of 1024 px meet in column 331."""
+    return sentinel2_cube((420, 400), 1, seed=7, missing=0.1, origin=(549650.0, 2986470.0)).load()
+
+
+@pytest.fixture(scope="module")
 def model():
     return made.shared()
 
@@ -125,6 +131,21 @@ def test_threads_and_their_number_change_nothing(cube, model):
             assert torch.get_num_threads() == outside
     finally:
         torch.set_num_threads(before)
+
+
+PACKAGED = [name for name, about in registry.available().items() if about.patch is None]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_models_give_the_same_bits_however_the_cube_is_cut(name, large):
+    """With their own tiles and margins, on an image large enough that layers run in pieces."""
+    bands = [*registry.available()[name].bands, "observation"]
+    whole = predict(large[bands].chunk(y=-1, x=-1), name, device="cpu").compute(scheduler="synchronous")
+    chance = np.random.default_rng(len(name))
+    cuts = [tuple(np.diff([0, *sorted(chance.choice(np.arange(1, n), 3, replace=False)), n])) for n in (420, 400)]
+    for rows, columns in (cuts, (420, 400), (97, 113)):
+        lazy = predict(large[bands].chunk(y=rows, x=columns), name, device="cpu")
+        xr.testing.assert_identical(lazy.compute(num_workers=2), whole)
 
 
 def test_the_number_of_threads_is_put_back_by_a_thread_that_once_left_before_the_last():
