@@ -21,7 +21,9 @@ from benchmarks import (
     slic,
     sparse_archive,
 )  # fmt: skip
+from benchmarks.real_scenes import Scene
 from lakecube.kernels.lab import rgb_to_lab
+from lakecube.names import OBSERVATION
 from tests.models.test_samples import write
 
 
@@ -142,6 +144,25 @@ def test_prediction_is_measured(tmp_path, capsys):
     bands = predict.reflectance(crf.synthetic(96)[0], ("green", "nir"))
     assert float(bands.nir.max()) <= 0.3
     assert set(bands) == {"green", "nir"}
+
+
+def test_networks_of_reflectance_are_measured():
+    pytest.importorskip("torch")
+    from benchmarks import deep_reflectance
+
+    chance = np.random.default_rng(0)
+    wet = chance.random((40, 48)) < 0.3
+    bands = {name: np.where(wet, 0.05, 0.2).astype(np.float32) for name in ("blue", "red", "nir", "swir16", "swir22")}
+    bands["green"] = np.where(wet, 0.1, 0.15).astype(np.float32)
+    observation = np.full(wet.shape, OBSERVATION["clear"], np.uint8)
+    observation[:, :8] = OBSERVATION["cloud"]
+    bands["green"][:, :8] = 0.9  # is not judged
+    scenes = [Scene("places", f"{place}/1", bands, observation, wet ^ (place == "p01")) for place in ("p03", "p01")]
+    found = deep_reflectance.table(scenes)
+    assert found["NDWI > 0"] == (1, 0)
+    assert 0 <= found["rgbn-unet"][0] <= 1
+    assert "sapcnn-rgb" not in found
+    assert "rgb-efficientnet-unet" not in found
 
 
 @pytest.mark.slow
