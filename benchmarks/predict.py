@@ -213,6 +213,9 @@ def main() -> None:
             print(f"{weights.spec.name}: stride {weights.spec.stride}, radius {weights.spec.radius} px", flush=True)
             if weights.spec.window is None and not given.no_seams:
                 differences[weights.spec.name] = seams_of(weights, shown_to(weights, given))
+            if not given.no_seams:
+                labels, largest = by_bfloat16(weights, shown_to(weights, given))
+                print(f"  bfloat16: {labels:.3%} other labels, largest |Δp| {largest:.2g}", flush=True)
             if given.write:
                 weights = with_radius(weights, shown_to(weights, given))
             if not given.no_speed:
@@ -242,6 +245,13 @@ def seams_of(weights: Weights, cubes: Sequence[xr.Dataset]) -> list[Seam]:
     for seam in found:
         print(f"  {seam.margin:>6}  {seam.largest:12.2e}  {seam.mean:9.2e}  {seam.labels:12.4%}", flush=True)
     return found
+
+
+def by_bfloat16(weights: Weights, cubes: Sequence[xr.Dataset]) -> tuple[float, float]:
+    """Share of labels that bfloat16 changes, and the largest change of the probability."""
+    found = [[predict(c, weights, device="cpu", precision=p) for c in cubes] for p in get_args(forward.Precision)]
+    full, short = (np.concatenate([v.values[np.isfinite(v.values)] for v in each]) for each in found)
+    return float(((full > 0.5) != (short > 0.5)).mean()), float(np.abs(full - short).max())
 
 
 def with_radius(weights: Weights, cubes: Sequence[xr.Dataset]) -> Weights:

@@ -137,6 +137,9 @@ def test_prediction_is_measured(tmp_path, capsys):
     assert predict.forwarded(weights, (96, 96)) == 96**2
     assert predict.forwarded(weights, (2048, 2048)) == (2048 + 2 * margin) ** 2
     found = predict.seams(weights, [image], [0, 32], tile=32)
+    labels, largest = predict.by_bfloat16(weights, [image])
+    assert 0 <= labels < 0.1
+    assert 0 < largest < 0.1
     predict.show({"unet": found}, {"unet, float32": rates})
     printed = capsys.readouterr().out
     assert f"| 32 | {100 * found[1].labels:.2g} %" in printed

@@ -72,7 +72,8 @@ def _predict_date(
             images.append(np.pad(image, [*pad, (0, 0)], mode=mode) if np.any(pad) else image)
             todo.append((member, [s.gives[0] - s.read[0] + p[0] for s, p in zip(spans, pad, strict=True)]))
     if images:
-        found = probabilities(settings.weights, np.stack(images), settings.device, settings.precision, settings.views)
+        batch = np.stack(images) if len(images) > 1 else images[0][np.newaxis]
+        found = probabilities(settings.weights, batch, settings.device, settings.precision, settings.views)
         for (member, (top, left)), probability in zip(todo, found, strict=True):
             rows, columns = out[member].shape
             out[member] += probability[top : top + rows, left : left + columns]
