@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lakecube.chunked import Tile
+from lakecube.between_blocks import Tile
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.models.forward import Precision, probabilities
 from lakecube.models.inputs import network_input
