@@ -1,22 +1,27 @@
-"""``python -m benchmarks.predict [--images FOLDER] [--source ITEMS] [--model NAME …] [--write]``: seams and speed.
+"""``python -m benchmarks.predict [--images FOLDER] [--source ITEMS] [--packaged]``: seams, speed and memory.
 
 Seams: tiles of 256 px against one pass over the whole image, by margin. Speed: processor time of `predict` per pixel
-that goes through the network, against the bare forward pass at its best batch, in turns, each in a thread of its own as
-Dask's tasks are. Without a model every architecture with fresh weights, whose seams say how it is built and not what
-it learned. Models of pictures are shown those of `--images`, models of reflectance the middle of `--source`, anything
-that `lakecube.open` takes; both what is made up where these are not given.
+that goes through the network, against the bare forward pass of the same network at its best batch, in turns, each in a
+thread of its own as Dask's tasks are; medians. Memory: what `predict` adds to a process that has the image and the
+network, one tile at a time. Without models every architecture with fresh weights, whose seams say how it is built and
+not what it learned. Models of pictures are shown those of `--images`, models of reflectance the middle of `--source`,
+anything that `lakecube.open` takes; both what is made up where these are not given. What is found is said as it is
+found, and as tables in the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -24,16 +29,34 @@ import xarray as xr
 from benchmarks.crf import synthetic
 from lakecube.models import forward, registry
 from lakecube.models.inputs import network_input
-from lakecube.models.locality import effective_radius, seams
+from lakecube.models.locality import Seam, effective_radius, seams
 from lakecube.models.predictor import default_tiling, predict
 from lakecube.models.registry import Weights
 from lakecube.models.spec import ModelSpec
 
 ARCHITECTURES = ("linknet18", "linknet50", "unet", "efficientnet-unet")
 RGB = ("red", "green", "blue")
-MARGINS = (0, 32, 64, 96, 128, 192, 256, 320)
+MARGINS = (0, 32, 64, 96, 128, 192, 256)
 #: Windows and batches that the bare pass may choose from.
-BATCHES = ((256, 1), (256, 4), (256, 8), (512, 1), (640, 1), (1024, 1))
+BATCHES = ((256, 1), (256, 4), (512, 1), (1024, 1))
+#: Said by a process of its own: MiB that a prediction needs at its most beyond what was there before.
+MEMORY = """
+import re, sys
+from benchmarks import predict as this
+from lakecube.models import forward, registry
+
+def most():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+source, side, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+weights = registry.find(source)
+image = this.made_up(weights.spec, side)
+forward.network(weights, "cpu", precision)
+this.predict(image.isel(y=slice(32), x=slice(32)), weights, device="cpu", precision=precision).compute()
+before = most()
+this.predict(image.chunk(y=1024, x=1024), weights, device="cpu", precision=precision).compute(scheduler="synchronous")
+print(most() - before)
+"""
 
 
 def picture(numbers: np.ndarray) -> xr.Dataset:
@@ -128,26 +151,41 @@ def bare(weights: Weights, cube: xr.Dataset, precision: forward.Precision, windo
     images = torch.from_numpy(np.stack([image] * batch)).permute(0, 3, 1, 2).to(getattr(torch, precision))
     torch.set_num_threads(1)
     with torch.inference_mode():
-        return batch * window**2 / min(processor(lambda: net(images)) for _ in range(2))
+        net(images[:1])
+        return batch * window**2 / processor(lambda: net(images))
 
 
 def speed(
     weights: Weights, cube: xr.Dataset, precision: forward.Precision = "float32",
-    batches: Sequence[tuple[int, int]] = BATCHES, repeats: int = 2,
+    batches: Sequence[tuple[int, int]] = BATCHES, repeats: int = 3,
 ) -> dict[str, float]:  # fmt: skip
-    """Mpx per second of processor time: of `predict` by what is forwarded and what is useful, and of the bare pass."""
-    shape = cube.sizes["y"], cube.sizes["x"]
+    """Mpx per second of processor time: of `predict` by what is forwarded and what is useful, and of the bare pass.
+
+    Useful is counted far from the end of the data, where every tile has its whole margin.
+    """
     lazy = predict(cube.chunk(y=1024, x=1024), weights, device="cpu", precision=precision)
     forward.network(weights, "cpu", precision)
-    best, mine = 0.0, np.inf
+    alone: dict[tuple[int, int], list[float]] = {b: [] for b in batches}
+    mine = []
+    through = forwarded(weights, (cube.sizes["y"], cube.sizes["x"]))
     with ThreadPoolExecutor(1) as thread:
+        thread.submit(lazy.isel(y=slice(64), x=slice(64)).compute, scheduler="synchronous").result()
         for _ in range(repeats):
-            best = max(best, *(thread.submit(bare, weights, cube, precision, *b).result() for b in batches))
-            seconds = thread.submit(processor, lambda: lazy.compute(scheduler="synchronous")).result()
-            mine = min(mine, seconds)
-    through, useful = forwarded(weights, shape), shape[0] * shape[1]
-    return {"forwarded_mpx_s": through / mine / 1e6, "useful_mpx_s": useful / mine / 1e6, "bare_mpx_s": best / 1e6,
-            "ratio": through / mine / best, "forwarded_per_useful": through / useful}  # fmt: skip
+            for b in batches:
+                alone[b].append(thread.submit(bare, weights, cube, precision, *b).result())
+            mine.append(through / thread.submit(processor, lambda: lazy.compute(scheduler="synchronous")).result())
+    rates, best = median(mine), max(median(found) for found in alone.values())
+    tiling = default_tiling(weights.spec)
+    extra = (1 + 2 * tiling.margin / tiling.tile) ** 2
+    return {"forwarded_mpx_s": rates / 1e6, "useful_mpx_s": rates / extra / 1e6, "bare_mpx_s": best / 1e6,
+            "ratio": rates / best, "forwarded_per_useful": extra}  # fmt: skip
+
+
+def memory(weights: Weights, side: int, precision: forward.Precision = "float32") -> float:
+    """MiB that the prediction of one image needs at its most, one tile at a time, in a process of its own."""
+    command = [sys.executable, "-c", MEMORY, weights.source, str(side), precision]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    return float(done.stdout)
 
 
 def main() -> None:
@@ -160,13 +198,29 @@ def main() -> None:
     )
     parser.add_argument("--source", type=Path, help="scenes of reflectance")
     parser.add_argument("--model", nargs="*", default=[], help="models by name, or files")
-    parser.add_argument("--write", action="store_true", help="write the effective radius into the file of the model")
-    parser.add_argument("--bfloat16", action="store_true", help="measure the speed of it as well")
+    parser.add_argument("--packaged", action="store_true", help="all models of pixels in the package")
+    parser.add_argument("--write", action="store_true", help="measure the effective radius and write it into the files")
+    parser.add_argument("--no-seams", action="store_true", help="measure speed and memory only")
+    parser.add_argument("--no-speed", action="store_true", help="measure seams only")
     given = parser.parse_args()
+    packaged = [name for name, spec in registry.available().items() if spec.patch is None]
+    names = packaged if given.packaged else given.model
+    differences: dict[str, list[Seam]] = {}
+    costs: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in given.model or ARCHITECTURES:
-            weights = registry.find(name) if given.model else fresh(name, Path(folder))
-            show(weights, shown_to(weights, given), given)
+        for name in names or ARCHITECTURES:
+            weights = registry.find(name) if names else fresh(name, Path(folder))
+            print(f"{weights.spec.name}: stride {weights.spec.stride}, radius {weights.spec.radius} px", flush=True)
+            if weights.spec.window is None and not given.no_seams:
+                differences[weights.spec.name] = seams_of(weights, shown_to(weights, given))
+            if not given.no_seams:
+                labels, largest = by_bfloat16(weights, shown_to(weights, given))
+                print(f"  bfloat16: {labels:.3%} other labels, largest |Δp| {largest:.2g}", flush=True)
+            if given.write:
+                weights = with_radius(weights, shown_to(weights, given))
+            if not given.no_speed:
+                costs |= costs_of(weights, given.side)
+    show(differences, costs)
 
 
 def shown_to(weights: Weights, given: argparse.Namespace) -> list[xr.Dataset]:
@@ -184,25 +238,59 @@ def made_up(spec: ModelSpec, side: int) -> xr.Dataset:
     return picture(numbers) if spec.radiometry == "display" else reflectance(numbers, spec.bands)
 
 
-def show(weights: Weights, cubes: Sequence[xr.Dataset], given: argparse.Namespace) -> None:
-    spec = weights.spec
-    print(f"{spec.name}: stride {spec.stride}, radius {spec.radius} px", flush=True)
-    if spec.window is None:
-        print("  margin  largest |Δp|  mean |Δp|  other labels")
-        for seam in seams(weights, cubes, [m for m in MARGINS if m % spec.stride == 0]):
-            print(f"  {seam.margin:>6}  {seam.largest:12.2e}  {seam.mean:9.2e}  {seam.labels:12.4%}", flush=True)
-    if given.model:
-        radius = effective_radius(weights, cubes)
-        print(f"  effective radius {radius} px (at most 0.1 % of the labels differ in tiles of 256 px)")
-        if given.write:
-            found, state = registry.load(weights)
-            path = Path(weights.source)
-            registry.save(path, replace(found, radius=radius), state)
-            weights = registry.find(path)
-    image = made_up(weights.spec, given.side)
-    for precision in ("float32", "bfloat16")[: 2 if given.bfloat16 else 1]:
-        rates = speed(weights, image, precision)
+def seams_of(weights: Weights, cubes: Sequence[xr.Dataset]) -> list[Seam]:
+    """The difference between tiles and whole, by margin."""
+    found = seams(weights, cubes, [m for m in MARGINS if m % weights.spec.stride == 0])
+    print("  margin  largest |Δp|  mean |Δp|  other labels")
+    for seam in found:
+        print(f"  {seam.margin:>6}  {seam.largest:12.2e}  {seam.mean:9.2e}  {seam.labels:12.4%}", flush=True)
+    return found
+
+
+def by_bfloat16(weights: Weights, cubes: Sequence[xr.Dataset]) -> tuple[float, float]:
+    """Share of labels that bfloat16 changes, and the largest change of the probability."""
+    found = [[predict(c, weights, device="cpu", precision=p) for c in cubes] for p in get_args(forward.Precision)]
+    full, short = (np.concatenate([v.values[np.isfinite(v.values)] for v in each]) for each in found)
+    return float(((full > 0.5) != (short > 0.5)).mean()), float(np.abs(full - short).max())
+
+
+def with_radius(weights: Weights, cubes: Sequence[xr.Dataset]) -> Weights:
+    """The weights, with the effective radius written into their file."""
+    radius = effective_radius(weights, cubes)
+    print(f"  effective radius {radius} px (at most 0.1 % of the labels differ in tiles of 256 px)", flush=True)
+    found, state = registry.load(weights)
+    path = Path(weights.source)
+    registry.save(path, replace(found, radius=radius), state)
+    return registry.find(path)
+
+
+def costs_of(weights: Weights, side: int) -> dict[str, dict[str, float]]:
+    """Speed and memory in both number formats."""
+    image = made_up(weights.spec, side)
+    found = {}
+    for precision in get_args(forward.Precision):
+        rates = {**speed(weights, image, precision), "peak_mib": memory(weights, side, precision)}
         print(f"  {precision}: " + "  ".join(f"{k} {v:.3g}" for k, v in rates.items()), flush=True)
+        found[f"{weights.spec.name}, {precision}"] = rates
+    return found
+
+
+def show(differences: Mapping[str, Sequence[Seam]], costs: Mapping[str, Mapping[str, float]]) -> None:
+    """What was found, as tables of Markdown."""
+    if differences:
+        print("\n" + row(["margin, px", *differences]) + "\n" + row(["---"] * (len(differences) + 1)))
+        for margin in MARGINS:
+            cells = [[s for s in found if s.margin == margin] for found in differences.values()]
+            print(row([str(margin), *(f"{100 * c[0].labels:.2g} %, {c[0].largest:.1g}" if c else "" for c in cells)]))
+    if costs:
+        names = list(next(iter(costs.values())))
+        print("\n" + row(["", *names]) + "\n" + row(["---"] * (len(names) + 1)))
+        for name, rates in costs.items():
+            print(row([name, *(f"{rates[n]:.3g}" for n in names)]))
+
+
+def row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

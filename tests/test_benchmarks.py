@@ -22,7 +22,9 @@ from benchmarks import (
     slic,
     sparse_archive,
 )  # fmt: skip
+from benchmarks.real_scenes import Scene
 from lakecube.kernels.lab import rgb_to_lab
+from lakecube.names import OBSERVATION
 from tests.models.test_samples import write
 
 
@@ -132,19 +134,57 @@ def test_superpixels_are_measured():
     assert found["exchange: tasks"] > found["halo: tasks"] > 0
 
 
-def test_prediction_is_measured(tmp_path):
+def test_prediction_is_measured(tmp_path, capsys):
     pytest.importorskip("torch")
     from benchmarks import predict
+    from lakecube.models.predictor import default_tiling
 
     weights = predict.fresh("unet", tmp_path, width=2)
     image = predict.picture(crf.synthetic(96)[0])
     rates = predict.speed(weights, image, batches=((32, 1),), repeats=1)
-    assert rates["forwarded_per_useful"] == 1
+    margin = default_tiling(weights.spec).margin
+    assert rates["forwarded_per_useful"] == pytest.approx((1 + 2 * margin / 1024) ** 2)
     assert rates["ratio"] > 0
-    assert predict.forwarded(weights, (2048, 2048)) > 2048**2
+    assert predict.forwarded(weights, (96, 96)) == 96**2
+    assert predict.forwarded(weights, (2048, 2048)) == (2048 + 2 * margin) ** 2
+    found = predict.seams(weights, [image], [0, 32], tile=32)
+    labels, largest = predict.by_bfloat16(weights, [image])
+    assert 0 <= labels < 0.1
+    assert 0 < largest < 0.1
+    predict.show({"unet": found}, {"unet, float32": rates})
+    printed = capsys.readouterr().out
+    assert f"| 32 | {100 * found[1].labels:.2g} %" in printed
+    assert f"{rates['ratio']:.3g}" in printed
     bands = predict.reflectance(crf.synthetic(96)[0], ("green", "nir"))
     assert float(bands.nir.max()) <= 0.3
     assert set(bands) == {"green", "nir"}
+
+
+def test_networks_of_reflectance_are_measured():
+    pytest.importorskip("torch")
+    from benchmarks import deep_reflectance
+
+    chance = np.random.default_rng(0)
+    wet = chance.random((40, 48)) < 0.3
+    bands = {name: np.where(wet, 0.05, 0.2).astype(np.float32) for name in ("blue", "red", "nir", "swir16", "swir22")}
+    bands["green"] = np.where(wet, 0.1, 0.15).astype(np.float32)
+    observation = np.full(wet.shape, OBSERVATION["clear"], np.uint8)
+    observation[:, :8] = OBSERVATION["cloud"]
+    bands["green"][:, :8] = 0.9  # is not judged
+    scenes = [Scene("places", f"{place}/1", bands, observation, wet ^ (place == "p01")) for place in ("p03", "p01")]
+    found = deep_reflectance.table(scenes)
+    assert found["NDWI > 0"] == (1, 0)
+    assert 0 <= found["rgbn-unet"][0] <= 1
+    assert "sapcnn-rgb" not in found
+    assert "rgb-efficientnet-unet" not in found
+
+
+@pytest.mark.slow
+def test_the_memory_of_prediction_is_measured(tmp_path):
+    pytest.importorskip("torch")
+    from benchmarks import predict
+
+    assert predict.memory(predict.fresh("unet", tmp_path, width=2), 512) > 1
 
 
 def test_outlines_are_measured():

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from lakecube.errors import InvalidInputError
 from lakecube.models.padding import SegmentationNet
+from lakecube.models.pieces import in_pieces
 from lakecube.models.unet import UpBlock, decode
 
 #: Width and depth of each size, relative to the base network.
@@ -61,9 +62,13 @@ class InvertedBottleneck(nn.Module):
         self._project_conv = SameConv(wide, outputs, 1)
         self._bn2 = _norm(outputs)
         self.skips = stride == 1 and inputs == outputs
+        self.stride, self.halo = stride, 1 if stride > 1 else kernel // 2
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features (n, channels, h / stride, w / stride) of features (n, inputs, h, w)."""
+        return in_pieces(self._bottleneck, features, halo=self.halo, down=self.stride)
+
+    def _bottleneck(self, features: torch.Tensor) -> torch.Tensor:
         out = features
         if self.expands:
             out = functional.relu6(self._bn0(self._expand_conv(out)))
@@ -108,13 +113,18 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Five arrays of features, fine to coarse, of images (n, bands, h, w)."""
-        below = functional.relu6(self._bn0(self._conv_stem(images)))
-        features = []
-        for k, block in enumerate(self._blocks):
+        below = in_pieces(self._begin, images, halo=2, down=2)
+        features = [below]
+        for k, block in enumerate(self._blocks[1:], 1):
             below = block(below)
             if k in self.outputs:
                 features.append(below)
         return features
+
+    def _begin(self, images: torch.Tensor) -> torch.Tensor:
+        """The stem and the first block, at half the size."""
+        below: torch.Tensor = self._blocks[0](functional.relu6(self._bn0(self._conv_stem(images))))
+        return below
 
 
 class EfficientUNet(SegmentationNet):
@@ -144,8 +154,7 @@ class EfficientUNet(SegmentationNet):
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, h, w); h and w are multiples of 32."""
         *links, features = self.encoder(images)
-        out: torch.Tensor = self.head(decode(features, [*reversed(links), None], self.up))
-        return out
+        return decode(features, [*reversed(links), None], self.up, self.head)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -10,6 +10,8 @@ from lakecube.models.spec import ModelSpec, Radiometry
 
 #: Reflectance that is white in a picture: 0 to 0.3 becomes 0 to 1, cut there.
 WHITE = 0.3
+#: Values that are filled in at a time: about what a core keeps close.
+_NEAR = 2**18
 
 
 def network_input(bands: Sequence[np.ndarray], spec: ModelSpec, radiometry: Radiometry) -> np.ndarray:
@@ -30,11 +32,14 @@ def network_input(bands: Sequence[np.ndarray], spec: ModelSpec, radiometry: Radi
         value · scale + offset; 0 where not observed.
     """
     out = np.empty((*bands[0].shape, len(bands)), np.float32)
-    for k, band in enumerate(bands):
-        out[..., k] = _converted(band, radiometry, spec.radiometry) * np.float32(spec.scale[k]) + np.float32(
-            spec.offset[k]
-        )
-    return np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    step = max(_NEAR // (bands[0].shape[1] * len(bands)), 1)
+    for row in range(0, len(out), step):
+        part = out[row : row + step]
+        for k, band in enumerate(bands):
+            values = _converted(band[row : row + step], radiometry, spec.radiometry)
+            part[..., k] = values * np.float32(spec.scale[k]) + np.float32(spec.offset[k])
+        part[~np.isfinite(part)] = 0
+    return out
 
 
 def _converted(band: np.ndarray, given: Radiometry, wanted: Radiometry) -> np.ndarray:

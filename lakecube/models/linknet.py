@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lakecube.models.padding import SegmentationNet, conv_bn_relu
+from lakecube.models.pieces import in_pieces
 from lakecube.models.resnet import DEPTHS, ResNet
 
 
@@ -69,8 +70,7 @@ class LinkNet(SegmentationNet):
         features = c5
         for decoder, link in zip(self.decoders, (c4, c3, c2), strict=False):
             features = decoder(features) + link
-        out: torch.Tensor = self.head(self.decoders[3](features))
-        return out
+        return in_pieces(lambda c1: self.head(self.decoders[3](c1)), features, halo=2, up=4)
 
 
 def _radius(blocks: tuple[int, int, int, int], *, bottleneck: bool) -> int:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import get_args
 
 import dask.array as da
 import numpy as np
@@ -23,37 +22,20 @@ from lakecube import chunked
 from lakecube.between_blocks import Tile, tiled
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.kernels.mosaic import IS_JUDGED
-from lakecube.models.forward import Precision, check_device, check_views, probabilities
-from lakecube.models.inputs import network_input
+from lakecube.models.blocks import PredictSettings, blend_blocks, predict_block
+from lakecube.models.forward import Precision, check_device, check_views
 from lakecube.models.registry import STAND_INS, Weights, choose, find, missing_bands, need_torch
 from lakecube.models.spec import ModelSpec, Radiometry
 from lakecube.names import BANDS, SPATIAL_REF, TIME, VARIABLES, X, Y
-from lakecube.tiling import Tiling, blend_tiles
+from lakecube.tiling import Tiling
 
 #: Side of a tile of a local model, and of a block of windows of one that is not, px: what a task works on. Store chunks
-#: are multiples of both.
-TILE, BLOCK = 512, 1024
-#: A greater margin than this, px, has tiles of a whole block: their work would be several times that of the pixels.
-WIDE = 128
+#: are multiples of it.
+BLOCK = 1024
 #: The margin covers the model's radius up to this many pixels, unless told otherwise: what lies beyond is rarely seen.
 FAR = 256
 #: Half the width of the ramp between tiles, px.
 BLEND = 16
-
-
-@dataclass(frozen=True, slots=True)
-class PredictSettings:
-    """What a task needs to know besides its pixels."""
-
-    weights: Weights
-    tiling: Tiling
-    radiometry: Radiometry
-    precision: Precision
-    device: str | None
-    views: int
-    per_block: int
-    """Tiles along each side of a block, whose windows are one batch; 1 for local models."""
 
 
 @law("tile-defined", reach=BLOCK + 512)
@@ -80,10 +62,9 @@ def predict(
         A name in `lakecube.models.registry.available()`, a ``.safetensors`` file that `lakecube train` wrote; by
         default the first of those available that takes bands the cube has.
     tile, margin, blend : int, optional
-        Pixels: side of the anchored tiles (default 512, or 1024 where the margin is over 128), how much more is read
-        around each (default the model's effective radius, at most 256, and the ramp), half the width of the ramp
-        between tiles. Tile and margin are multiples of the model's stride. A model that is not local has tiles and
-        margins that make up its window.
+        Pixels: side of the anchored tiles (default 1024), how much more is read around each (default the model's
+        effective radius, at most 256, and the ramp), half the width of the ramp between tiles. Tile and margin are
+        multiples of the model's stride. A model that is not local has tiles and margins that make up its window.
     precision : {"float32", "bfloat16"}
         Of the network; bfloat16 is faster on processors that have it.
     device : str, optional
@@ -117,10 +98,8 @@ def predict(
     blend. Lazy: one task per tile and chunk of dates, computed once whatever the chunks, and one per chunk. Every pass
     runs on one thread; Dask's workers share the cores. The work is (1 + 2 · margin / tile)² that of the pixels.
 
-    Measured by ``python -m benchmarks.predict``: an EfficientNet-U-Net on three pictures in tiles of 256 px, against
-    the whole picture at once, gave 3.1 % other labels without a margin, 0.59 % with 96 px, 0.12 % with 192, 0.013 %
-    with 256. Per pixel forwarded `predict` took 1.02 to 1.08 times the processor time of the bare pass at its best with
-    tiles of 512 px, 1.4 times with LinkNet18 on tiles of 1024 px.
+    Measured by ``python -m benchmarks.predict``: what a margin costs in other labels, the speed against the bare pass
+    of the network, and memory; how to choose is in the documentation of ``linknet50``.
     """
     need_torch()
     _check_cube(cube)
@@ -209,7 +188,7 @@ def default_tiling(
     if spec.window is None:
         ramp = BLEND if blend is None else blend
         margin = up(min(spec.radius, FAR) + ramp) if margin is None else margin
-        tile = up(TILE if margin <= WIDE else BLOCK) if tile is None else tile
+        tile = up(BLOCK) if tile is None else tile
         ramp = min(ramp, margin, tile // 2) if blend is None else ramp
     else:
         if margin is None:
@@ -256,8 +235,8 @@ def _predicted(arrays: list[da.Array], anchor: tuple[int, int], settings: Predic
     blocks = _blocks(rows, settings.per_block), _blocks(columns, settings.per_block)
     token = tokenize([a.name for a in arrays], anchor, settings)
     return tiled(
-        partial(_predict_block, tiles=(rows, columns), anchor=anchor, settings=settings),
-        partial(_blend_blocks, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
+        partial(predict_block, tiles=(rows, columns), anchor=anchor, settings=settings),
+        partial(blend_blocks, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
         arrays, *blocks, dtype=np.float32, name="lakecube-predict", token=token,
     )  # fmt: skip
 
@@ -271,78 +250,3 @@ def _blocks(tiles: Mapping[int, Tile], per_block: int) -> dict[int, Tile]:
         k: Tile((inner[0].read[0], inner[-1].read[1]), (inner[0].gives[0], inner[-1].gives[1]))
         for k, inner in members.items()
     }
-
-
-def _predict_block(
-    pieces: Sequence[np.ndarray], row: int, column: int, *, tiles: tuple[Mapping[int, Tile], ...],
-    anchor: tuple[int, int], settings: PredictSettings,
-) -> list[tuple[int, int, np.ndarray]]:  # fmt: skip
-    """What the tiles of one block give: (row, column, (time, y, x)) of each."""
-    n = settings.per_block
-    rows, columns = ([k for k in axis if k // n == b] for axis, b in zip(tiles, (row, column), strict=True))
-    origin = tiles[0][rows[0]].read[0], tiles[1][columns[0]].read[0]
-    dates = [
-        _predict_date([piece[t] for piece in pieces], [(i, j) for i in rows for j in columns], origin, tiles, anchor,
-                      settings)
-        for t in range(pieces[0].shape[0])
-    ]  # fmt: skip
-    return [(i, j, np.stack([date[i, j] for date in dates])) for i in rows for j in columns]
-
-
-def _predict_date(
-    layers: Sequence[np.ndarray], members: Sequence[tuple[int, int]], origin: tuple[int, int],
-    tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], settings: PredictSettings,
-) -> dict[tuple[int, int], np.ndarray]:  # fmt: skip
-    """Probabilities of the tiles of one block on one date; tiles of which nothing is known are not forwarded."""
-    spec = settings.weights.spec
-    n_bands = len(spec.bands)
-    known = np.isfinite(layers[0])
-    for band in layers[1:n_bands]:
-        known &= np.isfinite(band)
-    if len(layers) > n_bands:
-        known &= IS_JUDGED[layers[n_bands]]
-    out, images, todo = {}, [], []
-    for member in members:
-        spans = [axis[k] for axis, k in zip(tiles, member, strict=True)]
-        inside = tuple(slice(s.gives[0] - o, s.gives[1] - o) for s, o in zip(spans, origin, strict=True))
-        out[member] = np.where(known[inside], np.float32(0), np.float32(np.nan))
-        if known[inside].any():
-            read = tuple(slice(s.read[0] - o, s.read[1] - o) for s, o in zip(spans, origin, strict=True))
-            pad = [_padding(s, k, a, settings) for s, k, a in zip(spans, member, anchor, strict=True)]
-            mode: Any = "edge" if spec.window is None else "symmetric"
-            bands = [np.pad(band[read], pad, mode=mode) for band in layers[:n_bands]]
-            images.append(network_input(bands, spec, settings.radiometry))
-            todo.append((member, [s.gives[0] - s.read[0] + p[0] for s, p in zip(spans, pad, strict=True)]))
-    if images:
-        found = probabilities(settings.weights, np.stack(images), settings.device, settings.precision, settings.views)
-        for (member, (top, left)), probability in zip(todo, found, strict=True):
-            rows, columns = out[member].shape
-            out[member] += probability[top : top + rows, left : left + columns]
-    return out
-
-
-def _padding(span: Tile, number: int, anchor: int, settings: PredictSettings) -> tuple[int, int]:
-    """Pixels to add before and after what a tile reads: to the stride's lattice, or to the whole of a fixed window."""
-    start, stop = span.read[0] + anchor, span.read[1] + anchor
-    if settings.weights.spec.window is None:
-        stride = settings.weights.spec.stride
-        return start % stride, -stop % stride
-    tiling = settings.tiling
-    return start - (number * tiling.tile - tiling.margin), (number + 1) * tiling.tile + tiling.margin - stop
-
-
-def _blend_blocks(
-    parts: Sequence[tuple[int, int, list[tuple[int, int, np.ndarray]]]], rows: Sequence[int], columns: Sequence[int],
-    *, tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], tiling: Tiling,
-) -> np.ndarray:  # fmt: skip
-    """The values of one chunk from the tiles of the blocks that reach into it, in ascending order."""
-
-    def meets(number: int, axis: Mapping[int, Tile], span: Sequence[int]) -> bool:
-        return axis[number].gives[0] < span[1] and span[0] < axis[number].gives[1]
-
-    inner = sorted(
-        (part for _, _, block in parts for part in block
-         if meets(part[0], tiles[0], rows) and meets(part[1], tiles[1], columns)),
-        key=lambda part: part[:2],
-    )  # fmt: skip
-    return blend_tiles(inner, rows, columns, tiles=tiles, anchor=anchor, tiling=tiling)

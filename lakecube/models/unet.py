@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lakecube.models.padding import SegmentationNet, conv_bn_relu, double
+from lakecube.models.pieces import in_pieces
 
 
 class UpBlock(nn.Module):
@@ -17,8 +18,8 @@ class UpBlock(nn.Module):
         super().__init__()
         self.convs = nn.Sequential(conv_bn_relu(inputs + link, outputs), conv_bn_relu(outputs, outputs))
 
-    def forward(self, features: torch.Tensor, link: torch.Tensor | None) -> torch.Tensor:
-        """Features (n, outputs, 2h, 2w) of features (n, inputs, h, w) and, unless None, a link (n, link, 2h, 2w)."""
+    def forward(self, features: torch.Tensor, link: torch.Tensor | None = None) -> torch.Tensor:
+        """Features (n, outputs, 2h, 2w) of features (n, inputs, h, w) and, if given, a link (n, link, 2h, 2w)."""
         features = double(features)
         out: torch.Tensor = self.convs(features if link is None else torch.cat([features, link], dim=1))
         return out
@@ -54,14 +55,16 @@ class UNet(SegmentationNet):
         links: list[torch.Tensor] = []
         features = images
         for k, down in enumerate(self.down):
-            features = down(features if k == 0 else self.pool(features))
+            features = in_pieces(down, features if k == 0 else self.pool(features), halo=2)
             links.append(features)
-        out: torch.Tensor = self.head(decode(features, links[-2::-1], self.up))
-        return out
+        return decode(features, links[-2::-1], self.up, self.head)
 
 
-def decode(features: torch.Tensor, links: Sequence[torch.Tensor | None], blocks: nn.ModuleList) -> torch.Tensor:
-    """The way back: each block with the features of its size, coarse to fine."""
-    for block, link in zip(blocks, links, strict=True):
-        features = block(features, link)
-    return features
+def decode(
+    features: torch.Tensor, links: Sequence[torch.Tensor | None], blocks: nn.ModuleList, head: nn.Module
+) -> torch.Tensor:
+    """The way back: each block with the features of its size, coarse to fine, and the head (a kernel of at most 3)."""
+    *first, last = blocks
+    for block, link in zip(first, links[:-1], strict=True):
+        features = in_pieces(block, features, link, halo=1, up=2)
+    return in_pieces(lambda *given: head(last(*given)), features, links[-1], halo=2, up=2)

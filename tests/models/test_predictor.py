@@ -17,7 +17,7 @@ import xarray as xr
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -c constraints.txt '.[deep]'")
 
 from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError
-from lakecube.models import forward, predictor, registry
+from lakecube.models import blocks, forward, registry
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.locality import effective_radius, seams
 from lakecube.models.predictor import default_tiling, predict
@@ -33,6 +33,12 @@ RADIUS = 76
 def cube():
     """Two dates, 150 × 170 px, the corner not on a multiple of the stride."""
     return sentinel2_cube((150, 170), 2, seed=5, clouds=[0.0, 0.2], missing=0.1, origin=(549650.0, 2986470.0))
+
+
+@pytest.fixture(scope="module")
+def large():
+    """One date, 420 × 400 px; two tiles of 1024 px meet in column 331."""
+    return sentinel2_cube((420, 400), 1, seed=7, missing=0.1, origin=(549650.0, 2986470.0)).load()
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +94,8 @@ def test_unknown_pixels_are_unknown_and_all_others_are_not(cube, model):
 
 def test_windows_that_are_wholly_unknown_are_not_forwarded(cube, model, monkeypatch):
     seen = []
-    inner = predictor.probabilities
-    monkeypatch.setattr(
-        predictor, "probabilities", lambda w, images, *a: seen.append(len(images)) or inner(w, images, *a)
-    )
+    inner = blocks.probabilities
+    monkeypatch.setattr(blocks, "probabilities", lambda w, images, *a: seen.append(len(images)) or inner(w, images, *a))
     dark = cube.isel(time=[0]).copy(deep=True)
     dark["observation"][:] = OBSERVATION["cloud"]
     assert predict(dark, model, tile=64, margin=16).isnull().all()
@@ -125,6 +129,21 @@ def test_threads_and_their_number_change_nothing(cube, model):
             assert torch.get_num_threads() == outside
     finally:
         torch.set_num_threads(before)
+
+
+PACKAGED = [name for name, about in registry.available().items() if about.patch is None]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_models_give_the_same_bits_however_the_cube_is_cut(name, large):
+    """With their own tiles and margins, on an image large enough that layers run in pieces."""
+    bands = [*registry.available()[name].bands, "observation"]
+    whole = predict(large[bands].chunk(y=-1, x=-1), name, device="cpu").compute(scheduler="synchronous")
+    chance = np.random.default_rng(len(name))
+    cuts = [tuple(np.diff([0, *sorted(chance.choice(np.arange(1, n), 3, replace=False)), n])) for n in (420, 400)]
+    for rows, columns in (cuts, (420, 400), (97, 113)):
+        lazy = predict(large[bands].chunk(y=rows, x=columns), name, device="cpu")
+        xr.testing.assert_identical(lazy.compute(num_workers=2), whole)
 
 
 def test_the_number_of_threads_is_put_back_by_a_thread_that_once_left_before_the_last():
@@ -279,8 +298,8 @@ def test_nothing_to_predict_on_is_named(cube, model):
 
 def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeypatch):
     shown = []
-    forwarded = predictor.probabilities
-    monkeypatch.setattr(predictor, "probabilities", lambda w, x, *rest: shown.append(x) or forwarded(w, x, *rest))
+    forwarded = blocks.probabilities
+    monkeypatch.setattr(blocks, "probabilities", lambda w, x, *rest: shown.append(x) or forwarded(w, x, *rest))
     cloudy = cube.isel(time=[0], y=slice(32, 96), x=slice(32, 96)).drop_vars(["y", "x"]).load()
     cloudy["observation"] = cloudy["observation"].copy()
     cloudy["observation"][:, :, :32] = OBSERVATION["cloud"]
