@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from lakecube.commands.describing import describe, lines, written_blocks
-from lakecube.commands.request import engine, open_request, parameters_of, water_of
+from lakecube.commands.engine import engine
+from lakecube.commands.request import open_request, parameters_of, water_of
 from lakecube.commands.words import in_flags
 from lakecube.errors import ReadError, StoreError
 from lakecube.summary import AreaSeries, area_series, plural

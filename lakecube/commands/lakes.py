@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from lakecube.commands.describing import open_store
-from lakecube.commands.request import engine, values_set
+from lakecube.commands.engine import engine
+from lakecube.commands.request import values_set
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.lake_panels import one_lake
 from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS, TIME

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -141,6 +142,26 @@ def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
     request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s")]
     assert main([*request, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_a_port_that_is_no_scheduler_is_told_in_one_line(archive, client, tmp_path, capsys, monkeypatch):
+    """That of a dashboard takes connections and waits for ever; a worker knows its scheduler, other programs greet."""
+    monkeypatch.setattr("lakecube.commands.engine.PATIENCE", 1.5)
+    request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s"), "--scheduler"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert main([*request, f"tcp://127.0.0.1:{silent.getsockname()[1]}"]) == 2
+    assert "does not answer as a Dask scheduler within 1.5 s" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        greets = threading.Thread(target=lambda: other.accept()[0].sendall(b"SSH-2.0-OpenSSH_9.6p1\r\n"))
+        greets.start()
+        assert main([*request, f"tcp://127.0.0.1:{other.getsockname()[1]}"]) == 2
+        greets.join()
+    assert "no Dask cluster answers at --scheduler tcp://127.0.0.1:" in capsys.readouterr().err
+    assert main([*request, next(iter(client.ncores()))]) == 2
+    told = capsys.readouterr().err
+    assert "is the address of a Dask worker: that of its scheduler is " + client.scheduler.address in told
+    assert "Traceback" not in told and len(told.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
 
 
 def test_blocks_have_homes():
