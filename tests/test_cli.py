@@ -6,6 +6,7 @@ processes (signals, pipes, the installed script) gets its own.
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import math
@@ -23,6 +24,7 @@ import pytest
 import lakecube
 from lakecube.cli import exit_code, main
 from lakecube.commands import in_flags
+from lakecube.commands.words import PHRASES
 from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import RuleParams
@@ -245,12 +247,30 @@ WORDS = {
     "a=1, --bands x=green": "a=1, --bands x=green",
     "tell bands={'2': 'green', '5': 'swir16'}, with": "tell --bands 2=green 5=swir16, with",
     "make the same to_zarr call again": "run the same lakecube extract again",
+    "give open() and the store chunks=64": "give --chunks 64",
+    "anew with water.water.to_zarr('a b.zarr', mode='append', retry=True)": "anew with lakecube update 'a b.zarr' "
+    "--retry",
 }
 
 
 @pytest.mark.parametrize("python", WORDS)
 def test_messages_speak_of_flags(python):
     assert in_flags(python) == WORDS[python]
+
+
+def test_every_phrase_that_is_put_in_flags_is_in_a_message():
+    def texts(node):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        else:
+            for child in ast.iter_child_nodes(node):
+                yield from texts(child)
+
+    sources = [f for f in Path(lakecube.__file__).parent.rglob("*.py") if f.parent.name != "commands"]
+    said = "\n".join(text for file in sources for text in texts(ast.parse(file.read_text())))
+    assert [phrase for phrase in PHRASES if phrase not in said] == []
 
 
 def test_parameters_are_listed(shell):
@@ -406,7 +426,10 @@ def test_interrupted_then_again(archive, tmp_path):
         if not late:
             break
     assert process.returncode == 130, err
-    assert err.strip() == "lakecube: interrupted; the same command resumes where this one stopped"
+    assert err.strip() == (
+        "lakecube: interrupted; what was finished is kept, all but the last wave of blocks, and the same lakecube "
+        "extract goes on from there"
+    )
     assert out == ""
     assert not (target / "zarr.json").exists()
     told = subprocess.run([script(), "info", str(target)], capture_output=True, text=True, check=False)

@@ -45,7 +45,10 @@ def plan(given: argparse.Namespace) -> dict[str, Any]:
 
     with engine(given):
         cube = open_request(given)
-        made = make_plan(cube, given.method, composite=given.composite, chunks=given.chunks, **parameters_of(given))
+        made = make_plan(
+            cube, given.method, composite=given.composite, chunks=given.chunks, speed=given.speed,
+            **parameters_of(given),
+        )  # fmt: skip
     if not given.json:
         print(in_flags(repr(made)))
     return made.to_dict()
@@ -108,19 +111,11 @@ def _next_steps(out: str) -> str:
 
 
 def _check_read(series: AreaSeries) -> None:
-    """Say what could not be read; raise ReadError if it was all of it."""
-    import warnings
-
+    """Raise ReadError if nothing could be read; the writer has told of what could not in part."""
     share = series.unknown.get("read_failed", 0.0)
     acquired = 1 - series.unknown.get("not_acquired", 0.0)
     if share and share >= 0.999 * acquired:
         raise ReadError("no scene could be read (see the messages above); every pixel is coded read_failed")
-    if share:
-        warnings.warn(
-            f"{share:.1%} of the pixels could not be read; they are unknown, reason read_failed. When the files are "
-            "well again, --mode overwrite makes the store anew",
-            stacklevel=2,
-        )
 
 
 def _target(out: str) -> str:

@@ -16,9 +16,12 @@ from typing import ClassVar
 
 import dask
 import pytest
+from dask._task_spec import Task
 
 import lakecube
 import lakecube.store.clusters as clusters
+import lakecube.store.versions as versions
+import lakecube.store.waves as waves
 from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError
@@ -203,6 +206,15 @@ def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
     assert len(caplog.messages) == 1 and "has no workers: waiting for one" in caplog.messages[0]
 
 
+def test_groups_grow_with_the_workers_that_come(monkeypatch):
+    there = iter([0, 1, 64, 8])
+    monkeypatch.setattr(waves, "active_client", object)
+    monkeypatch.setattr(waves, "cluster_threads", lambda client: next(there))
+    assert list(waves.groups(380, 2, 600)) == [((0, 8), 1), ((8, 16), 1), ((16, 316), 64), ((316, 380), 8)]
+    monkeypatch.setattr(waves, "cluster_threads", lambda client: 64)
+    assert (waves.width(None), waves.width(5)) == (512, 5)
+
+
 def test_progress_moves_within_a_wave(client, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "lakecube"):
         to_zarr(water(traced, seconds=0.05, trace=str(tmp_path / "trace")), tmp_path / "s", chunks=CHUNK, wave=10_000)
@@ -224,9 +236,38 @@ def test_a_task_of_the_cluster_may_write_a_store_on_it(whole, tmp_path):
 
 def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
     monkeypatch.setattr(lakecube, "__version__", "9.9")  # of this process
-    with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+    with pytest.raises(ClusterError, match=r"the scheduler tcp://.* runs lakecube .*, this process 9\.9"):
         to_zarr(water(), tmp_path / "s", chunks=CHUNK)
     assert not (tmp_path / "s").exists()
+    with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+        versions.check_new(client, client.ncores())
+
+
+def test_a_worker_of_other_versions_that_comes_late_is_refused(cluster, client, tmp_path):
+    """Whatever it wrote does not count; with it gone, the same call goes on."""
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/sitecustomize.py").write_text(
+        "from importlib import metadata\n"
+        "found = metadata.version\n"
+        "metadata.version = lambda name: '3.0.9' if name == 'zarr' else found(name)\n"
+    )
+    came = []
+
+    def add(done):
+        if not came:
+            came.append(cluster.add(PYTHONPATH=f"{tmp_path / 'odd'}:{ROOT}"))
+            client.wait_for_workers(3, timeout=240)
+
+    versions.check_all(client)
+    graph = {("a", k, 0, 0): Task(("a", k, 0, 0), abs, -k) for k in range(9)}
+    told = r"the worker tcp://.* runs zarr 3\.0\.9, this process \d+\.\d+.*: install the same version everywhere"
+    with pytest.raises(ClusterError, match=told):
+        clusters.compute_on(client, graph, list(graph), add)
+    with pytest.raises(ClusterError, match=told):  # and so it stays
+        to_zarr(water(), tmp_path / "s", chunks=CHUNK)
+    cluster.kill(came[0])
+    until(lambda: len(client.ncores()) == 2)
+    assert clusters.compute_on(client, graph, list(graph)) == list(range(9))
 
 
 @pytest.mark.slow
