@@ -47,7 +47,7 @@ def pace(found: Pace, contents: Contents, positions: tuple[int, ...]) -> dict[st
     if ITEM_ROW in water.variables and "item_date" in water.variables:
         rows, days = (np.asarray(water[name].values) for name in (ITEM_ROW, "item_date"))
         given = np.isin(rows, positions)
-        dates = len(set(zip(rows[given].tolist(), days[given].tolist(), strict=True)))
+        dates = len(set(zip(rows[given].tolist(), days[given].tolist(), strict=True))) or dates
     read = found.pixels * dates / max(len(positions), 1)
     return {"threads": found.threads, "speed": round(read / found.seconds) if found.seconds else None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,8 +103,8 @@ def test_the_speed_of_a_run_is_that_without_its_start():
     of_dates = run_facts.pace(pace, survey(water), (0, 1))
     assert of_dates == {"threads": 4, "speed": 100}
     days = np.arange("2022-03-01", "2022-03-05", dtype="datetime64[D]").astype("datetime64[ns]")
-    months = water.assign_coords(item_date=("item", days))  # of two items each
-    assert run_facts.pace(pace, survey(months), (0, 1))["speed"] == 200  # all dates of a month count
+    months = dataclasses.replace(survey(water), water=water.assign_coords(item_date=("item", days)))
+    assert run_facts.pace(pace, months, (0, 1))["speed"] == 200  # all dates of a month count
 
 
 def test_the_report_tells_threads_and_speed_to_plan_with(archive, tmp_path, capsys):
