@@ -30,7 +30,7 @@ from lakecube.store.plan import make_plan
 from lakecube.store.revise_restore import CALIBRATION_BLOCKS
 from lakecube.store.revision import BLOCK_PASSES
 from lakecube.store.waves import WAVE, Box, Runner
-from lakecube.summary import crs_of, row_areas
+from lakecube.summary import crs_of, plural, row_areas
 
 #: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
@@ -98,7 +98,7 @@ class Plan:
             ("bands", ", ".join(self.bands)),
             ("to read", read),
             ("tasks", f"{total:,} ({', '.join(f'{_PASSES[name]} {n:,}' for name, n in self.tasks.items())})"),
-            ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} blocks"),
+            ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} {plural('block', self.blocks)}"),
             ("peak memory", f"about {in_bytes(self.peak_memory)} in a process, {self.threads} tasks at a time"),
             ("time", f"about {in_time(self.seconds)}"),
         ]

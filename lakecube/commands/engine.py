@@ -28,15 +28,27 @@ def engine(given: argparse.Namespace) -> Iterator[None]:
         return
     if given.workers is not None:
         raise InvalidInputError("--workers are threads of this machine, --scheduler names a cluster: give one of them")
-    with _connected(given.scheduler) as client:
+    with contextlib.nullcontext() if given.debug else _calm(), _connected(given.scheduler) as client:
         client.forward_logging("lakecube", logging.WARNING)
         try:
             yield
         finally:
             if client.status == "running":
                 client.unforward_logging("lakecube")
-            elif not given.debug:  # the error tells what happened: no tracebacks of the client's own on top
-                logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Without the tracebacks that a client logs when its scheduler is gone: our error tells what happened."""
+    loggers = [logging.getLogger(name) for name in ("distributed.client", "tornado.application")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _connected(address: str) -> Any:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from lakecube.commands.describing import describe, lines, written_blocks
 from lakecube.commands.engine import engine
+from lakecube.commands.reporting import runs_of
 from lakecube.commands.request import open_request, parameters_of, water_of
 from lakecube.commands.words import in_flags
 from lakecube.errors import ReadError, StoreError
@@ -24,11 +25,11 @@ def extract(given: argparse.Namespace) -> dict[str, Any]:
         cube = open_request(given)
         water = water_of(cube, given)
         talks = not given.json and not given.quiet
-        before = _runs(out)
+        before = runs_of(out)
         if talks:
             print(_beginning(water, given, out), flush=True)
         store = water.water.to_zarr(out, mode=given.mode, chunks=given.chunks, progress=not given.quiet)
-        if talks and _runs(out) == before:
+        if talks and runs_of(out) == before:
             print("already complete, nothing written")
         series = area_series(store)
     _check_read(series)
@@ -60,14 +61,6 @@ def demo(given: argparse.Namespace) -> dict[str, Any]:
 
     options = {name: value for name, value in (("size", given.size), ("dates", given.dates)) if value is not None}
     return run(given.out, quiet=given.quiet or given.json, **options)
-
-
-def _runs(out: str) -> list[dict[str, Any]]:
-    """The reports of the runs that finished: one that had nothing to do leaves none."""
-    from lakecube.store.ledger import Ledger
-    from lakecube.store.place import place_of
-
-    return Ledger(place_of(out).files).reports()
 
 
 def _beginning(water: xr.Dataset, given: argparse.Namespace, out: str) -> str:

@@ -13,7 +13,7 @@ _LISTED = 12
 
 
 def runs_of(path: str) -> list[dict[str, Any]]:
-    """Reports of all runs of a store, the earliest first."""
+    """Reports of all runs of a store that finished, the earliest first: one that had nothing to do leaves none."""
     from lakecube.store.ledger import Ledger
     from lakecube.store.place import place_of
 

@@ -29,7 +29,7 @@ from lakecube.store.place import Place
 from lakecube.store.plan import Plan
 from lakecube.store.report import Run
 from lakecube.store.unread import Troubles
-from lakecube.store.waves import Box, Runner, boxes, chosen, groups, width
+from lakecube.store.waves import Box, Runner, boxes, chosen, groups, threads, width
 
 _READ_FAILED = REASON["read_failed"]
 
@@ -82,12 +82,12 @@ def write_rows(
     observed = Written(plan, ledger, "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
-        for rows, threads in groups(len(plan.positions), plan.blocks[0] * plan.blocks[1], wave):
+        for rows in groups(len(plan.positions), plan.blocks[0] * plan.blocks[1], wave):
             begin = time.perf_counter()
             facts.find(rows, ledger)
             records = observed.write(source, rows, wave, ledger, advance)
             run.count("observed", records)
-            run.pace.add(int(records["pixels"].sum()), threads, time.perf_counter() - begin)
+            run.pace.add(int(records["pixels"].sum()), threads(), time.perf_counter() - begin)
     failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
     of_days: Counter[str] = Counter()
     for position in sorted(failed):

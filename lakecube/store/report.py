@@ -58,7 +58,7 @@ class Pace:
         self._begun = False
 
     def add(self, pixels: int, threads: int, seconds: float) -> None:
-        """A group of dates: pixels that were written, threads that there were, seconds it took."""
+        """A group of dates: pixels that were written, threads that there are by its end, seconds it took."""
         if pixels:
             if self._begun:
                 self.pixels, self.seconds = self.pixels + pixels, self.seconds + threads * seconds

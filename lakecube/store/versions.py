@@ -28,7 +28,9 @@ def check_all(client: Any) -> None:
     _asked[client] = set()
     try:
         found = client.run_on_scheduler(versions, _OF_SCHEDULER)
-    except (ImportError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:
         found = error
     _check("scheduler", client.scheduler.address, found, versions(_OF_SCHEDULER))
     check_new(client, client.ncores())
@@ -43,7 +45,7 @@ def check_new(client: Any, workers: Collection[str]) -> None:
     names = (*_PACKAGES, *(["torch"] if "torch" in sys.modules else ()))  # which only networks need
     mine = versions(names)
     for address, found in client.run(versions, names, workers=new, on_error="return").items():
-        if isinstance(found, Mapping | ImportError | AttributeError):  # else it is gone again
+        if not isinstance(found, OSError):  # else it is gone again
             _check("worker", address, found, mine)
             asked.add(address)
 
@@ -61,14 +63,10 @@ def _installed(name: str) -> str | None:
 
 
 def _check(what: str, address: str, found: Any, mine: Mapping[str, str | None]) -> None:
-    if isinstance(found, ModuleNotFoundError):
+    if not isinstance(found, Mapping):  # it could not even load the question
         raise ClusterError(
-            f"the {what} {address} cannot import lakecube ({found}): install lakecube {mine['lakecube']} there"
-        )
-    if not isinstance(found, Mapping):
-        raise ClusterError(
-            f"the {what} {address} runs another version of lakecube, this process {mine['lakecube']}: install the same "
-            "version everywhere, else one store would hold the results of two"
+            f"the {what} {address} has no lakecube, or another version ({found}), this process {mine['lakecube']}: "
+            "install the same version everywhere"
         )
     for name, here in mine.items():
         there = found.get(name)

@@ -70,16 +70,15 @@ def width(wave: int | None) -> int:
     return wave or max(WAVE, WAVE_OF_THREAD * threads())
 
 
-def groups(rows: int, blocks: int, wave: int | None) -> Iterator[tuple[tuple[int, int], int]]:
-    """Half-open ranges of rows of so many blocks that are worked on together, each with the threads there are then.
+def groups(rows: int, blocks: int, wave: int | None) -> Iterator[tuple[int, int]]:
+    """Half-open ranges of rows of so many blocks that are worked on together.
 
-    They are asked for anew for each: workers that come while a run goes on get their share of what is left.
+    Each is for the threads that there are by then: workers that come late get their share of what is left.
     """
     start, rounds = 0, ROUNDS if active_client() is None else ROUNDS_OF_WORKERS
     while start < rows:
-        now = threads()
-        stop = min(rows, start + max(1, min(width(wave), max(GROUP, rounds * now)) // blocks))
-        yield (start, stop), now
+        stop = min(rows, start + max(1, min(width(wave), max(GROUP, rounds * threads())) // blocks))
+        yield start, stop
         start = stop
 
 

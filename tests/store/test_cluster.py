@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections import Counter
 from typing import ClassVar
 
@@ -210,7 +211,7 @@ def test_groups_grow_with_the_workers_that_come(monkeypatch):
     there = iter([0, 1, 64, 8])
     monkeypatch.setattr(waves, "active_client", object)
     monkeypatch.setattr(waves, "cluster_threads", lambda client: next(there))
-    assert list(waves.groups(380, 2, 600)) == [((0, 8), 1), ((8, 16), 1), ((16, 316), 64), ((316, 380), 8)]
+    assert list(waves.groups(380, 2, 600)) == [(0, 8), (8, 16), (16, 316), (316, 380)]
     monkeypatch.setattr(waves, "cluster_threads", lambda client: 64)
     assert (waves.width(None), waves.width(5)) == (512, 5)
 
@@ -240,6 +241,18 @@ def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
         to_zarr(water(), tmp_path / "s", chunks=CHUNK)
     assert not (tmp_path / "s").exists()
     with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+        versions.check_new(client, client.ncores())
+
+
+def test_a_process_without_this_lakecube_is_refused(client, monkeypatch):
+    """It cannot load the question, which comes back as an Exception of no kind in particular."""
+    module = types.ModuleType("only_here")
+    exec("def versions(names): return {'lakecube': '1.2'}", module.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    monkeypatch.setattr(versions, "versions", module.versions)
+    with pytest.raises(ClusterError, match=r"the scheduler tcp://.* has no lakecube.*only_here.*this process 1\.2"):
+        versions.check_all(client)
+    with pytest.raises(ClusterError, match=r"the worker tcp://.* has no lakecube.*only_here.*install the same"):
         versions.check_new(client, client.ncores())
 
 
