@@ -7,7 +7,8 @@ asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from dask._task_spec import GraphNode
@@ -15,6 +16,11 @@ from dask.highlevelgraph import Layer, MaterializedLayer
 from dask.layers import ArrayBlockwiseDep
 
 Key = tuple[Any, ...]
+
+
+def keys_of(name: str, *members: Iterable[Any]) -> Iterator[Key]:
+    """All keys of this name."""
+    return product((name,), *members)
 
 
 class MadeLayer(Layer):

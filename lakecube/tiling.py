@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lakecube.chunked import Tile
+from lakecube.between_blocks import Tile
 from lakecube.errors import InvalidInputError
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lakecube import chunked
+from lakecube import between_blocks, chunked
 from lakecube.errors import InvalidInputError
 from lakecube.store.waves import Runner
 from tests.strategies import chunks_of
@@ -90,12 +90,12 @@ def test_fields_of_records_have_their_dtype():
 
 
 def test_tasks_are_made_when_asked_for_and_no_others():
-    from lakecube.chunked import Tile
+    from lakecube.between_blocks import Tile
 
     made = []
     first = da.ones((1000, 8, 8), chunks=(1, 4, 4))
     tiles = {0: Tile((0, 8), (0, 8))}
-    array = chunked.tiles(_first_piece, _joined, [first], tiles, tiles, dtype="f8", name="some", token="t")
+    array = between_blocks.tiled(_first_piece, _joined, [first], tiles, tiles, dtype="f8", name="some", token="t")
     layer = array.dask.layers[array.name]
     kept = layer.make
     layer.make = lambda key: made.append(key) or kept(key)

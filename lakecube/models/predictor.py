@@ -20,7 +20,8 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube import chunked
-from lakecube.chunked import Tile, law
+from lakecube.between_blocks import Tile, tiled
+from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.models.forward import Precision, check_device, check_views, probabilities
@@ -254,7 +255,7 @@ def _predicted(arrays: list[da.Array], anchor: tuple[int, int], settings: Predic
     rows, columns = (settings.tiling.along(n, start) for n, start in zip(arrays[0].shape[1:], anchor, strict=True))
     blocks = _blocks(rows, settings.per_block), _blocks(columns, settings.per_block)
     token = tokenize([a.name for a in arrays], anchor, settings)
-    return chunked.tiles(
+    return tiled(
         partial(_predict_block, tiles=(rows, columns), anchor=anchor, settings=settings),
         partial(_blend_blocks, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
         arrays, *blocks, dtype=np.float32, name="lakecube-predict", token=token,

@@ -17,6 +17,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube import chunked
+from lakecube.between_blocks import tiled
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels import crf
@@ -233,7 +234,7 @@ def _refined(water: xr.DataArray, bands: Sequence[xr.DataArray], settings: CrfSe
     anchor = chunked.anchor_of(water) if Y in water.coords and X in water.coords else (0, 0)
     rows, columns = (settings.tiling.along(n, start) for n, start in zip(field.shape[1:], anchor, strict=True))
     token = tokenize([a.name for a in arrays], anchor, settings)
-    q = chunked.tiles(
+    q = tiled(
         partial(refine_tile, tiles=(rows, columns), anchor=anchor, settings=settings),
         partial(blend_tiles, tiles=(rows, columns), anchor=anchor, tiling=settings.tiling),
         arrays, rows, columns, dtype=np.float32, name="lakecube-crf", token=token,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lakecube.chunked import Tile
+from lakecube.between_blocks import Tile
 from lakecube.kernels.crf import Potts, Samples
 from lakecube.kernels.crf_spatial import CUT
 from lakecube.tiling import Tiling

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from lakecube.chunked import Tile
+from lakecube.between_blocks import Tile
 from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.kernels import crf
 from lakecube.kernels.crf import Samples

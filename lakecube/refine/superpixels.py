@@ -13,6 +13,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube import chunked
+from lakecube.between_blocks import exchanged
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.kernels.fragments import SHIFT
@@ -218,7 +219,7 @@ def _superpixels(arrays: list[da.Array], n_bands: int, settings: _Settings) -> d
             _cluster, [packed], ["tpyx"], settings.reach, dtype=np.dtype(np.int64), name="lakecube-slic",
             settings=settings,
         )  # fmt: skip
-    codes = chunked.exchanged(
+    codes = exchanged(
         partial(_begin, settings=settings), _share, partial(_advance, scaling=settings.scaling), _codes, packed,
         settings.iterations, dtype=np.dtype(np.uint8), name="lakecube-slic-codes", token=token,
     )  # fmt: skip

@@ -16,6 +16,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from lakecube import chunked
+from lakecube.between_blocks import regrouped
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.label import relabel
@@ -177,7 +178,7 @@ def _areas(
     )  # fmt: skip
     arrays = [states, places] if restored is None else [states, places, restored]
     token = tokenize([a.name for a in arrays], table)
-    return chunked.regrouped(_sum_block, _join_sums, arrays, groups, dtype=_AREAS, name="lake-areas", token=token)
+    return regrouped(_sum_block, _join_sums, arrays, groups, dtype=_AREAS, name="lake-areas", token=token)
 
 
 def _places(rows: tuple[int, int], columns: tuple[int, int], labels: np.ndarray, grid: PixelGrid) -> np.ndarray:
