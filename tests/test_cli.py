@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -204,6 +205,11 @@ def test_mistakes(shell, archive, tmp_path, mistake):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_option_of_another_command_is_said_to_be_one(shell):
+    done = shell("info", "s.zarr", "--datetime", "2021")
+    assert done.code == 2 and "--datetime belongs to other commands: see --help of this one" in done.err
+
+
 def test_sources_that_are_none(shell, tmp_path):
     (tmp_path / "text.tif").write_text("this is no raster")
     (tmp_path / "broken.json").write_text("{")
@@ -333,6 +339,11 @@ def test_a_corrupt_file_is_read_failed_and_said_once(shell, copy, tmp_path):
     assert len(lines) == len(set(lines))
     assert all(line.startswith("lakecube: warning: ") for line in lines)
     assert not any(".py" in line for line in lines)
+    spoiled.write_bytes(data)
+    _, *advised = shlex.split(done.err.partition("anew with ")[2].splitlines()[0])
+    again = shell(*advised)
+    assert again.code == 0 and again.err == ""
+    assert again.out.startswith(f"{tmp_path / 's.zarr'}: no new date, 1 read anew, 3 in all")
 
 
 def test_a_missing_file_is_read_failed(shell, copy, tmp_path):

@@ -25,6 +25,7 @@ _PAIR = re.compile(r"'([^']*)': '([^']*)'")
 _MAPPING = re.compile(rf"(?<![\w-])bands=\{{(?:{_PAIR.pattern}(?:, )?)+\}}")
 #: What messages call in Python, and the command or flag that does it.
 PHRASES = {
+    ", as one whole number or as {'y': 512, 'x': 512}; along time a chunk is one date": "",
     "encoder_only=True": "--encoder-only",
     "make the same to_zarr call again": "run the same lakecube extract again",
     "make the same call again": "run the same command again",
