@@ -256,6 +256,16 @@ def test_a_process_without_this_lakecube_is_refused(client, monkeypatch):
         versions.check_new(client, client.ncores())
 
 
+def test_a_scheduler_that_may_not_be_asked_is_no_obstacle():
+    with (
+        dask.config.set({"distributed.scheduler.blocked-handlers": ["run_function"]}),
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        versions.check_all(client)
+        assert versions._asked[client] == set(client.ncores())
+
+
 def test_a_worker_of_other_versions_that_comes_late_is_refused(cluster, client, tmp_path):
     """Whatever it wrote does not count; with it gone, the same call goes on."""
     (tmp_path / "odd").mkdir()
