@@ -3,6 +3,9 @@
 A message says what was seen, what is needed, and the call that fixes it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 #: Longest message that is shown: what was seen may be a text of any length, out of a catalogue or a file.
 _LONGEST = 1000
 
@@ -55,6 +58,20 @@ class MissingDependencyError(LakecubeError, ImportError):
 
 class ClusterError(LakecubeError, ConnectionError):
     """The Dask cluster that a run was given is gone, or its workers die at the work."""
+
+
+@contextmanager
+def unchained() -> Iterator[None]:
+    """Our errors leave without what they came of.
+
+    That may hold the signature of an address, which a traceback would show, and a worker of a cluster cannot send what
+    GDAL raises: the client would get a bare Exception. ``from None`` hides it and keeps it.
+    """
+    try:
+        yield
+    except LakecubeError as error:
+        error.__cause__ = error.__context__ = None
+        raise
 
 
 def _shown(text: str) -> str:

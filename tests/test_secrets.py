@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import lakecube
 from lakecube.cli import main
 from lakecube.errors import LakecubeError
+from lakecube.io import stac_reading
+from lakecube.io.patience import Patience
 from lakecube.synthetic.archive import make_archive
 from tests.io.server import serve
 
@@ -86,3 +89,62 @@ def test_secrets_come_out_nowhere(signed, tmp_path, capsys, caplog):
         assert not [text[:200] for text in said if secret in text], name
         assert not [p.name for p in made if secret.encode() in p.read_bytes()], name
         assert not [p.name for p in made if secret in p.name], name
+
+
+BASE = {"stac_version": "1.0.0", "description": "d", "links": []}
+ITEM = {**BASE, "type": "Feature", "id": "i", "geometry": None, "properties": {"datetime": "2022-03-01T00:00:00Z"}}
+
+
+def _failing(folder, url):
+    """Addresses that are signed, and cannot be read: of catalogues, their children, items, imagery and tables."""
+    query = f"X-Amz-Signature={SECRETS['amz']}&sig={SECRETS['sig']}"
+
+    def put(name, document):
+        text = document if isinstance(document, str) else json.dumps(document)
+        (folder / name).write_text(text)
+        return f"{url}/{name}?{query}"
+
+    def catalog(rel, target):
+        links = [{"rel": rel, "href": f"{target}?{query}"}]
+        return put(f"{rel}-{target.rpartition('/')[2]}", {**BASE, "type": "Catalog", "id": "c", "links": links})
+
+    def with_asset(href, **more):
+        asset = {"href": href, "type": "image/tiff", **more}
+        return put(f"item-{abs(hash(href))}.json", {**ITEM, "assets": {"green": asset}})
+
+    yield f"http://127.0.0.1:9/items.json?{query}"
+    yield f"http://127.0.0.1:9/api?{query}"
+    yield f"{url}/none.json?{query}"
+    yield f"{url}/broken?{query}"
+    yield put("html.json", "<html>")
+    yield put("cut.json", '{"type": "Feature"')
+    yield put("odd.json", {**ITEM, "assets": [], "properties": {"datetime": f"{url}?{query}"}})
+    yield put("no.parquet", "PAR1")
+    for target in (f"{url}/none.json", f"{url}/cut.json", "http://127.0.0.1:9/x.json", "s3://nowhere/x.json"):
+        yield catalog("item", target)
+        yield catalog("child", target)
+    for target in (f"{url}/none.tif", f"{url}/html.json", "http://127.0.0.1:9/x.tif", "s3://nowhere/x.tif"):
+        yield with_asset(f"{target}?{query}")
+    for name in ("x.tif", "x.nc", "x.zarr"):
+        yield f"s3://nowhere/{name}?{query}"
+    yield f"http://127.0.0.1:9/x.zarr?{query}"
+
+
+def test_no_traceback_tells_a_secret(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(stac_reading, "PATIENCE", Patience(times=0))
+    for name, value in {"AWS_NO_SIGN_REQUEST": "YES", "AWS_S3_ENDPOINT": "127.0.0.1:9", "AWS_HTTPS": "NO"}.items():
+        monkeypatch.setenv(name, value)
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "site").mkdir()
+    with serve(tmp_path / "site") as site:
+        site.always["/broken"] = 500
+        for source in _failing(tmp_path / "site", site.url):
+            with pytest.raises(LakecubeError) as caught:
+                lakecube.open(source, datetime="2022", retries=0)
+            told = "".join(traceback.format_exception(caught.value))
+            chain = caught.value
+            while chain is not None:  # what is hidden is pickled all the same
+                told += repr(chain)
+                chain = chain.__cause__ or chain.__context__
+            assert not [name for name, secret in SECRETS.items() if secret in told], (source, told)
+    assert not [name for name, secret in SECRETS.items() if secret in caplog.text]

@@ -17,6 +17,7 @@ from lakecube.chunked import blockwise, per_chunk, spans
 from lakecube.errors import InvalidInputError, MissingDependencyError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source
 from lakecube.io.grids import coordinates_in, share_inside, warp_window
+from lakecube.io.hrefs import from_here
 from lakecube.io.lazy import window_of
 from lakecube.io.records import SourceGrid
 from lakecube.kernels.resample import sample_nearest
@@ -166,7 +167,7 @@ def raster_states(
     if isinstance(source, xr.DataArray):
         return _states_of_array(source, like, table, share)
     _there(source)
-    href, grid = str(source), PixelGrid.of(like)
+    href, grid = from_here(str(source)), PixelGrid.of(like)
     target = SourceGrid(grid.crs or "", grid.transform, grid.shape)
     header = _header(href)
     if not header.crs or grid.system is None:

@@ -28,6 +28,7 @@ from lakecube.io.reader import ReadSettings
 from lakecube.io.records import ItemRecord, SourceGrid
 from lakecube.io.request import kept_path, request_text
 from lakecube.io.search_place import parse_bbox
+from lakecube.io.signing import Signer
 from lakecube.names import BANDS, ITEM
 
 logger = logging.getLogger("lakecube.io")
@@ -94,7 +95,8 @@ def open(
     cloud_buffer
         Metres around cloud, cirrus and cloud shadow that are taken as unknown (``cloud_adjacent``).
     sign
-        Called with each remote href just before it is read; returns the href to read. It must pickle.
+        Called with each remote href just before it is read; returns the href to read. On a cluster it is called by
+        the workers: a function of a module they can import, such as ``planetary_computer.sign_url``.
     retries
         Further tries after a failed read, or a mapping of any of ``times`` (3), ``wait`` (0.5 s before the first one,
         doubled for each one after, with jitter), ``longest_wait`` (60 s, also where the server asks for more),
@@ -131,6 +133,7 @@ def open(
     asked = dict(locals())
     _check_options(bands, resolution, cloud_buffer, offset, sensor, cloud_mask)
     patience = Patience.of(retries)
+    sign = None if sign is None else Signer(sign)
     accept_changes()
     chunk_sizes(chunks)
     if isinstance(source, xr.Dataset) or arrays.is_array_path(source):

@@ -17,7 +17,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from lakecube.errors import ReadError
+from lakecube.errors import InvalidInputError, ReadError, unchained
 from lakecube.io import unread
 from lakecube.io.hrefs import REMOTE_DRIVERS, check_href, gdal_path, is_remote, redact, strip_signature
 from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
@@ -81,13 +81,18 @@ def open_source(
     ReadError
         If it cannot be opened, or read inside the context.
     """
+    with unchained():
+        yield from _found(href, local, sign, patience or Patience())
+
+
+def _found(href: str, local: bool, sign: Callable[[str], str] | None, patience: Patience) -> Iterator[DatasetReader]:
     check_href(href, local=local)
     if not is_remote(href):
         yield from _opened(href, href, lambda: rasterio.open(gdal_path(href)))
         return
     signed = href if sign is None else _signed(href, sign)
     if signed.lower().startswith(("http:", "https:")) and not _has_gdal_settings():
-        yield from _over_http(signed, href, patience or Patience())
+        yield from _over_http(signed, href, patience)
         return
     try:
         # `rasterio.open` takes one driver only; what a server calls .tif may be a VRT that names local files
@@ -107,8 +112,7 @@ def _opened(
         with opened() as file:
             yield file
     except RasterioError as error:
-        cause = None if urlsplit(path).query else error  # its text holds the signature
-        raise kind(f"{strip_signature(href)}: {_clean(_told(error), path, href)}") from cause
+        raise kind(f"{strip_signature(href)}: {_clean(_told(error), path, href)}") from None
 
 
 def _over_http(url: str, href: str, patience: Patience) -> Iterator[DatasetReader]:
@@ -160,6 +164,8 @@ def _signed(href: str, sign: Callable[[str], str]) -> str:
     """The href to read, from the user's callable; whatever it raises is a failure to read, told without queries."""
     try:
         signed = sign(href)
+    except InvalidInputError:  # it did not arrive on this worker: a mistake, and no file that cannot be read
+        raise
     except Exception as error:  # what a callable of the user's raises is not known
         message = f"{strip_signature(href)}: sign failed with {type(error).__name__}: {reason(error)}"
         raise ReadError(message) from None  # its own text may hold the signature

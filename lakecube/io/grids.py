@@ -304,6 +304,8 @@ def _bounds(grids: list[SourceGrid], crs: str) -> tuple[float, float, float, flo
         x, y = apply_affine(grid.transform, *np.array([(0, 0), (columns, 0), (0, rows), (columns, rows)]).T)
         box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
         boxes.append(box if same_crs(grid.crs, crs) else _project(_densify(box), grid.crs, crs))
+    if nowhere := [box for box in boxes if not np.isfinite(box).all()]:
+        raise InvalidInputError(f"a scene lies at {nowhere[0]} in {crs}, by its transform and shape: that is no place")
     west, south, east, north = np.transpose(boxes)
     return float(west.min()), float(south.min()), float(east.max()), float(north.max())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from pathlib import Path, PurePosixPath
@@ -124,6 +125,8 @@ def _file_reason(href: str) -> str | None:
     parts = urlsplit(href)
     if parts.netloc not in {"", "localhost"}:
         return "is on another machine"
+    if not parts.path.startswith("/"):
+        return "is no absolute path"
     return "is a virtual file of GDAL" if unquote(parts.path).startswith(("/vsi", "//vsi")) else None
 
 
@@ -136,7 +139,7 @@ def resolve_href(href: str, base: str | None) -> str:
     base : str or None
         Address or path of the *file* that holds the href.
     """
-    if base is None or _scheme(href) or _WINDOWS.match(href) or href[:1] in {"<", "{", "|"}:
+    if not href or base is None or _scheme(href) or _WINDOWS.match(href) or href[:1] in {"<", "{", "|"}:
         return href
     if _scheme(base) in {"http", "https"}:
         return urljoin(base, href)
@@ -149,6 +152,18 @@ def resolve_href(href: str, base: str | None) -> str:
     if href.startswith("/"):
         return href
     return posixpath.normpath(posixpath.join(_local_path(base).absolute().parent.as_posix(), href))
+
+
+def from_here(path: str) -> str:
+    """An href of the user's made absolute, since a worker may run in another folder; what is no path unchanged."""
+    return path if _scheme(path) or _reason(path, local=True) else absolute_path(path)
+
+
+def absolute_path(path: str) -> str:
+    """A path from the root, ``~`` replaced."""
+    with contextlib.suppress(RuntimeError):  # "~" and the name of nobody
+        path = str(Path(path).expanduser())
+    return str(Path(path).absolute())
 
 
 def _local_path(href: str) -> Path:

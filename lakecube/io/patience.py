@@ -93,6 +93,10 @@ class RequestError(ReadError):
         return _request_error, (str(self), self.final, self.asked)
 
 
+class UnreachedError(RequestError):
+    """There is no server at the address, or none that takes the connection."""
+
+
 def _request_error(message: str, final: bool, asked: float) -> RequestError:
     return RequestError(message, final=final, asked=asked)
 

@@ -17,7 +17,7 @@ import rasterio
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
 from lakecube.io.grids import PICTURE
-from lakecube.io.hrefs import strip_signature
+from lakecube.io.hrefs import from_here, strip_signature
 from lakecube.io.nodata import has_mask, range_of, with_blanks
 from lakecube.io.offsets import user_offset
 from lakecube.io.patience import Patience
@@ -113,7 +113,7 @@ def describe_rasters(
     """
     sensor = None if sensor is None else sensor_name(sensor)
     empty = range_of(nodata)
-    paths = [str(p) for p in (source if isinstance(source, list | tuple) else [source])]
+    paths = [from_here(str(p)) for p in (source if isinstance(source, list | tuple) else [source])]
     dates = _given_dates(datetime, len(paths))
     mapping = {str(k).lower(): v for k, v in bands.items()} if isinstance(bands, Mapping) else None
     _check_mapping(mapping)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lakecube.errors import InvalidInputError
-from lakecube.io.hrefs import is_remote, strip_signature
+from lakecube.io.hrefs import absolute_path, is_remote, strip_signature
 from lakecube.io.rasters import is_raster_source
 from lakecube.io.records import SourceGrid
 from lakecube.io.search_place import parse_bbox, parse_geometry
@@ -122,7 +122,7 @@ def kept_path(value: Any) -> Any:
     text = str(value)
     if isinstance(value, str) and (is_remote(text) or "://" in text):
         return strip_signature(text)
-    return str(Path(text).expanduser().absolute())
+    return absolute_path(text)
 
 
 def _geometry(value: Any) -> Any:

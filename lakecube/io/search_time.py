@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pystac
 
 from lakecube.checks import is_word
 from lakecube.errors import InvalidInputError
+from lakecube.io.hrefs import redact
 
 Interval = tuple[dt.datetime | None, dt.datetime | None]
 
@@ -106,10 +108,42 @@ def text_of(moment: dt.datetime | None) -> str:
 
 
 def item_interval(item: pystac.Item) -> Interval:
-    """Return the acquisition time of an item, or its start and end where it has no single time."""
+    """Return the acquisition time of an item, or its start and end where it has no single time.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them is no time; names the item and the field.
+    """
     if item.datetime is not None:
-        moment = _utc(item.datetime)
+        moment = _time_of(item.id, "datetime", item.datetime)
         return moment, moment
     ends = (item.properties.get(key) for key in ("start_datetime", "end_datetime"))
-    start, end = (None if end is None else _moment(end, end)[0] for end in ends)
+    start, end = (
+        _time_of(item.id, key, end) for key, end in zip(("start_datetime", "end_datetime"), ends, strict=True)
+    )
     return start, end
+
+
+def check_datetime(fields: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError, with item and field, where what an item says as its time is none."""
+    properties = fields.get("properties")
+    value = properties.get("datetime") if isinstance(properties, Mapping) else None
+    try:
+        pystac.utils.str_to_datetime(value) if value is not None else None
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise _no_time(fields.get("id"), "datetime", value) from None
+
+
+def _time_of(name: Any, key: str, value: Any) -> dt.datetime | None:
+    try:
+        return _moment(value, value)[0]
+    except (InvalidInputError, OverflowError):
+        raise _no_time(name, key, value) from None
+
+
+def _no_time(name: Any, key: str, value: Any) -> InvalidInputError:
+    return InvalidInputError(
+        f"Item {name!r}: its {key} is {redact(str(value))[:60]!r}, which is no time; RFC 3339 is needed, such as "
+        "2020-06-01T10:00:00Z"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lakecube.io.hrefs import resolve_href
 from lakecube.io.identity import baseline_of, datastrip_of, identity_of, select_newest, updated_of
 from lakecube.io.offsets import OffsetChoice, audit_offset, sentinel2_offset, user_offset
 from lakecube.io.records import BandSource, ItemRecord, QAKind
+from lakecube.io.search_time import item_interval
 from lakecube.io.sensor_tables import QA_NODATA, SENSORS, Sensor, collection_of, find_sensor, platform_of
 from lakecube.names import BANDS
 
@@ -79,7 +79,8 @@ def _describe(
     base_href: str | None, local: bool,
 ) -> ItemRecord:  # fmt: skip
     spec = find_sensor(item, sensor)
-    base = base_href or item.get_self_href()
+    # an item of the user's without a place of its own lies in the working folder: a worker may have another
+    base = base_href or item.get_self_href() or ("item.json" if local else None)
     found, missing = _find_bands(item, spec, sensor)
     if not found:
         raise InvalidInputError(_unknown_item(item, spec))
@@ -127,15 +128,12 @@ def solar_day(time: np.datetime64, longitude: float | None) -> np.datetime64:
 
 
 def _time(item: pystac.Item) -> np.datetime64:
-    for value in (item.datetime, item.properties.get("start_datetime"), item.properties.get("end_datetime")):
-        if value is not None:
-            moment = pystac.utils.str_to_datetime(value) if isinstance(value, str) else value
-            if moment.tzinfo is not None:
-                moment = moment.astimezone(UTC).replace(tzinfo=None)
-            if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # nanoseconds reach no further, and would wrap around
-                raise InvalidInputError(f"Item {item.id!r} is of the year {moment.year}: that is no acquisition time.")
-            return np.datetime64(moment, "ns")
-    raise InvalidInputError(f"Item {item.id!r} has no datetime; a cube needs the time of every item.")
+    moment = next((moment for moment in item_interval(item) if moment is not None), None)
+    if moment is None:
+        raise InvalidInputError(f"Item {item.id!r} has no datetime; a cube needs the time of every item.")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # nanoseconds reach no further, and would wrap around
+        raise InvalidInputError(f"Item {item.id!r} is of the year {moment.year}: that is no acquisition time.")
+    return np.datetime64(moment.replace(tzinfo=None), "ns")
 
 
 def _bbox(item: pystac.Item) -> tuple[float, float, float, float] | None:

@@ -14,7 +14,7 @@ from lakecube.errors import EmptySearchError, InvalidInputError, ReadError
 from lakecube.io import limits
 from lakecube.io.hrefs import strip_signature
 from lakecube.io.search_terms import SearchTerms
-from lakecube.io.stac_reading import absolute, api_io, reading
+from lakecube.io.stac_reading import ServerIO, absolute, item_of, reading
 from lakecube.io.stac_seen import Found, Seen
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def open_api(url: str) -> pystac_client.Client:
     """Open a STAC API."""
     with reading(url):
-        client = pystac_client.Client.open(url, stac_io=api_io())
+        client = pystac_client.Client.open(url, stac_io=ServerIO())
         if not client.conforms_to("ITEM_SEARCH"):  # a search link says it as well, and older servers say only that
             client.add_conforms_to("ITEM_SEARCH")
         return client
@@ -77,7 +77,7 @@ def _paged(search: Any, client: pystac_client.Client, url: str) -> Iterator[pyst
             raise ReadError(f"{strip_signature(url)} sent a page of items that it had sent before, and would not end.")
         known.update((str(one.get("collection")), str(one.get("id"))) for one in new)
         for fields in new:
-            yield pystac.Item.from_dict(fields, root=client, preserve_dict=False)
+            yield item_of(fields, root=client)
     if isinstance(claimed, int) and claimed > len(known):  # some servers estimate, so this is no error
         logger.warning("%s counts %d matching items and sent %d", strip_signature(url), claimed, len(known))
 

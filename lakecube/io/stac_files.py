@@ -16,7 +16,7 @@ from lakecube.io import limits
 from lakecube.io.hrefs import is_remote, resolve_href, strip_signature, unknown_scheme
 from lakecube.io.search_terms import SearchTerms
 from lakecube.io.stac_api import from_api, open_api
-from lakecube.io.stac_reading import absolute, api_io, reading
+from lakecube.io.stac_reading import NoJsonError, ServerIO, absolute, item_of, reading
 from lakecube.io.stac_seen import Found, Seen, judge
 from lakecube.io.stac_static import StaticIO, walk
 
@@ -39,19 +39,19 @@ def from_location(location: str, terms: SearchTerms, seen: Seen, limit: int | No
     if not remote and Path(location).is_dir():
         yield from _from_folder(Path(location), terms, seen, limit)
         return
-    io = StaticIO(api_io(), remote_only=remote)
+    io = StaticIO(ServerIO(), remote_only=remote)
     if location.split("?")[0].lower().endswith(_PARQUET):
         yield from _filter_dicts(_parquet_items(location, io), location, terms, seen)
         return
     try:
         with reading(location):
             document = io.read_json(location)
-    except ReadError as error:
-        if not remote and isinstance(error.__cause__, ValueError) and not location.lower().endswith("json"):
-            raise InvalidInputError(
-                f"{location} is neither GeoTIFF, STAC JSON, stac-geoparquet, Zarr nor NetCDF."
-            ) from error
-        raise
+    except NoJsonError as error:
+        if remote or location.lower().endswith("json"):
+            raise
+        raise InvalidInputError(
+            f"{location} is neither GeoTIFF, STAC JSON, stac-geoparquet, Zarr nor NetCDF."
+        ) from error
     yield from _from_document(document, location, io, terms, seen, limit)
 
 
@@ -137,7 +137,7 @@ def _filter_dicts(items: Iterable[dict[str, Any]], location: str, terms: SearchT
             raise InvalidInputError(f"{strip_signature(location)} is not STAC: one of its features is {fields!r}.")
         with reading(f"item {fields.get('id')!r} of {strip_signature(location)}"):
             known = fields.get("stac_version") in _CURRENT
-            item = pystac.Item.from_dict(fields, migrate=not known, preserve_dict=False)
+            item = item_of(fields, migrate=not known)
         if judge(item, terms, seen):
             yield absolute(item, location), not is_remote(location)
 
@@ -165,7 +165,9 @@ def _parquet_items(location: str, io: StaticIO) -> Iterator[dict[str, Any]]:
         if is_remote(location):
             where = BytesIO(io.api.fetch(location, limits.MOST_TABLE))
         try:
-            table = pq.read_table(where)
+            file = pq.ParquetFile(where)
+            rows = limits.rows_at_once(file.metadata, location)
+            batches = file.iter_batches(batch_size=rows)
+            yield from stac_table_to_items(pa.RecordBatchReader.from_batches(file.schema_arrow, batches))
         except pa.ArrowException as error:
             raise ReadError(f"{strip_signature(location)} is not a Parquet file: {error}.") from error
-        yield from stac_table_to_items(table)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from typing import Any
 
 import pystac
@@ -14,40 +16,25 @@ from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
-from requests import RequestException
 from shapely.errors import ShapelyError
-from urllib3 import Retry
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import DecodeError, HTTPError
+from urllib3.exceptions import TimeoutError as SilenceError
 
-from lakecube.errors import LakecubeError, ReadError, UnsafeHrefError
+from lakecube.errors import LakecubeError, ReadError, UnsafeHrefError, unchained
 from lakecube.io import limits
-from lakecube.io.deadlines import InTimeAdapter
+from lakecube.io.asking import ask, new_session, refusal
 from lakecube.io.hrefs import redact, resolve_href, strip_signature
-from lakecube.io.patience import Patience
+from lakecube.io.patience import Patience, RequestError, UnreachedError, with_patience
+from lakecube.io.search_time import check_datetime
 
-
-class CappedRetry(Retry):
-    """Retries that wait no longer than `Patience` does, whatever a server asks for: it may ask for hours."""
-
-    def get_retry_after(self, response: Any) -> float | None:
-        """Seconds that the server asks for, if it does, as far as they are granted."""
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, Patience().longest_wait)
-
-
-#: Tries of one request, with 0.5, 1, 2, 4 s between (or what the server asks for) while it is busy or broken;
-#: one that cannot be reached at all is given up sooner.
-RETRY = CappedRetry(
-    total=5, connect=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "POST"),
-    respect_retry_after_header=True,
-)  # fmt: skip
-
-
-TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
-
-
-#: Tries of an answer that breaks off in its middle, which `RETRY` does not see.
-_WHOLE_TRIES = 3
+#: How requests are tried again: waits of 0.5, 1, 2, 4, 8 s (or what the server asks for) while it is busy or broken.
+PATIENCE = Patience(times=5)
+#: Further tries where there is no server.
+_UNREACHED = 2
+#: Seconds to connect, and between two bytes.
+_SECONDS = (10.0, 60.0)
+#: Bytes of what a server says of a refusal.
+_WORDS = 500
 
 
 class ServerIO(StacApiIO):
@@ -55,6 +42,10 @@ class ServerIO(StacApiIO):
 
     pystac-client itself opens as a file what does not look like an address, and sends the method that a link names.
     """
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=None)
+        self.session = new_session()
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """Return the text of an address or a link."""
@@ -65,42 +56,41 @@ class ServerIO(StacApiIO):
         self, href: str, method: str | None = None, headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:  # fmt: skip
-        """Return the text that a server answers with, asked again if it broke off; raise APIError if it does not."""
-        content = self._whole(href, method=method, headers=headers, parameters=parameters)
+        """Return the text that a server answers with; raise ReadError if it does not."""
+        content = self.fetch(href, limits.MOST_DOCUMENT, method=method, headers=headers, parameters=parameters)
         try:
             return content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise APIError(f"its answer is no text in UTF-8: {error}") from error
-
-    def _whole(self, href: str, **asked: Any) -> bytes:
-        for attempt in range(1, _WHOLE_TRIES):
-            try:
-                return self.fetch(href, limits.MOST_DOCUMENT, **asked)
-            except APIError as error:
-                if "IncompleteRead" not in str(error):
-                    raise
-            time.sleep(Patience().pause(attempt))
-        return self.fetch(href, limits.MOST_DOCUMENT, **asked)
+        except UnicodeDecodeError:
+            raise ReadError(f"{strip_signature(href)} could not be read: it is no text in UTF-8") from None
 
     def fetch(
         self, href: str, most: int, *, method: str | None = None, headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> bytes:  # fmt: skip
-        """Return the bytes that a server answers with, at most `most`."""
+        """Return the bytes that a server answers with, at most `most`; asked again where that may help."""
         check_server(href)
         method = str(method or "GET").upper()
         if method not in {"GET", "POST"}:
             raise UnsafeHrefError(f"A catalogue asks for {method[:20]!r} of a server; reading takes GET and POST only.")
         said: dict[str, Any] = {"json" if method == "POST" else "params": parameters, "headers": headers}
-        try:
-            with self.session.request(method, href, timeout=self.timeout, stream=True, **said) as answer:
+        unreached = itertools.count(1)
+
+        def read() -> bytes:
+            with ask(self.session, href, _SECONDS, method=method, **said) as answer:
                 if not 200 <= answer.status_code < 300:
-                    raise APIError.from_response(answer)
-                return _bounded(answer, href, most)
-        except (RequestException, HTTPError, OSError, ValueError) as error:
-            if isinstance(error, LakecubeError):
-                raise
-            raise APIError(str(error)) from error
+                    raise refusal(answer, _words(answer))
+                return _bounded(answer, most)
+
+        def is_final(error: Any) -> bool:
+            return error.final or (isinstance(error, UnreachedError) and next(unreached) > _UNREACHED)
+
+        def told(error: BaseException) -> str:
+            return f"{strip_signature(href)}: {error}"
+
+        try:
+            return with_patience(read, PATIENCE, remote=True, told=told, is_final=is_final)
+        except RequestError as error:
+            raise ReadError(f"{strip_signature(href)} could not be read: {error}") from None
 
 
 def check_server(href: str) -> None:
@@ -111,24 +101,41 @@ def check_server(href: str) -> None:
         )
 
 
-def _bounded(answer: Any, href: str, most: int) -> bytes:
+def _words(answer: Any) -> str:
+    """What a server says of a refusal, as far as it is soon told."""
+    said, end = b"", time.monotonic() + _SECONDS[0]
+    with suppress(HTTPError, OSError):
+        while len(said) < _WORDS and time.monotonic() < end and (part := answer.raw.read1(_WORDS, decode_content=True)):
+            said += part
+    return redact(" ".join(said[:_WORDS].decode("utf-8", "replace").split()))[:200]
+
+
+def _bounded(answer: Any, most: int) -> bytes:
     """The unpacked bytes of an answer that is neither too long nor too slow."""
-    parts, size, end = [], 0, time.monotonic() + limits.MOST_SECONDS
-    while part := answer.raw.read1(2**16, decode_content=True):  # what is there: `read` waits for all of a part
-        size += len(part)
-        if size > most or time.monotonic() > end:
-            why = f"is longer than {most / 2**20:,.0f} MiB" if size > most else f"took over {limits.MOST_SECONDS:g} s"
-            raise ReadError(f"{strip_signature(href)} {why}, which is given up: ask for less by bbox= or datetime=")
-        parts.append(part)
-    return b"".join(parts)
+    parts, end = BytesIO(), time.monotonic() + limits.MOST_SECONDS
+    try:
+        while part := answer.raw.read1(2**16, decode_content=True):  # what is there: `read` waits for all of a part
+            if parts.tell() + len(part) > most or time.monotonic() > end:
+                is_long = parts.tell() + len(part) > most
+                why = f"is longer than {most / 2**20:,.0f} MiB" if is_long else f"took over {limits.MOST_SECONDS:g} s"
+                raise RequestError(f"it {why}, which is given up: ask for less by bbox= or datetime=", final=True)
+            parts.write(part)
+    except DecodeError:
+        raise RequestError("it cannot be unpacked", final=True) from None
+    except (TimeoutError, SilenceError):
+        raise RequestError("the server stopped answering") from None
+    except (HTTPError, ConnectionError):
+        raise RequestError("the transfer broke off") from None
+    return parts.getvalue()
 
 
-def api_io() -> ServerIO:
-    """Return what requests go through: with retries, and never without a timeout."""
-    api = ServerIO(max_retries=RETRY, timeout=TIMEOUT)
-    for scheme in ("http://", "https://"):
-        api.session.mount(scheme, InTimeAdapter(max_retries=RETRY))
-    return api
+def item_of(fields: dict[str, Any], **how: Any) -> pystac.Item:
+    """An item from JSON; what its time is, if that is none, is told with item and field."""
+    try:
+        return pystac.Item.from_dict(fields, preserve_dict=False, **how)
+    except FAILURES:
+        check_datetime(fields)
+        raise
 
 
 def absolute(item: pystac.Item, base: str | None) -> pystac.Item:
@@ -152,24 +159,30 @@ def quiet() -> Iterator[None]:
 #: What the libraries raise for what cannot be reached, and for what is no STAC.
 FAILURES = (
     APIError, ClientTypeError, pystac.STACError, pystac.STACTypeError, OSError, ValueError, KeyError, TypeError,
-    AttributeError, IndexError, ShapelyError, RecursionError,
+    AttributeError, IndexError, ShapelyError, RecursionError, OverflowError,
 )  # fmt: skip
+
+
+class NoJsonError(ReadError):
+    """A file was read and is no JSON: it may be something else."""
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn every failure to read into a `ReadError` of one sentence, without signatures."""
-    try:
-        yield
-    except LakecubeError:
-        raise
-    except FAILURES as error:
-        cause: BaseException | None = error
-        while cause is not None:  # pystac hides the cause of a link that could not be followed
-            if isinstance(cause, LakecubeError):
-                raise cause from error
-            cause = cause.__cause__ or cause.__context__
-        raise ReadError(f"{strip_signature(what)} could not be read: {_sentence(error)}") from error
+    """Turn every failure to read into a `ReadError` of one sentence, without signatures: nor in what it came of."""
+    with unchained():
+        try:
+            yield
+        except LakecubeError:
+            raise
+        except FAILURES as error:
+            cause: BaseException | None = error
+            while cause is not None:  # pystac hides the cause of a link that could not be followed
+                if isinstance(cause, LakecubeError):
+                    raise cause from None
+                cause = cause.__cause__ or cause.__context__
+            kind = NoJsonError if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else ReadError
+            raise kind(f"{strip_signature(what)} could not be read: {_sentence(error)}") from None
 
 
 _PLAIN = {

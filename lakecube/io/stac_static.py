@@ -14,7 +14,8 @@ from lakecube.errors import ReadError, UnsafeHrefError
 from lakecube.io import limits
 from lakecube.io.hrefs import is_remote, strip_signature
 from lakecube.io.search_terms import SearchTerms
-from lakecube.io.stac_reading import ServerIO, check_server
+from lakecube.io.search_time import check_datetime
+from lakecube.io.stac_reading import FAILURES, ServerIO, check_server
 
 
 class StaticIO(DefaultStacIO):
@@ -32,6 +33,14 @@ class StaticIO(DefaultStacIO):
         if self.remote_only:
             check_server(href)
         return Path(href.removeprefix("file://")).read_text(encoding="utf-8")
+
+    def stac_object_from_dict(self, d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Return what JSON says; what its time is, if that is none, is told with item and field."""
+        try:
+            return super().stac_object_from_dict(d, *args, **kwargs)
+        except FAILURES:
+            check_datetime(d)
+            raise
 
 
 class Tally(Protocol):

@@ -16,7 +16,7 @@ from lakecube import chunked
 from lakecube.errors import InvalidInputError
 from lakecube.io.files import GDAL_OPTIONS, open_source, with_retries
 from lakecube.io.grids import Window, coordinates_in, share_inside, warp_window
-from lakecube.io.hrefs import strip_signature
+from lakecube.io.hrefs import from_here, strip_signature
 from lakecube.io.lazy import window_of
 from lakecube.io.patience import Patience
 from lakecube.io.records import SourceGrid
@@ -48,7 +48,7 @@ def add_terrain(cube: xr.Dataset, dem: Any, grid: SourceGrid) -> xr.Dataset:
         _check_overlap(f"the DataArray {dem.name or ''}".strip(), dem_grid, grid)
         pair = _lazy(_block_of_array, chunks, numbers=numbers, dem_grid=dem_grid, grid=grid)
     else:
-        href = str(dem)
+        href = from_here(str(dem))
         dem_grid = _header(href)
         _check_overlap(strip_signature(href), dem_grid, grid)
         pair = _lazy(_block_of_file, chunks, href=href, dem_grid=dem_grid, grid=grid)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +59,14 @@ def active_client() -> Any | None:
     """The client of the active Dask cluster; None where work goes to threads."""
     client = getattr(get_scheduler(cls=da.Array), "__self__", None)
     return client if hasattr(client, "scheduler_info") else None
+
+
+def this_process() -> str:
+    """What a person calls this process: which worker of a cluster, or which process of which machine."""
+    here, distributed = f"process {os.getpid()} on {socket.gethostname()}", sys.modules.get("distributed")
+    with suppress(AttributeError, ValueError):  # not a task of a cluster
+        return f"the worker {distributed.get_worker().address} ({here})"  # type: ignore[union-attr]
+    return here
 
 
 def cluster_threads(client: Any) -> int:

@@ -6,12 +6,10 @@ and is not named there, or lies past a named length, does not exist for a reader
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
 import re
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,10 @@ from typing import Any
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from lakecube.errors import StoreError, StoreExistsError
+from lakecube.io.limits import MOST_DOCUMENT
+from lakecube.store.claims import check_claim
 from lakecube.store.conventions import with_levels
+from lakecube.store.disk import c_library
 from lakecube.store.files import Files, LocalFiles, is_partial
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
 from lakecube.store.lease import Lease
@@ -44,6 +45,7 @@ class Visible:
 
     attrs: dict[str, Any]
     documents: dict[str, dict[str, Any]]
+    text: bytes = dataclasses.field(default=b"", repr=False, compare=False)  #: the root document that says so
 
     def metadata(self, name: str) -> ArrayV3Metadata:
         """Metadata of one array."""
@@ -116,7 +118,7 @@ def read_document(place: Place) -> bytes | None:
     if isinstance(place, LocalPlace) and place.root.exists() and not place.root.is_dir():
         raise StoreExistsError(f"{place} is a file: choose another path for the store")
     try:
-        return files.read(ROOT)
+        return files.read(ROOT, MOST_DOCUMENT)
     except (FileNotFoundError, NotADirectoryError):
         if files.exists("") and not Ledger(files).is_ours() and not _was_finished(files):
             raise StoreExistsError(
@@ -138,7 +140,7 @@ def understood(text: bytes, place: Place) -> Visible:
     if layout != LAYOUT:
         raise StoreError(f"{place} has layout {layout}; this lakecube writes layout {LAYOUT}: use the matching version")
     try:
-        found = Visible(root["attributes"], root["consolidated_metadata"]["metadata"])
+        found = Visible(root["attributes"], root["consolidated_metadata"]["metadata"], text)
         whole = _is_whole(found)
     except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise StoreError(torn) from error
@@ -155,6 +157,10 @@ def _no_number(name: str) -> None:
 def _is_whole(found: Visible) -> bool:
     """Whether the root document says all that a reader and a writer go by."""
     attrs = found.attrs
+    for name, document in found.documents.items():
+        if document["node_type"] == "array":
+            shape, chunk = document["shape"], document["chunk_grid"]["configuration"]["chunk_shape"]
+            check_claim(name, document.get("dimension_names") or (None,) * len(shape), shape, chunk)
     for name in found.arrays():
         found.metadata(name)
     return (
@@ -200,7 +206,7 @@ def commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[
     """Make `after` what a reader sees.
 
     The documents that are new since `before` are written first and the `extra` files that they name, then all is put
-    on disk, then the root is replaced.
+    on disk, then the root is replaced: if it is `before` still, which object storage sees to by itself.
     """
     known = before.documents if before is not None else {}
     for name, document in sorted(after.documents.items()):
@@ -211,7 +217,13 @@ def commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[
     files.sync()
     attrs = {name: value for name, value in after.attrs.items() if name != _LAYOUT}
     root = group_document({**attrs, _LAYOUT: LAYOUT}, after.documents)  # last, however often it was read and written
-    files.write(ROOT, dumps(root), durable=True)
+    try:
+        files.swap(ROOT, dumps(root), before.text if before is not None else None)
+    except FileExistsError as error:
+        raise StoreError(
+            f"{files.where(ROOT)} was changed by somebody else while this was written, so nothing was committed: make "
+            "the same call again"
+        ) from error
 
 
 def extra_files(files: Files, number: int) -> list[str]:
@@ -323,9 +335,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two directories atomically; False where the system cannot."""
-    if not sys.platform.startswith("linux"):
-        return False
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    rename = getattr(c_library(), "renameat2", None)
     if rename is None:
         return False
     return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0

@@ -7,19 +7,15 @@ goes through `Files`, so that an object store needs one more class here and noth
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from lakecube.errors import InvalidInputError, StoreError
-
-#: Suffix of files being written, the same as Zarr's; a rerun removes what a killed one left.
-PARTIAL = ".partial"
+from lakecube.store.disk import PARTIAL, sync_all, sync_directory
 
 
 def local_path(path: object) -> Path:
@@ -58,14 +54,17 @@ def local_path(path: object) -> Path:
 class Files(Protocol):
     """Named byte strings under one root; keys are relative, with forward slashes."""
 
-    def read(self, key: str) -> bytes:
-        """Bytes of `key`; FileNotFoundError if there is none."""
+    def read(self, key: str, most: int | None = None) -> bytes:
+        """Bytes of `key`; FileNotFoundError if there is none, StoreError if there are more than `most`."""
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Put `data` under `key`, whole or not at all; `durable` survives a power cut after the call."""
 
     def create(self, key: str, data: bytes) -> None:
         """As `write`, but FileExistsError if `key` exists: one of several racing callers wins."""
+
+    def swap(self, key: str, data: bytes, before: bytes | None) -> None:
+        """As a durable `write`, but FileExistsError if `key` does not hold `before` any more (None: is not new)."""
 
     def list(self, key: str) -> list[str]:
         """Sorted names directly under `key`; empty if there is no such key."""
@@ -86,25 +85,31 @@ class Files(Protocol):
         """Remove what killed writes left half-written under `key`: directly there, or `below` as well."""
 
     def sync(self) -> None:
-        """Return once everything that was written survives a power cut."""
+        """Return once everything that was written by this machine survives a power cut."""
+
+    def check_own(self, key: str) -> None:
+        """Raise StoreError if writing or removing `key` would touch what lies outside of the root."""
 
     def where(self, key: str = "") -> str:
         """What a person calls the place of `key`: no secrets."""
 
 
 class LocalFiles:
-    """`Files` on a local disk: a temporary file, fsync, one atomic rename."""
+    """`Files` on a local disk: a temporary file, fsync, one atomic rename; never through a link out of the root."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
 
-    def read(self, key: str) -> bytes:
-        """Bytes of `key`; FileNotFoundError if there is none."""
-        return (self.root / key).read_bytes()
+    def read(self, key: str, most: int | None = None) -> bytes:
+        """Bytes of `key`; FileNotFoundError if there is none, StoreError if there are more than `most`."""
+        path = self.root / key
+        if most is not None:
+            check_size(path.stat().st_size, most, str(path))
+        return path.read_bytes()
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Put `data` under `key` by an atomic rename; if `durable`, the file and its directory are synced."""
-        path = self.root / key
+        path = self._own(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
         try:
@@ -118,11 +123,11 @@ class LocalFiles:
             partial.unlink(missing_ok=True)
             raise
         if durable:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def create(self, key: str, data: bytes) -> None:
         """Put `data` under a new `key`; FileExistsError if it exists."""
-        path = self.root / key
+        path = self._own(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
         partial.write_bytes(data)
@@ -130,6 +135,16 @@ class LocalFiles:
             _link_new(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+    def swap(self, key: str, data: bytes, before: bytes | None) -> None:
+        """Compare, then write: no file system does both in one step, so the lease must keep others out."""
+        try:
+            found: bytes | None = self.read(key)
+        except FileNotFoundError:
+            found = None
+        if found != before:
+            raise FileExistsError(self.where(key))
+        self.write(key, data, durable=True)
 
     def list(self, key: str) -> list[str]:
         """Sorted names directly under `key`."""
@@ -140,7 +155,7 @@ class LocalFiles:
 
     def delete(self, key: str) -> None:
         """Remove `key` and all under it."""
-        path = self.root / key
+        path = self._own(key)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -152,11 +167,11 @@ class LocalFiles:
 
     def touch(self, key: str) -> None:
         """Refresh the modification time of `key`."""
-        os.utime(self.root / key)
+        os.utime(self._own(key))
 
     def age(self, key: str) -> float:
         """Seconds since `key` was last modified, by the clock of the file system that holds it."""
-        probe = self.root / f"{key}.{uuid.uuid4().hex}{PARTIAL}"
+        probe = self._own(f"{key}.{uuid.uuid4().hex}{PARTIAL}")
         probe.touch()
         try:
             return probe.stat().st_mtime - (self.root / key).stat().st_mtime
@@ -166,18 +181,40 @@ class LocalFiles:
     def sweep(self, key: str, *, below: bool = True) -> None:
         """Remove the temporary files that a killed writer left under `key`."""
         place = self.root / key
+        if place.is_symlink():
+            self.check_own(f"{key}/any")
         for partial in list(place.rglob(f"*{PARTIAL}") if below else place.glob(f"*{PARTIAL}")):
             if is_partial(partial.name):
                 partial.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Ask the operating system to put every written chunk on disk; called once before each commit."""
-        if hasattr(os, "sync"):
-            os.sync()
+        """Have every written chunk put on disk: asked by each task that writes, and before a commit."""
+        sync_all(self.root)
+
+    def check_own(self, key: str) -> None:
+        """Raise StoreError where `key` leads out of the root by a link; the root itself may be one."""
+        root, folder = os.path.realpath(self.root), os.path.realpath((self.root / key).parent)
+        if key and folder != root and not folder.startswith(root.rstrip(os.sep) + os.sep):
+            raise StoreError(
+                f"{(self.root / key).parent} leads out of {self.root}, to {folder}: nothing is written or removed "
+                "there. Put the folder itself in the place of the link"
+            )
+
+    def _own(self, key: str) -> Path:
+        self.check_own(key)
+        return self.root / key
 
     def where(self, key: str = "") -> str:
         """The path of `key`."""
         return str(self.root / key)
+
+
+def check_size(size: int, most: int, where: str) -> None:
+    """Raise StoreError for a file of the store's own that is larger than there can be, before it is read."""
+    if size > most:
+        raise StoreError(
+            f"{where} is of {size:,} bytes, and none of its kind has over {most:,}: it was not written by us"
+        )
 
 
 def is_partial(name: str) -> bool:
@@ -194,57 +231,3 @@ def _link_new(source: Path, target: Path) -> None:
     except OSError:
         with target.open("xb") as stream:
             stream.write(source.read_bytes())
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def check_room(path: Path, needed: int) -> None:
-    """Raise StoreError if `path` (or its nearest existing parent) cannot be written or has too little room."""
-    parent = path
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise StoreError(f"{parent} is a file, so no store can be made at {path}: choose another path")
-    probe = parent / f".{uuid.uuid4().hex}{PARTIAL}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(f"cannot write in {parent}: {error.strerror}; choose a path you may write to") from error
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise StoreError(
-            f"{parent} has {free / 1e9:.2f} GB free, and this store needs at least {needed / 1e9:.2f} GB: "
-            "free some space or write to another disk"
-        )
-
-
-@contextlib.contextmanager
-def explained(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn a full or read-only disk met while writing into a StoreError; the work done so far stays resumable."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, StoreError) or error.errno not in _DISK:
-            raise
-        raise StoreError(
-            f"writing {path} stopped: {_DISK[error.errno]}. Nothing half-written is visible; "
-            "mend that and make the same call again, it continues where it stopped"
-        ) from error
-
-
-_DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EROFS: "the disk became read-only",
-    errno.EACCES: "permission was denied",
-    errno.EFBIG: "a file grew over the allowed size",
-}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from dask.base import tokenize
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 from zarr.storage import StorePath
 
 from lakecube.errors import LakecubeError, StoreError
+from lakecube.store.claims import check_claim
 from lakecube.store.place import LocalPlace, Place
 
 #: What Zarr, its codecs and NumPy raise for metadata and chunks that are none.
@@ -65,7 +68,7 @@ def in_words(error: BaseException) -> str:
 
 
 def open_group(place: Place, group: str | None, chunks: Any, token: str, *, alone: bool = False) -> xr.Dataset:
-    """A group of a store as `xarray.open_zarr` gives it, its arrays guarded.
+    """A group of a store as `xarray.open_zarr` gives it, its arrays guarded; StoreError for one beyond all size.
 
     `token` names the state of the store: the arrays of two calls have the same names where it is the same. A group
     that stands `alone` is the root of a hierarchy by itself.
@@ -74,7 +77,14 @@ def open_group(place: Place, group: str | None, chunks: Any, token: str, *, alon
     source: Any = place.root if isinstance(place, LocalPlace) else place.chunks
     if alone:
         source, group = StorePath(place.chunks, group or ""), None
-    opened = xr.open_zarr(source, group=group, chunks=None, consolidated=group is None)
+    stored = xr.backends.ZarrStore.open_group(source, mode="r", group=group, consolidated=group is None)
+    for name, array in stored.members.items():
+        if isinstance(array, zarr.Array):
+            dims = getattr(array.metadata, "dimension_names", None) or (None,) * array.ndim
+            check_claim(f"{name} of {place}", dims, array.shape, array.chunks)
+    opened = xr.open_dataset(stored, chunks=None)  # reads the axes
+    if isinstance(source, Path):
+        opened.encoding["source"] = str(source)
     guarded = {
         name: _guarded(variable, str(name), place, chunks, token)
         for name, variable in opened.variables.items()

@@ -16,11 +16,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lakecube.io.limits import MOST_DOCUMENT
 from lakecube.store.files import Files
 
 ROWS = "_ledger/rows.json"
@@ -62,11 +62,10 @@ class Ledger:
     def pending(self) -> str | None:
         """Hash of the write that was under way, or None.
 
-        Chunks are put on disk at the commit, not before. A killed process loses none of them, but a machine
-        that went down may have: then the ledger's word is not trusted, and the write starts anew.
+        Whatever machine it was: a task answers once its chunks are on disk, and a wave is recorded after that, so what
+        is recorded is there also after a power cut.
         """
-        found = self._read(f"{self.place}/plan.json")
-        return found.get("plan") if found.get("boot") == _boot() else None
+        return self._read(f"{self.place}/plan.json").get("plan")
 
     def is_pending(self) -> bool:
         """Whether a write of this ledger was under way, of whatever plan."""
@@ -83,7 +82,7 @@ class Ledger:
     def begin(self, plan: str, names: Sequence[str] = ()) -> None:
         """Forget whatever was pending and start `plan`, which makes `names` under the root."""
         self.files.delete(self.place)
-        document = json.dumps({"plan": plan, "boot": _boot(), "names": list(names)}, indent=1)
+        document = json.dumps({"plan": plan, "names": list(names)}, indent=1)
         self.files.write(
             f"{self.place}/plan.json", document.encode(), durable=True
         )  # without it, what is made is not known as ours
@@ -121,21 +120,13 @@ class Ledger:
 
     def _read(self, key: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.files.read(key))
+            found = json.loads(self.files.read(key, MOST_DOCUMENT))
         except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
     def _write(self, key: str, document: Mapping[str, Any]) -> None:
         self.files.write(key, json.dumps(document, indent=1).encode())
-
-
-def _boot() -> str:
-    """What changes when the machine restarts, where the system tells."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def pack(values: np.ndarray) -> dict[str, Any]:

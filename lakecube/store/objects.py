@@ -18,6 +18,7 @@ from typing import Any
 from zarr.abc.store import Store
 
 from lakecube.errors import InvalidInputError, MissingDependencyError, StoreError
+from lakecube.store.files import check_size
 
 #: Object stores that are offered; the tests speak to an S3 server only.
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
@@ -143,12 +144,15 @@ class ObjectFiles:
     def __init__(self, place: ObjectPlace) -> None:
         self.place = place
 
-    def read(self, key: str) -> bytes:
-        """Bytes of `key`; FileNotFoundError if there is none."""
+    def read(self, key: str, most: int | None = None) -> bytes:
+        """Bytes of `key`; FileNotFoundError if there is none, StoreError if there are more than `most`."""
         import obstore
 
         with self.place.asked("read", FileNotFoundError):
-            return obstore.get(self.place.client(), key).bytes().to_bytes()
+            found = obstore.get(self.place.client(), key)
+            if most is not None:
+                check_size(found.meta["size"], most, self.where(key))
+            return found.bytes().to_bytes()
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Put `data` under `key`; it survives once the service has answered."""
@@ -159,14 +163,36 @@ class ObjectFiles:
 
     def create(self, key: str, data: bytes) -> None:
         """Put `data` under a new `key`; FileExistsError if it exists."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
+        self._put_if("create", key, data)
 
+    def swap(self, key: str, data: bytes, before: bytes | None) -> None:
+        """Put `data` under `key` if it holds `before`, by one request that the service refuses otherwise."""
+        import obstore
+
+        if before is None:
+            return self._put_if("create", key, data)
         try:
-            with self.place.asked("write", AlreadyExistsError, FileExistsError):
-                obstore.put(self.place.client(), key, data, mode="create")
-        except (AlreadyExistsError, FileExistsError) as error:
+            with self.place.asked("read", FileNotFoundError):
+                found = obstore.get(self.place.client(), key)
+                tag, now = found.meta["e_tag"], found.bytes().to_bytes()
+        except FileNotFoundError as error:
             raise FileExistsError(self.where(key)) from error
+        if now != before:
+            raise FileExistsError(self.where(key))
+        return self._put_if({"e_tag": tag or ""}, key, data)
+
+    def _put_if(self, mode: Any, key: str, data: bytes) -> None:
+        """Put on a condition; FileExistsError if it is not met, unless by an earlier try whose answer was lost."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        refused = (AlreadyExistsError, PreconditionError, FileExistsError)
+        try:
+            with self.place.asked("write", *refused):
+                obstore.put(self.place.client(), key, data, mode=mode)
+        except refused as error:
+            if self.read(key) != data:
+                raise FileExistsError(self.where(key)) from error
 
     def list(self, key: str) -> list[str]:
         """Sorted names directly under `key`."""
@@ -227,6 +253,9 @@ class ObjectFiles:
 
     def sync(self) -> None:
         """What a request has answered for survives."""
+
+    def check_own(self, key: str) -> None:
+        """No key leads elsewhere."""
 
     def where(self, key: str = "") -> str:
         """The address of `key`."""

@@ -24,6 +24,7 @@ from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.names import REASON, TIME, X, Y
 from lakecube.store.counted import CountedStore
 from lakecube.store.layout import array_document, open_array, read_metadata
+from lakecube.store.lease import Held
 from lakecube.store.ledger import Ledger, pack, unpack
 from lakecube.store.place import Place
 from lakecube.store.plan import Plan
@@ -43,11 +44,12 @@ class Writer:
 
     place: Place
     arrays: tuple[tuple[str, str], ...]  #: name and metadata document
+    held: Held | None = None  #: the lease under which it writes blocks of rows
 
     @classmethod
-    def of(cls, place: Place, arrays: Mapping[str, ArrayV3Metadata]) -> Writer:
+    def of(cls, place: Place, arrays: Mapping[str, ArrayV3Metadata], held: Held | None = None) -> Writer:
         """A writer of some arrays of the store at `place`; of reading them as well."""
-        return cls(place, tuple((n, json.dumps(array_document(m))) for n, m in sorted(arrays.items())))
+        return cls(place, tuple((n, json.dumps(array_document(m))) for n, m in sorted(arrays.items())), held)
 
     def open(self, name: str) -> zarr.Array:
         """One of the arrays."""
@@ -56,7 +58,7 @@ class Writer:
 
 @functools.lru_cache(maxsize=256)
 def _open(place: Place, name: str, document: str) -> zarr.Array:
-    return open_array(CountedStore(place.chunks, place.files.where()), name, read_metadata(json.loads(document)))
+    return open_array(CountedStore(place.chunks, place.files), name, read_metadata(json.loads(document)))
 
 
 def write_rows(
@@ -78,7 +80,8 @@ def write_rows(
     facts, water = Facts(plan, ledger, run.troubles), plan.contents.water
     frozen = freeze(water, facts.known) if facts.known else water  # once: what it takes grows with the dates
     names = list(plan.contents.pixels)
-    source = Source(frozen.reset_coords()[names], plan, Writer.of(place, {n: plan.pixels[n] for n in names}), True)
+    writer = Writer.of(place, {n: plan.pixels[n] for n in names}, run.lease.held)
+    source = Source(frozen.reset_coords()[names], plan, writer, True)
     observed = Written(plan, ledger, "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
@@ -167,7 +170,8 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     written = Written(plan, ledger, "fields", 1, run)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
-        source = Source(still, plan, Writer.of(place, {n: plan.pixels[n] for n in fields}), False)
+        writer = Writer.of(place, {n: plan.pixels[n] for n in fields}, run.lease.held)
+        source = Source(still, plan, writer, False)
         run.count("fields", written.write(source, (0, 1), wave, ledger, advance))
     run.note("fields", tasks=written.tasks)
 
@@ -267,7 +271,9 @@ def _region(place: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]
 
 
 def _write(row: int, y: int, x: int, *blocks: np.ndarray, writer: Writer, names: tuple[str, ...]) -> np.ndarray:
-    """Write one block·date of every variable; what was written, for the report."""
+    """Write one block·date of every variable, on disk once this returns; what was written, for the report."""
+    assert writer.held is not None
+    writer.held.check()
     record = np.zeros((1, 1, 1), RECORD)
     by_name = dict(zip(names, blocks, strict=True))
     for name, block in by_name.items():
@@ -275,6 +281,7 @@ def _write(row: int, y: int, x: int, *blocks: np.ndarray, writer: Writer, names:
         place = (row, y, x)[-array.ndim :]
         values = np.asarray(block).reshape(block.shape[-array.ndim :])
         array[_region(place, values.shape)] = values
+    writer.held.files.sync()
     if "water_mask" in by_name:
         unknown = by_name["reason"][by_name["water_mask"] == 255]
         record["pixels"] = by_name["water_mask"].size

@@ -12,7 +12,8 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from lakecube.errors import InvalidInputError
-from lakecube.store.files import Files, LocalFiles, explained, local_path
+from lakecube.store.disk import explained
+from lakecube.store.files import Files, LocalFiles, local_path
 from lakecube.store.objects import ObjectPlace, is_object_url
 
 

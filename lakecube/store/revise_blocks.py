@@ -10,13 +10,17 @@ import dataclasses
 import io
 import itertools
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 
+from lakecube.errors import StoreError
 from lakecube.io.traffic import KINDS, TRAFFIC
+from lakecube.store.lease import Held
 from lakecube.store.ledger import REVISING, Ledger
 from lakecube.store.passes import Writer
 from lakecube.store.place import Place
@@ -98,7 +102,7 @@ class BlockPasses:
                 results = self._known(key, len(some))
                 if results is None:
                     self.run.lease.check()
-                    results, traffic = _compute(stage, function, some, common, self.ledger.files.where(), advance)
+                    results, traffic = _compute(stage, function, some, common, self.run.lease.held, advance)
                     self.run.passed(stage, traffic)
                     self.ledger.files.write(key, _packed(results))
                 else:
@@ -113,15 +117,18 @@ class BlockPasses:
 
     def _known(self, key: str, length: int) -> list[Results] | None:
         try:
-            data = self.ledger.files.read(key)
-        except FileNotFoundError:
+            stored = _unpacked(self.ledger.files.read(key))
+        except (FileNotFoundError, *_TORN):  # a power cut may have taken what was not waited for
             return None
         results: list[Results] = [{} for _ in range(length)]
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            for name in stored.files:
-                number, _, what = name.partition("/")
-                results[int(number)][what] = stored[name]
+        for name, values in stored.items():
+            number, _, what = name.partition("/")
+            results[int(number)][what] = values
         return results
+
+
+class LostPartError(StoreError):
+    """What an earlier pass of a revision left beside the ledger is not there any more."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,12 +144,27 @@ class Scratch:
         self.store.files.write(self._key(stage, place), out.getvalue())
 
     def load(self, stage: str, place: tuple[int, ...]) -> Results:
-        """The inverse of `save`."""
-        with np.load(io.BytesIO(self.store.files.read(self._key(stage, place))), allow_pickle=False) as stored:
-            return dict(stored)
+        """The inverse of `save`; LostPartError if it is gone."""
+        key = self._key(stage, place)
+        try:
+            return _unpacked(self.store.files.read(key))
+        except (FileNotFoundError, *_TORN) as error:
+            raise LostPartError(
+                f"{self.store.files.where(key)}, a part of the revision that was under way, is gone or torn. What is "
+                "visible is as it was: make the same call again, the revision is then made anew"
+            ) from error
 
     def _key(self, stage: str, place: tuple[int, ...]) -> str:
         return f"{REVISING}/{stage}/parts/{'-'.join(map(str, place))}.npz"
+
+
+#: What NumPy raises for a file that is not whole.
+_TORN = (EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+def _unpacked(data: bytes) -> Results:
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def _packed(results: list[Results]) -> bytes:
@@ -157,7 +179,7 @@ def _compute(
     function: Callable[[Any, Any], Results],
     units: Sequence[Any],
     common: Any,
-    store: str,
+    held: Held,
     advance: Any,
 ) -> tuple[list[Results], dict[str, int]]:
     """One wave on the cluster or on threads, and the bytes that passed.
@@ -169,7 +191,7 @@ def _compute(
     graph: dict[Any, Any] = {shared: DataNode(shared, common)}
     keys: list[tuple[Any, ...]] = [(name, *unit.place) for unit in units]
     graph |= {
-        key: Task(key, _measured, function, DataNode(None, unit), TaskRef(shared), store)
+        key: Task(key, _measured, function, DataNode(None, unit), TaskRef(shared), held)
         for key, unit in zip(keys, units, strict=True)
     }
     found = compute_keys(graph, keys, advance)
@@ -177,8 +199,10 @@ def _compute(
 
 
 def _measured(
-    function: Callable[[Any, Any], Results], unit: Any, common: Any, store: str
+    function: Callable[[Any, Any], Results], unit: Any, common: Any, held: Held
 ) -> tuple[Results, dict[str, int]]:
-    """What a function gives, and the bytes of a store that passed through this process meanwhile."""
+    """What a function gives, once what it wrote is on disk, and the bytes of a store that passed meanwhile."""
+    held.check()
     result = function(unit, common)
-    return result, TRAFFIC.taken(store)
+    held.files.sync()
+    return result, TRAFFIC.taken(held.files.where())

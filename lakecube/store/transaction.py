@@ -38,6 +38,7 @@ from lakecube.store.place import Place
 from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, new_items, root_attrs, small_arrays
 from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
+from lakecube.store.revise_blocks import LostPartError
 from lakecube.store.revision import write_revision
 from lakecube.store.told import conflicts, unread, unread_before
 from lakecube.store.unread import dates_of
@@ -195,7 +196,11 @@ def _with_revision(
         files.sweep(key, below=False)
     files.sweep(job.group)
     files.sweep(f"{OVERVIEWS}/{job.number}")
-    outcome = write_revision(job, ledger, run, wish.wave)
+    try:
+        outcome = write_revision(job, ledger, run, wish.wave)
+    except LostPartError:
+        ledger.finish()  # what is recorded as done is not: the next call starts anew
+        raise
     for name, stored in outcome.arrays.items():
         if stored.values is not None:
             _write_small(files, f"{job.group}/{name}", stored)

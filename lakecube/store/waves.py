@@ -6,9 +6,6 @@ of one wave only, so time and memory of a wave depend on the wave, not on the ar
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
 from lakecube.store.clusters import active_client, cluster_threads, compute_on
+from lakecube.store.disk import c_library
 
 #: Least number of block·dates in a wave, and how many of them for each thread.
 WAVE, WAVE_OF_THREAD = 256, 8
@@ -148,15 +146,9 @@ def _give_back() -> None:
 
     The workers of a cluster are told to by their nanny.
     """
-    trim = getattr(_libc(), "malloc_trim", None)
+    trim = getattr(c_library(), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-@functools.lru_cache(maxsize=1)
-def _libc() -> Any:
-    """The C library of this process; None where there is none to ask, as on Windows."""
-    return ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
 def _sort_in(needed: dict[str, set[Any]], keys: set[Any]) -> None:

@@ -15,7 +15,8 @@ from lakecube.store.clusters import check_versions
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
 from lakecube.store.conventions import transform_of
-from lakecube.store.files import LocalFiles, check_room
+from lakecube.store.disk import check_room
+from lakecube.store.files import LocalFiles
 from lakecube.store.guarded import readable
 from lakecube.store.lease import Lease
 from lakecube.store.objects import is_object_url

@@ -8,6 +8,7 @@ import struct
 import zlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 import numpy as np
@@ -17,12 +18,13 @@ from hypothesis import strategies as st
 import lakecube
 from lakecube.errors import LakecubeError
 from lakecube.io import files, limits, stac_reading
+from lakecube.io.patience import Patience
 from lakecube.io.raw_cache import RAW
 from lakecube.names import OBSERVATION
 from lakecube.synthetic.archive import make_archive
 from tests.hostile import values
 from tests.hostile.judge import BAIT, BAIT_PIXEL, WrongError
-from tests.hostile.site import HERE, Site
+from tests.hostile.site import HERE, Site, Spoilt
 
 BANDS = ("green", "nir", "swir16")
 
@@ -56,7 +58,7 @@ class Imagery:
         return True
 
     def __init__(self, folder: Path, site: Site, bait: Path) -> None:
-        stac_reading.RETRY = stac_reading.Retry(total=0, connect=0, read=0, redirect=3)
+        stac_reading.PATIENCE = Patience(times=0)
         limits.MOST_PAGES, limits.MOST_ITEMS, limits.MOST_DOCUMENT = 30, 500, 4 * 2**20
         self.site, self.bait = site, str(bait)
         if not (folder / "archive").exists():
@@ -460,4 +462,58 @@ class Images(Imagery):
             path.unlink(missing_ok=True)
 
 
-__all__ = ["Catalogues", "Images", "Items", "LakecubeError", "files", "lay_bait"]
+class Answers(Imagery):
+    """Servers whose headers say what cannot be, of a document or of a file, and bodies that do not end."""
+
+    name = "answers of servers"
+
+    @property
+    def cases(self) -> st.SearchStrategy[Any]:
+        long = "9" * 5000
+        size = st.one_of(
+            st.sampled_from(["", "-1", "0", "10", "1e309", "nan", long, "0x10", "1_0", "10, 11"]),
+            st.integers(-(2**70), 2**70).map(str),
+            st.text("0123456789-/*bytes ", max_size=20),
+        )
+        span = st.one_of(
+            st.tuples(size, size, size).map(lambda n: f"bytes {n[0]}-{n[1]}/{n[2]}"),
+            st.sampled_from(["bytes 0-9/*", "bytes */10", f"bytes 0-{long}/{long}", "bytes 0-32767/99999999999999"]),
+        )
+        date = st.sampled_from(["soon", "Fri, 31 Dec 9999 23:59:59 GMT", f"Fri, 31 Dec {'9' * 30} 00:00:00 GMT", "0"])
+        leads = ["", "/", "//", "http://[", "http://a b/", "http://127.0.0.1:9/x", f"file://{self.bait}/secret.tif"]
+        told = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+        packed = ["gzip", "br", "identity", "x", "gzip, gzip", "deflate"]
+        extent = {"Content-Length": size, "Content-Range": span}
+        beside = {
+            "Content-Encoding": st.sampled_from(packed), "Transfer-Encoding": st.sampled_from(["chunked", "x"]),
+            "ETag": told, "Last-Modified": told, "Set-Cookie": told, "Content-Type": told,
+        }  # fmt: skip
+
+        def family(statuses: list[int], **headers: Any) -> st.SearchStrategy[Any]:
+            made = {name.replace("_", "-"): value for name, value in headers.items()}
+            return st.tuples(st.sampled_from(statuses), st.fixed_dictionaries({}, optional=made))
+
+        answer = st.one_of(
+            family([301, 302, 303, 307, 308], Location=st.sampled_from(leads)),
+            family([401, 403, 404, 416, 429, 500, 503], Retry_After=st.one_of(size, date)),
+            family([0, 200, 206], **extent),
+            family([0, 200, 204, 206], **beside),
+        )
+        more = st.sampled_from([0, 0, 0, 2**20, 2**34])
+        return st.tuples(st.sampled_from(["item", "file"]), answer, more)
+
+    def run(self, case: Any) -> str:
+        where, answer, more = case
+        item = copy.deepcopy(self.item)
+        item["assets"]["green"]["href"] = green = self.site.put(self.bytes["green"], "green.tif")
+        address = self.site.put(values.said(item))
+        self.site.spoilt[urlsplit(green if where == "file" else address).path] = Spoilt(*answer, more)
+        try:
+            found = self.read(address)
+        finally:
+            self.site.forget()
+        self.same(found, unknown=True)
+        return f"{np.isnan(found['green']).mean():.0%} unknown"
+
+
+__all__ = ["Answers", "Catalogues", "Images", "Items", "LakecubeError", "files", "lay_bait"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
@@ -16,12 +17,22 @@ HERE = "http://here"
 Document = bytes | str | Callable[[str], bytes]
 
 
+@dataclass(frozen=True)
+class Spoilt:
+    """What is other in the answers of a path: the status (0: as it was), headers, zeros after the body."""
+
+    status: int
+    headers: dict[str, str]
+    more: int
+
+
 class Site:
-    """Its address and what lies where."""
+    """Its address, what lies where, and whose answers are spoilt."""
 
     def __init__(self) -> None:
         self.url = ""
         self.documents: dict[str, Document] = {}
+        self.spoilt: dict[str, Spoilt] = {}
         self._count = 0
 
     def put(self, document: Document, name: str = "item.json") -> str:
@@ -38,7 +49,8 @@ class Site:
         return self._count
 
     def forget(self) -> None:
-        """Drop everything that `put` placed."""
+        """Drop everything that `put` placed, and spoil nothing."""
+        self.spoilt.clear()
         self.documents = {path: one for path, one in self.documents.items() if not path[1].isdigit()}
 
 
@@ -85,15 +97,20 @@ def site() -> Iterator[Site]:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{total}")
+                headers = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{total}"}
             else:
-                self.send_response(200)
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(len(part)))
+                headers = {}
+            other = made.spoilt.get(urlsplit(self.path).path, Spoilt(0, {}, 0))
+            self.send_response(other.status or (206 if headers else 200))
+            headers |= {"Accept-Ranges": "bytes", "Content-Length": str(len(part))} | other.headers
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            if body:
-                self.wfile.write(part)
+            self.close_connection |= bool(other.headers or other.more)
+            with contextlib.suppress(OSError):  # who has enough hangs up
+                self.wfile.write(part if body else b"")
+                for _ in range(other.more // 2**16):
+                    self.wfile.write(bytes(2**16))
 
     with serving(Handler) as made.url:
         yield made

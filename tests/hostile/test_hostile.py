@@ -9,7 +9,7 @@ from tests.hostile.table import judge, table
 from lakecube.errors import InvalidInputError  # isort: skip
 
 #: The first test starts one process, which imports everything; kinds that need torch or a store are in the second.
-QUICK = ["addresses", "STAC items", "catalogues and APIs", "image bytes", "searches"]
+QUICK = ["addresses", "STAC items", "catalogues and APIs", "image bytes", "answers of servers", "searches"]
 
 
 def _check(found):

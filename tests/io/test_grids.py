@@ -1,5 +1,7 @@
 """Placements, windows and the choice of a grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,15 @@ def test_pixels_larger_than_the_scenes_are_refused():
     with pytest.raises(InvalidInputError, match="resolution=10 or"):
         choose_grid([grid(900, 900)], bbox=None, crs=None, resolution=2000)
     choose_grid([grid(900, 900)], bbox=None, crs=None, resolution=1000)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_scene_beyond_all_numbers_is_refused(at):
+    transform = [10.0, 0.0, LEFT, 0.0, -10.0, TOP]
+    transform[at] = -1e308
+    scenes = [grid(40, 40), replace(grid(40, 40), transform=tuple(transform))]
+    with np.errstate(over="ignore"), pytest.raises(InvalidInputError, match="that is no place"):
+        choose_grid(scenes, bbox=None, crs=None, resolution=None)
 
 
 def test_shares():

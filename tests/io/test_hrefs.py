@@ -4,7 +4,16 @@ import pytest
 
 import lakecube
 from lakecube.errors import InvalidInputError, LakecubeError, UnsafeHrefError
-from lakecube.io.hrefs import check_href, gdal_path, is_remote, redact, resolve_href, strip_signature
+from lakecube.io.hrefs import (
+    absolute_path,
+    check_href,
+    from_here,
+    gdal_path,
+    is_remote,
+    redact,
+    resolve_href,
+    strip_signature,
+)
 
 GOOD = [
     "https://example.com/a/B04.tif",
@@ -107,7 +116,7 @@ def test_a_local_catalogue_may_point_to_local_files(href):
 @pytest.mark.parametrize(
     "href",
     ["/vsizip/a.zip/a.tif", "<VRTDataset/>", "vrt://a.tif", "zip://a.zip!a.tif", "| cat", "file://host/a.tif",
-     "file:///vsizip/a.zip", "", "https://user:secret@example.com/a.tif"],
+     "file:///vsizip/a.zip", "file:data/B04.tif", "", "https://user:secret@example.com/a.tif"],
 )  # fmt: skip
 def test_even_a_local_catalogue_may_not_point_to_what_is_interpreted(href):
     with pytest.raises(UnsafeHrefError, match="and local files only"):
@@ -177,3 +186,24 @@ def test_no_source_shows_its_signature(secret):
     with pytest.raises(LakecubeError) as caught:
         lakecube.open(secret)
     assert "SECRET" not in str(caught.value)
+
+
+def test_paths_of_the_user_are_made_absolute_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert from_here("a/B04.tif") == str(tmp_path / "a" / "B04.tif")
+    assert from_here("~/B04.tif") == "/home/me/B04.tif"
+    nobody = "~no such user/B04.tif"
+    assert from_here(nobody) == absolute_path(nobody) == str(tmp_path / nobody)
+    strange = [
+        "file:///data/a.tif",
+        "/vsicurl/a.tif",
+        "<VRTDataset/>",
+        "zip://a.zip!a.tif",
+        "| cat",
+        " a",
+        "",
+        "/a.tif",
+    ]
+    for href in (*GOOD, *strange):
+        assert from_here(href) == href

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
-from urllib3 import HTTPResponse
 
 import lakecube
 from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError, UnsafeHrefError
 from lakecube.io import limits
 from lakecube.io.stac import load_items
-from lakecube.io.stac_reading import RETRY, ServerIO, api_io
+from lakecube.io.stac_reading import ServerIO
 from tests.hostile.site import site
 
 ITEM = {
@@ -66,16 +65,10 @@ def test_a_server_that_drips_byte_by_byte_is_given_up(head, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         begin = time.monotonic()
         with pytest.raises(ReadError, match="took over"):
-            api_io().request(f"http://127.0.0.1:{server.server_address[1]}/items.json")
+            ServerIO().request(f"http://127.0.0.1:{server.server_address[1]}/items.json")
         assert time.monotonic() - begin < 20
         over.set()
         server.shutdown()
-
-
-def test_a_server_that_asks_to_wait_for_hours_is_not_waited_for():
-    for asked in ("7200", "Fri, 31 Dec 2100 23:59:59 GMT"):
-        answer = HTTPResponse(status=503, headers={"Retry-After": asked})
-        assert RETRY.increment("GET", "/", answer).get_retry_after(answer) == 60
 
 
 def test_items_and_pages_without_end_are_given_up(server, monkeypatch):
@@ -128,6 +121,49 @@ def test_a_link_cannot_have_a_server_changed_or_a_file_read(server, tmp_path):
     links = [{"rel": "next", "href": f"{server.url}/x", "method": "DELETE"}]
     with pytest.raises(UnsafeHrefError, match="GET and POST only"):
         load_items(server.put(_collection([ITEM], links=links)))
+
+
+def _table(path, count, text):
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("stac_geoparquet.arrow")
+    one = {
+        **ITEM, "bbox": [0, 0, 1, 1], "geometry": {"type": "Point", "coordinates": [0, 0]},
+        "assets": {"green": {"href": "a.tif"}}, "properties": {**ITEM["properties"], "note": text},
+    }  # fmt: skip
+    items = arrow.parse_stac_items_to_arrow([{**one, "id": str(k)} for k in range(count)])
+    parquet.write_table(items.read_all(), path, compression="zstd")
+    return path
+
+
+def test_a_table_is_judged_by_its_footer(tmp_path, server, monkeypatch):
+    path = _table(tmp_path / "items.parquet", 20, "x" * 100_000)
+    assert path.stat().st_size < 50_000
+    address = server.put(path.read_bytes(), "items.parquet")
+    assert len(load_items(address)) == len(load_items(path)) == 20
+    monkeypatch.setattr(limits, "MOST_ITEMS", 19)
+    with pytest.raises(InvalidInputError, match="more than 19 items"):
+        load_items(address)
+    with pytest.raises(InvalidInputError, match="more than 19 items"):
+        limits.rows_at_once(pytest.importorskip("pyarrow.parquet").ParquetFile(path).metadata, "items")
+    monkeypatch.setattr(limits, "MOST_ITEMS", 20)
+    monkeypatch.setattr(limits, "MOST_TABLE", 90_000)
+    for source in (address, path):
+        with pytest.raises(ReadError, match=r"items\.parquet unpacks to 0 MiB, which is given up"):
+            load_items(source)
+
+
+def test_one_text_in_every_row_is_not_held_for_all_of_them(tmp_path, monkeypatch):
+    from lakecube.io.stac_files import _parquet_items
+
+    path = _table(tmp_path / "items.parquet", 60, "x" * 2**20)
+    pa = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(limits, "MOST_TABLE", 4 * 2**20)
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(len(fields["properties"]["note"]) for fields in _parquet_items(str(path), None)) == 60 * 2**20
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < 30 * 2**20
 
 
 def test_a_tile_that_would_not_fit_is_not_unpacked(tmp_path, monkeypatch, caplog):

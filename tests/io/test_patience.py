@@ -6,8 +6,9 @@ import pytest
 
 from lakecube.errors import InvalidInputError, ReadError, UnsafeHrefError
 from lakecube.io import files, patience, unread
+from lakecube.io.asking import asked_seconds
 from lakecube.io.patience import DecodeError, Patience, RequestError, with_patience
-from lakecube.io.web import State, _asked
+from lakecube.io.web import State
 
 
 def tried(failures, remote=True, is_final=lambda error: False, **how):
@@ -87,7 +88,7 @@ def test_errors_travel(waits):
     ("text", "seconds"), [("7", 7), ("", 0), ("soon", 0), ("-3", 0), ("nan", 0), ("Fri, 01 Jan 1999 00:00:00 GMT", 0)]
 )
 def test_retry_after(text, seconds):
-    assert _asked(text) == seconds
+    assert asked_seconds(text) == seconds
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ from lakecube.errors import (
     UnsafeHrefError,
 )
 from lakecube.io import stac_reading
+from lakecube.io.patience import Patience
 from lakecube.io.search_terms import parse_terms
+from lakecube.io.search_time import check_datetime
 from lakecube.io.stac import bounds_of, load_items
 
 LANDSAT = "landsat-8-c2-l2"
@@ -335,7 +337,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(stac_reading, "RETRY", stac_reading.RETRY.new(backoff_factor=0.001, total=3))
+    monkeypatch.setattr(stac_reading, "PATIENCE", Patience(times=3, wait=0.001))
     with Script() as script:
         thread = threading.Thread(target=script.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -356,7 +358,7 @@ def test_busy_servers_are_asked_again(server):
     (item,) = load_items(f"{server.url}/x.json?sig=SECRET").items
     assert item.assets["red"].href == f"{server.url}/B04.tif" and len(server.asked) == 3
     server.pages["/x.json"] = (503, {})
-    with pytest.raises(ReadError, match=r"/x\.json could not be read: the server fails") as caught:
+    with pytest.raises(ReadError, match=r"/x\.json could not be read: the server answered 503") as caught:
         load_items(f"{server.url}/x.json?sig=SECRET")
     assert "SECRET" not in str(caught.value)
     with pytest.raises(ReadError, match="the server answered 404"):
@@ -654,3 +656,44 @@ def test_bad_query(tests):
 def test_bad_collections():
     with pytest.raises(InvalidInputError, match="names of collections"):
         parse_terms(collections=[""])
+
+
+TIMES = {
+    "datetime": {"datetime": "last summer"},
+    "start_datetime": {"datetime": None, "start_datetime": "last summer", "end_datetime": "2020-01-02T00:00:00Z"},
+    "end_datetime": {"datetime": None, "start_datetime": "2020-01-02T00:00:00Z", "end_datetime": "last summer"},
+}
+
+
+@pytest.mark.parametrize("where", ["file", "address", "api", "catalogue"])
+@pytest.mark.parametrize("field", TIMES)
+def test_a_time_that_is_none_is_told_with_item_and_field(server, tmp_path, where, field):
+    bad = feature("scene-7", properties=TIMES[field])
+    server.pages["/"] = api_root(server)
+    server.pages["/search"] = {"type": "FeatureCollection", "features": [bad], "links": []}
+    server.pages["/item.json"] = bad
+    links = [{"rel": "item", "href": f"{server.url}/item.json"}]
+    server.pages["/c.json"] = {
+        "type": "Catalog",
+        "stac_version": "1.0.0",
+        "id": "c",
+        "description": "x",
+        "links": links,
+    }
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(bad))
+    address = {"file": path, "address": f"{server.url}/item.json", "api": f"{server.url}/"}
+    address["catalogue"] = f"{server.url}/c.json"
+    with pytest.raises(InvalidInputError, match=rf"Item 'scene-7': its {field} is 'last summer', which is no"):
+        load_items(address[where], datetime="2020")
+
+
+def test_nor_is_a_time_that_no_calendar_holds():
+    item = pystac.Item.from_dict(feature("scene-7", properties={"datetime": "0001-01-01T00:00:00+14:00"}))
+    with pytest.raises(InvalidInputError, match="Item 'scene-7': its datetime is '0001-01-01 00:00:00"):
+        load_items([item])
+    for value in ([], {}, 7, True):
+        with pytest.raises(InvalidInputError, match="its datetime is"):
+            check_datetime(feature("scene-7", properties={"datetime": value}))
+    for value in ("2020-01-01T00:00:00Z", None):
+        check_datetime(feature("scene-7", properties={"datetime": value}))

@@ -25,14 +25,25 @@ import lakecube.store.versions as versions
 import lakecube.store.waves as waves
 from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
-from lakecube.errors import ClusterError
-from lakecube.store import open_store, to_zarr
+from lakecube.errors import ClusterError, StoreError
+from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.homes import Homes
 from lakecube.store.told import ReadFailedWarning
 from lakecube.store.unread import Troubles
 from tests.loopback import object_storage
 from tests.store.test_restart import snapshot
-from tests.store.working import BLOCKS, CHUNK, DATES, dates_in, deadly, finished_dates, traced, unreadable, water
+from tests.store.working import (
+    BLOCKS,
+    CHUNK,
+    DATES,
+    dates_in,
+    deadly,
+    finished_dates,
+    look_elsewhere,
+    traced,
+    unreadable,
+    water,
+)
 
 distributed = pytest.importorskip("distributed")
 
@@ -291,6 +302,33 @@ def test_a_worker_of_other_versions_that_comes_late_is_refused(cluster, client, 
     cluster.kill(came[0])
     until(lambda: len(client.ncores()) == 2)
     assert clusters.compute_on(client, graph, list(graph)) == list(range(9))
+
+
+def test_a_worker_that_does_not_see_the_store_ends_the_run(client, whole, tmp_path, monkeypatch):
+    """One of two finds another folder under the path of the store: half of it would be empty."""
+    monkeypatch.setattr(clusters, "RETRIES", 0)  # else the other may do it all
+    both = sorted(client.scheduler_info()["workers"])
+    (tmp_path / "other").mkdir()
+    message = rf"the worker {{}} .* finds no {tmp_path}/other/s/_ledger/lease.json.* a folder that all share"
+    with seeing(client, both[:1], tmp_path / "other"), pytest.raises(StoreError, match=message.format(both[0])):
+        to_zarr(water(), tmp_path / "s", chunks=CHUNK, progress=False, revise=False)
+    assert not (tmp_path / "s/zarr.json").exists()
+    to_zarr(water(), tmp_path / "s", chunks=CHUNK, progress=False, revise=False)  # where that is mended
+    with seeing(client, both, tmp_path / "other"), pytest.raises(StoreError, match=message.format("tcp:.*")):
+        revise(tmp_path / "s", progress=False)  # so few blocks that one of two might take them all
+    assert not list((tmp_path / "other").iterdir())
+    revise(tmp_path / "s", progress=False)
+    assert snapshot(tmp_path / "s") == whole
+
+
+@contextlib.contextmanager
+def seeing(client, workers, folder):
+    """Another folder lies where stores are, for some workers."""
+    client.run(look_elsewhere, str(folder), workers=workers)
+    try:
+        yield
+    finally:
+        client.run(look_elsewhere, None, workers=workers)
 
 
 @pytest.mark.slow

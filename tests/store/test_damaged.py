@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import zarr
 
 import lakecube
 from lakecube.errors import StoreError
@@ -66,6 +67,50 @@ def test_a_revision_of_another_name_is_not_looked_for(store, number):
     (store / "zarr.json").write_text(json.dumps(root))
     with pytest.raises(StoreError, match="torn or was edited"):
         lakecube.open_store(store)
+
+
+HUGE = 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("zarr.json", lambda root: arrays_in(root)["time"].update(shape=[HUGE])),
+        ("zarr.json", lambda root: arrays_in(root)["x"].update(shape=[HUGE])),
+        ("zarr.json", lambda root: arrays_in(root)["revision/0/lake"].update(shape=[HUGE])),
+        ("zarr.json", lambda root: chunked(arrays_in(root)["time"], [HUGE * 100])),
+        ("zarr.json", lambda root: arrays_in(root)["water_mask"].update(shape=[2, 2**20, 2**20])),
+        ("revision/0/lake/zarr.json", lambda array: array.update(shape=[HUGE])),
+        ("revision/0/date/zarr.json", lambda array: array.update(shape=[HUGE])),
+        ("revision/0/count_wet/zarr.json", lambda array: chunked(array, [2**16, 2**16])),
+    ],
+)
+def test_what_claims_to_be_huge_is_refused_before_it_is_read(store, monkeypatch, file, change):
+    document = json.loads((store / file).read_text())
+    change(document)
+    (store / file).write_text(json.dumps(document))
+    if file == "zarr.json":
+        monkeypatch.setattr(zarr.Array, "__getitem__", lambda *_: pytest.fail("something was read"))
+        with pytest.raises(StoreError, match=r"at most|are the most"):
+            bowls(3, first=2)[0].water.to_zarr(store, mode="append", progress=False)
+    with pytest.raises(StoreError, match=r" says (it has|its chunks).*torn or were edited"):
+        lakecube.open_store(store)
+
+
+def arrays_in(root):
+    return root["consolidated_metadata"]["metadata"]
+
+
+def chunked(array, shape):
+    array["chunk_grid"]["configuration"]["chunk_shape"] = shape
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "_ledger/rows.json"])
+def test_documents_of_gigabytes_are_not_read(store, file):
+    with (store / file).open("r+b") as stream:
+        stream.truncate(2 << 30)  # takes no room on disk
+    with pytest.raises(StoreError, match=rf"{file} is of 2,147,483,648 bytes"):
+        bowls(3, first=2)[0].water.to_zarr(store, mode="append", progress=False)
 
 
 def test_arrays_of_one_state_have_one_name(store):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lakecube.store import open_store
-from lakecube.store.files import PARTIAL, LocalFiles
+from lakecube.store.disk import PARTIAL
+from lakecube.store.files import LocalFiles
 from lakecube.store.lease import LEASE
 from tests.store.killing import DATES, begin, tell, work
 from tests.store.test_restart import snapshot

@@ -126,6 +126,30 @@ def test_two_writers(url, options):
     assert to_zarr(extract(times=1, **SMALL), url, storage_options=options).sizes["time"] == 1
 
 
+def test_a_swap_is_one_request_with_a_condition(url, options, monkeypatch):
+    files, put = ObjectPlace.of(url, options).files, obstore.put
+    files.write("root", b"1")
+
+    def late(client, key, data, **how):
+        put(client, key, b"of somebody else")
+        return put(client, key, data, **how)
+
+    monkeypatch.setattr(obstore, "put", late)
+    for before, key in ((b"1", "root"), (None, "new")):
+        with pytest.raises(FileExistsError):
+            files.swap(key, b"2", before)
+        assert files.read(key) == b"of somebody else"
+
+    def twice(client, key, data, **how):  # as when the first answer was lost
+        put(client, key, data, **how)
+        return put(client, key, data, **how)
+
+    monkeypatch.setattr(obstore, "put", twice)
+    files.swap("root", b"3", b"of somebody else")
+    files.swap("newer", b"4", None)
+    assert files.read("root") == b"3" and files.read("newer") == b"4"
+
+
 def test_overwrite_says_what_to_do_instead(url, options):
     how = {"mode": "overwrite", "storage_options": options}
     to_zarr(extract(times=1, **SMALL), url, **how)
@@ -157,6 +181,17 @@ def test_files_are_as_on_disk(tmp_path, url, options):
             files.create("e", b"5")
         assert files.read("e") == b"4" and files.list("") == ["a", "ab", "e"] and files.list("a") == ["b", "c"]
         assert files.exists("a/c") and files.exists("ab") and not files.exists("c")
+        assert files.read("e", most=1) == b"4"
+        with pytest.raises(StoreError, match=r"e is of 1 bytes"):
+            files.read("e", most=0)
+        files.swap("e", b"6", b"4")
+        files.swap("new", b"7", None)
+        for key, before in (("e", b"4"), ("e", None), ("nothing", b"4")):
+            with pytest.raises(FileExistsError):
+                files.swap(key, b"8", before)
+        assert files.read("e") == b"6" and files.read("new") == b"7"
+        files.write("e", b"4")
+        files.delete("new")
         files.delete("a")
         files.delete("nothing")
         assert files.list("") == ["ab", "e"] and files.read("ab") == b"2"

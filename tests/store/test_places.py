@@ -7,8 +7,10 @@ import pytest
 
 import lakecube.store.passes as passes
 from lakecube.errors import InvalidInputError, StoreError, StoreExistsError
-from lakecube.store import open_store, to_zarr
+from lakecube.store import open_store, revise, to_zarr
+from lakecube.store.layout import pixel_array
 from lakecube.store.lease import LEASE
+from lakecube.store.place import LocalPlace
 from tests.store.made import extract
 
 SMALL = {"times": 1, "rows": 8, "columns": 8}
@@ -104,6 +106,43 @@ def test_overwrite_through_a_link_replaces_what_it_points_to(tmp_path):
     assert str(open_store(tmp_path / "disk/s").time.values[0])[:10] == "2019-12-06"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "link"]
     assert [p.name for p in (tmp_path / "disk").iterdir()] == ["s"]
+
+
+def test_nothing_is_written_or_removed_through_a_link_out_of_the_store(tmp_path, monkeypatch):
+    store, photos = tmp_path / "s", tmp_path / "photos"
+    for number in range(4):
+        (photos / str(number) / "0").mkdir(parents=True)
+        (photos / str(number) / "0" / "0").write_text("a photo")
+    to_zarr(extract(**SMALL), store)
+    broken_write(store, monkeypatch, extract(**SMALL, start=1), mode="append")  # row 1 is swept away by the next
+
+    def append():
+        to_zarr(extract(**SMALL, start=2), store, mode="append")
+
+    calls = {"water_mask/c": append, "reason": append, "_ledger": append, "time/c": append,
+             "revision": lambda: revise(store, min_wet=1)}  # fmt: skip
+    for name, call in calls.items():
+        (store / name).rename(tmp_path / "kept")
+        (store / name).symlink_to(photos)
+        with pytest.raises(StoreError, match=f"{store}/{name}.* leads out of {store}, to {photos}"):
+            call()
+        (store / name).unlink()
+        (tmp_path / "kept").rename(store / name)
+        texts = [path.read_text() for path in sorted(photos.rglob("*")) if path.is_file()]
+        assert texts == ["a photo"] * 4 and len(list(photos.rglob("*"))) == 12
+    append()
+    assert open_store(store).sizes["time"] == 2
+
+
+def test_a_chunk_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "s/water_mask").mkdir(parents=True)
+    (tmp_path / "s/water_mask/c").symlink_to(tmp_path / "photos")
+    metadata = pixel_array("water_mask", "u1", ("time", "y", "x"), (1, 8, 8), (8, 8), {}).metadata
+    for value in (1, 255):  # 255 is not stored: what is there is removed
+        with pytest.raises(StoreError, match="leads out of"):
+            passes.Writer.of(LocalPlace(tmp_path / "s"), {"water_mask": metadata}).open("water_mask")[...] = value
+    assert not list((tmp_path / "photos").iterdir())
 
 
 def test_reading_what_is_no_store(tmp_path):

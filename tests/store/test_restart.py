@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -392,7 +391,7 @@ class _Usage:
 def test_who_died_while_taking_over_does_not_lock_the_store(tmp_path):
     files = LocalFiles(tmp_path / "s")
     (tmp_path / "s").mkdir()
-    dead = {"host": socket.gethostname(), "pid": 2**22 + 1, "started": "0", "since": "then"}
+    dead = {**leases._machine(), "pid": 2**22 + 1, "started": "0", "since": "then"}
     files.create(LEASE, json.dumps({**dead, "token": "aa"}).encode())
     files.create(f"{LEASE}.aa", json.dumps({**dead, "token": "bb"}).encode())
     files.create(f"{LEASE}.bb", json.dumps({**dead, "token": "cc"}).encode())

@@ -53,6 +53,22 @@ def water(function=None, **options) -> xr.Dataset:
     return made.assign(water_mask=mask.copy(data=data))
 
 
+def look_elsewhere(there: str | None) -> None:
+    """Have this process find stores in the folder `there`, as if another disk were mounted; None: where they are."""
+    from zarr.storage import LocalStore
+
+    from lakecube.store.files import LocalFiles
+
+    for kind in (LocalFiles, LocalStore):
+        if there is None:
+            del kind.root
+        else:
+            kind.root = property(
+                lambda self: Path(there) / self.__dict__["root"].name,
+                lambda self, root: self.__dict__.update(root=root),
+            )
+
+
 def dates_in(trace: Path) -> list[int]:
     """Dates of the blocks in a trace."""
     return [int(line.split()[0]) for line in trace.read_text().splitlines()] if trace.exists() else []
