@@ -19,6 +19,8 @@ def open_request(given: argparse.Namespace) -> xr.Dataset:
         return _opened(given)
     except ReadError as error:
         text = str(error)
+        for path in (given.dem, *given.source):  # as it was given: paths are made absolute before they are read
+            text = text.replace(str(Path(path).absolute()), path) if path and "://" not in path else text
         if given.dem is not None and _is_about(text, given.dem):
             kind = ReadError if "://" in given.dem else InvalidInputError
             raise kind(f"dem: {text}") from error
