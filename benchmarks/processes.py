@@ -68,14 +68,14 @@ class Cluster:
             self.close()
             raise
 
-    def add(self) -> subprocess.Popen[bytes]:
-        """Start one more worker."""
+    def add(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one more worker, with these variables besides."""
         self._started += 1
         options = ["--nthreads", str(self.threads), "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
         options += ["--death-timeout", "60"]
         options += ["--preload", "lakecube.store"]  # else the first task of each waits for imports
         command = ["-m", "dask", "worker", self.address, "--host", "127.0.0.1", *options]
-        self.workers.append(start(command, self.folder, f"worker-{self._started}", **self.environment))
+        self.workers.append(start(command, self.folder, f"worker-{self._started}", **self.environment, **environment))
         return self.workers[-1]
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:

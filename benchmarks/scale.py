@@ -119,6 +119,7 @@ def process(items: Path, store: Path, chunks: int, speed: float | None = None) -
         "tasks_per_block": (passes["observed"] + passes.get("facts", 0)) / plan.blocks,
         "stored_bytes": report["bytes_written"], "unknown_share": report["unknown_share"],
         "pass_seconds": {name: entry.get("seconds") for name, entry in report["passes"].items()},
+        "speed": report["speed"], "threads": report["threads"],
         "planned": {"tasks": sum(plan.tasks.values()), "peak_mib": plan.peak_memory / 2**20, "seconds": plan.seconds,
                     "bytes_raw": plan.bytes_raw},
     }  # fmt: skip
@@ -189,7 +190,7 @@ def measure(
     for one in found:
         show(one)
     for side, dates in sizes[len(found) :]:
-        speed = found[0]["pixels"] / found[0]["seconds"] / 2 if found else None  # the first run calibrates the time
+        speed = found[-1]["speed"] if found else None  # of the run before, the most alike
         found.append(run(folder, side, dates, chunks, speed, **options))
         show(found[-1])
         if kept is not None:

@@ -12,8 +12,8 @@ from lakecube.errors import InvalidInputError
 from lakecube.io.lazy import BlockSource
 from lakecube.io.raw_cache import RAW
 from lakecube.io.records import Period, SourceGrid
-from lakecube.store.clusters import active_client
-from lakecube.store.waves import threads
+from lakecube.store.clusters import active_client, cluster_workers
+from lakecube.store.waves import threads_here
 
 #: Python with everything imported and compiled.
 _PROCESS = 380e6
@@ -27,23 +27,27 @@ _MOST_BYTES, _MOST_SECONDS = 1e15, 10 * 365 * 86400.0
 
 @dataclass(frozen=True)
 class Machine:
-    """Where tasks run: how many at once, how many of them in one process, bytes of memory of that (0: unknown)."""
+    """Where tasks run: how many at once, how many of them in one process, bytes of memory of that (0: unknown).
+
+    `cluster`: these are its workers; `waiting`: there is a cluster, but it has none yet, and this is this machine.
+    """
 
     threads: int
     per_process: int
     memory: int
     cluster: bool = False
+    waiting: bool = False
 
 
 def machine() -> Machine:
-    """The active cluster, by its smallest worker, or this machine."""
+    """The active cluster, by its smallest worker, or this machine; ClusterError if the scheduler does not answer."""
     client = active_client()
-    if client is not None:
-        workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
-        if workers:
-            most = max(w["nthreads"] for w in workers)
-            return Machine(sum(w["nthreads"] for w in workers), most, min(w["memory_limit"] for w in workers), True)
-    return Machine(threads(), threads(), memory_here())
+    workers = cluster_workers(client) if client is not None else []
+    if workers:
+        most = max(w["nthreads"] for w in workers)
+        return Machine(sum(w["nthreads"] for w in workers), most, min(w["memory_limit"] for w in workers), True)
+    here = threads_here()
+    return Machine(here, here, memory_here(), waiting=client is not None)
 
 
 def memory_here() -> int:
@@ -101,7 +105,7 @@ def refuse(load: Load, where: Machine, read: int | None, seconds: float, size: t
     if seconds > _MOST_SECONDS:
         raise InvalidInputError(
             f"this would take about {in_time(seconds)} with {where.threads} tasks at a time: cut the area (bbox=) or "
-            "the dates (datetime=), give a coarser resolution=, or use a Dask cluster close to the data (--scheduler)"
+            f"the dates (datetime=), give a coarser resolution=, or {_more(where)}, close to the data"
         )
 
 
@@ -111,6 +115,11 @@ def doubts(
 ) -> list[str]:  # fmt: skip
     """What looks wrong about a request, each with what to do."""
     out = []
+    if where.waiting:
+        out.append(
+            f"the cluster has no workers yet, so memory and time are those of {where.threads} tasks at a time on this "
+            "machine: start workers, then ask again"
+        )
     if min(size) < 256 and min(shape) >= 256:
         out.append(f"chunks of {size[0]} x {size[1]} px make many small tasks: use chunks=1024")
     if where.memory and load.memory() > 0.8 * where.memory:
@@ -131,8 +140,13 @@ def doubts(
             "(query=)"
         )
     if seconds > 3 * 86400:
-        out.append(f"about {in_time(seconds)} on this machine: use a Dask cluster (--scheduler), close to the data")
+        place = "cluster" if where.cluster else "machine"
+        out.append(f"about {in_time(seconds)} on this {place}: {_more(where)}, close to the data")
     return out
+
+
+def _more(where: Machine) -> str:
+    return "start more workers" if where.cluster else "use a Dask cluster (an active distributed.Client)"
 
 
 def _doubts_about_grid(source: BlockSource) -> list[str]:

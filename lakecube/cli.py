@@ -96,7 +96,10 @@ def exit_code(error: Exception) -> int:
 
 
 def _how_to_resume(given: argparse.Namespace) -> str:
-    resumes = given.command == "extract" or (given.command == "train" and given.architecture != "sapcnn")
+    if given.command in ("extract", "update", "revise"):
+        kept = "what was finished is kept, all but the last wave of blocks"
+        return f"; {kept}, and the same lakecube {given.command} goes on from there"
+    resumes = given.command == "train" and given.architecture != "sapcnn"
     return "; the same command resumes where this one stopped" if resumes else ""
 
 

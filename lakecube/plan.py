@@ -30,7 +30,7 @@ from lakecube.store.plan import make_plan
 from lakecube.store.revise_restore import CALIBRATION_BLOCKS
 from lakecube.store.revision import BLOCK_PASSES
 from lakecube.store.waves import WAVE, Box, Runner
-from lakecube.summary import crs_of, row_areas
+from lakecube.summary import crs_of, plural, row_areas
 
 #: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
@@ -40,6 +40,10 @@ TILE = 512
 HEADER, _LEAST_TILE = 33_000, 256
 #: Speeds the time estimate assumes: pixels read and judged per second and core, by method; bytes per second from afar.
 PIXELS_PER_CORE, PIXELS_BY_NETWORK, BANDWIDTH = 2.5e6, 1e5, 25e6
+#: Of a revision: pixels per second and core, and how many dates its layers without time take as much time as.
+REVISED_PER_CORE, _REVISED_ONCE = 16e6, 4
+#: Seconds until the first block is judged, and until each pass of the revision is: imports, compiled kernels.
+START = 5.0
 #: What the passes of `to_zarr` do.
 _PASSES = {"thresholds": "finding thresholds", "observed": "mapping water", "revision": "revising"}
 
@@ -94,7 +98,7 @@ class Plan:
             ("bands", ", ".join(self.bands)),
             ("to read", read),
             ("tasks", f"{total:,} ({', '.join(f'{_PASSES[name]} {n:,}' for name, n in self.tasks.items())})"),
-            ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} blocks"),
+            ("chunks", f"{self.chunks[0]} x {self.chunks[1]} px, {self.blocks:,} {plural('block', self.blocks)}"),
             ("peak memory", f"about {in_bytes(self.peak_memory)} in a process, {self.threads} tasks at a time"),
             ("time", f"about {in_time(self.seconds)}"),
         ]
@@ -133,8 +137,8 @@ def plan(
     bandwidth : float
         Bytes per second that remote files are expected to deliver.
     speed : float, optional
-        Pixels per second that one core reads and judges: of an earlier run on this machine, its pixels by its seconds
-        and tasks at a time. By default that of a laptop of 2023.
+        Pixels per second that one core reads and judges: the `speed` in the report of an earlier run on such a
+        machine (``lakecube info STORE --runs``). By default that of a laptop of 2023.
 
     Returns
     -------
@@ -174,6 +178,7 @@ def plan(
     if speed is None:
         speed = PIXELS_PER_CORE if water.attrs.get("method", "fusion") == "fusion" else PIXELS_BY_NETWORK
     seconds = _seconds(pixels * per_date, read or 0, source, where.threads * speed, bandwidth)
+    seconds += shape[0] * shape[1] * (water.sizes[TIME] + _REVISED_ONCE) / (where.threads * REVISED_PER_CORE)
     refuse(load, where, read, seconds, size)
     days = np.datetime_as_string(np.sort(water[TIME].values), unit="D")
     crs = crs_of(water)
@@ -306,7 +311,7 @@ def _dates_per_pixel(water: xr.Dataset, source: BlockSource | None, composite: s
 
 def _seconds(pixels: float, read: int, source: BlockSource | None, speed: float, bandwidth: float) -> float:
     remote = source is not None and any(is_remote(b.href) for r in source.items for b in r.bands.values())
-    return 3 + max(pixels / speed, read / bandwidth if remote else 0.0)
+    return START + max(pixels / speed, read / bandwidth if remote else 0.0)
 
 
 def _scenes(source: BlockSource | None, water: xr.Dataset) -> int | None:

@@ -6,10 +6,12 @@ processes (signals, pipes, the installed script) gets its own.
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ import pytest
 import lakecube
 from lakecube.cli import exit_code, main
 from lakecube.commands import in_flags
+from lakecube.commands.words import PHRASES
 from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.kernels.histogram import ThresholdParams
 from lakecube.kernels.rules import RuleParams
@@ -202,6 +205,11 @@ def test_mistakes(shell, archive, tmp_path, mistake):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_option_of_another_command_is_said_to_be_one(shell):
+    done = shell("info", "s.zarr", "--datetime", "2021")
+    assert done.code == 2 and "--datetime belongs to other commands: see --help of this one" in done.err
+
+
 def test_sources_that_are_none(shell, tmp_path):
     (tmp_path / "text.tif").write_text("this is no raster")
     (tmp_path / "broken.json").write_text("{")
@@ -245,12 +253,30 @@ WORDS = {
     "a=1, --bands x=green": "a=1, --bands x=green",
     "tell bands={'2': 'green', '5': 'swir16'}, with": "tell --bands 2=green 5=swir16, with",
     "make the same to_zarr call again": "run the same lakecube extract again",
+    "give open() and the store chunks=64": "give --chunks 64",
+    "anew with water.water.to_zarr('a b.zarr', mode='append', retry=True)": "anew with lakecube update 'a b.zarr' "
+    "--retry",
 }
 
 
 @pytest.mark.parametrize("python", WORDS)
 def test_messages_speak_of_flags(python):
     assert in_flags(python) == WORDS[python]
+
+
+def test_every_phrase_that_is_put_in_flags_is_in_a_message():
+    def texts(node):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        else:
+            for child in ast.iter_child_nodes(node):
+                yield from texts(child)
+
+    sources = [f for f in Path(lakecube.__file__).parent.rglob("*.py") if f.parent.name != "commands"]
+    said = "\n".join(text for file in sources for text in texts(ast.parse(file.read_text())))
+    assert [phrase for phrase in PHRASES if phrase not in said] == []
 
 
 def test_parameters_are_listed(shell):
@@ -313,6 +339,11 @@ def test_a_corrupt_file_is_read_failed_and_said_once(shell, copy, tmp_path):
     assert len(lines) == len(set(lines))
     assert all(line.startswith("lakecube: warning: ") for line in lines)
     assert not any(".py" in line for line in lines)
+    spoiled.write_bytes(data)
+    _, *advised = shlex.split(done.err.partition("anew with ")[2].splitlines()[0])
+    again = shell(*advised)
+    assert again.code == 0 and again.err == ""
+    assert again.out.startswith(f"{tmp_path / 's.zarr'}: no new date, 1 read anew, 3 in all")
 
 
 def test_a_missing_file_is_read_failed(shell, copy, tmp_path):
@@ -406,7 +437,10 @@ def test_interrupted_then_again(archive, tmp_path):
         if not late:
             break
     assert process.returncode == 130, err
-    assert err.strip() == "lakecube: interrupted; the same command resumes where this one stopped"
+    assert err.strip() == (
+        "lakecube: interrupted; what was finished is kept, all but the last wave of blocks, and the same lakecube "
+        "extract goes on from there"
+    )
     assert out == ""
     assert not (target / "zarr.json").exists()
     told = subprocess.run([script(), "info", str(target)], capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ import rasterio
 
 import lakecube
 from lakecube.errors import InvalidInputError
-from lakecube.plan import Plan, plan
+from lakecube.plan import START, Plan, plan
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +127,24 @@ def test_what_cannot_run_is_refused_with_what_can(gone, monkeypatch):
         cube.water.plan()
 
 
+def test_a_cluster_without_workers_is_told(gone):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        made = lakecube.open(gone).water.plan()
+        assert "the cluster has no workers yet, so memory and time are those of" in made.warnings[0]
+        cluster.scale(1)
+        client.wait_for_workers(1, timeout=60)
+        assert lakecube.open(gone).water.plan().warnings == ()
+
+
 def test_a_speed_that_was_measured_tells_the_time(gone):
     cube = lakecube.open(gone)
-    slow, fast = (cube.water.plan(speed=speed).seconds - 3 for speed in (1e3, 1e4))
-    assert slow == pytest.approx(10 * fast)
+    rest = cube.water.plan(speed=1e12).seconds  # the start, and the revision
+    slow, fast = (cube.water.plan(speed=speed).seconds - rest for speed in (1e3, 1e4))
+    assert slow == pytest.approx(10 * fast) and START < rest < START + 1
 
 
 def test_memory_is_of_the_block_not_of_area_or_dates(gone):

@@ -19,7 +19,11 @@ class Parser(argparse.ArgumentParser):
         words = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         if message.startswith("unrecognized"):
             close = {near: None for word in words for near in difflib.get_close_matches(word, known, n=1)}
-            message += f" (did you mean {', '.join(close)}?)" if close else ""
+            others = [
+                word for word in words if word in close
+            ]  # the parser of all commands says this, not the one's own
+            meant = f" (did you mean {', '.join(close)}?)" if close else ""
+            message += f" ({', '.join(others)} belongs to other commands: see --help of this one)" if others else meant
         super().error(message)
 
     def _below(self) -> list[argparse.ArgumentParser]:

@@ -61,6 +61,9 @@ def add_plan(commands: Any) -> None:
         commands, "plan", "what an extract would read, compute and hold; reads metadata only", _PLAN_EXAMPLES
     )
     add_request(plan)
+    plan.add_argument("--speed", type=float, metavar="PX",
+                      help="pixels that a thread reads and judges per second, as lakecube info --runs tells of an "
+                      "earlier run (default: a laptop's)")  # fmt: skip
     add_output(plan, needed=False)
 
 

@@ -14,7 +14,8 @@ from lakecube.accuracy import assess as compare
 from lakecube.accuracy import sample_design
 from lakecube.accuracy.design import check_target
 from lakecube.commands.describing import open_store
-from lakecube.commands.request import engine, pair
+from lakecube.commands.engine import engine
+from lakecube.commands.request import pair
 from lakecube.errors import InvalidInputError
 
 

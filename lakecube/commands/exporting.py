@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lakecube.commands.describing import open_store
-from lakecube.commands.request import engine
+from lakecube.commands.engine import engine
 from lakecube.errors import StoreError
 
 

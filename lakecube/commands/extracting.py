@@ -10,7 +10,9 @@ import numpy as np
 import xarray as xr
 
 from lakecube.commands.describing import describe, lines, written_blocks
-from lakecube.commands.request import engine, open_request, parameters_of, water_of
+from lakecube.commands.engine import engine
+from lakecube.commands.reporting import runs_of
+from lakecube.commands.request import open_request, parameters_of, water_of
 from lakecube.commands.words import in_flags
 from lakecube.errors import ReadError, StoreError
 from lakecube.summary import AreaSeries, area_series, plural
@@ -23,11 +25,11 @@ def extract(given: argparse.Namespace) -> dict[str, Any]:
         cube = open_request(given)
         water = water_of(cube, given)
         talks = not given.json and not given.quiet
-        before = _runs(out)
+        before = runs_of(out)
         if talks:
             print(_beginning(water, given, out), flush=True)
         store = water.water.to_zarr(out, mode=given.mode, chunks=given.chunks, progress=not given.quiet)
-        if talks and _runs(out) == before:
+        if talks and runs_of(out) == before:
             print("already complete, nothing written")
         series = area_series(store)
     _check_read(series)
@@ -44,7 +46,10 @@ def plan(given: argparse.Namespace) -> dict[str, Any]:
 
     with engine(given):
         cube = open_request(given)
-        made = make_plan(cube, given.method, composite=given.composite, chunks=given.chunks, **parameters_of(given))
+        made = make_plan(
+            cube, given.method, composite=given.composite, chunks=given.chunks, speed=given.speed,
+            **parameters_of(given),
+        )  # fmt: skip
     if not given.json:
         print(in_flags(repr(made)))
     return made.to_dict()
@@ -56,14 +61,6 @@ def demo(given: argparse.Namespace) -> dict[str, Any]:
 
     options = {name: value for name, value in (("size", given.size), ("dates", given.dates)) if value is not None}
     return run(given.out, quiet=given.quiet or given.json, **options)
-
-
-def _runs(out: str) -> list[dict[str, Any]]:
-    """The reports of the runs that finished: one that had nothing to do leaves none."""
-    from lakecube.store.ledger import Ledger
-    from lakecube.store.place import place_of
-
-    return Ledger(place_of(out).files).reports()
 
 
 def _beginning(water: xr.Dataset, given: argparse.Namespace, out: str) -> str:
@@ -107,19 +104,11 @@ def _next_steps(out: str) -> str:
 
 
 def _check_read(series: AreaSeries) -> None:
-    """Say what could not be read; raise ReadError if it was all of it."""
-    import warnings
-
+    """Raise ReadError if nothing could be read; the writer has told of what could not in part."""
     share = series.unknown.get("read_failed", 0.0)
     acquired = 1 - series.unknown.get("not_acquired", 0.0)
     if share and share >= 0.999 * acquired:
         raise ReadError("no scene could be read (see the messages above); every pixel is coded read_failed")
-    if share:
-        warnings.warn(
-            f"{share:.1%} of the pixels could not be read; they are unknown, reason read_failed. When the files are "
-            "well again, --mode overwrite makes the store anew",
-            stacklevel=2,
-        )
 
 
 def _target(out: str) -> str:

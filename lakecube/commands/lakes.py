@@ -10,7 +10,9 @@ import numpy as np
 import xarray as xr
 
 from lakecube.commands.describing import open_store
-from lakecube.commands.request import engine, values_set
+from lakecube.commands.engine import engine
+from lakecube.commands.reporting import runs_of
+from lakecube.commands.request import values_set
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.lake_panels import one_lake
 from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS, TIME
@@ -67,7 +69,7 @@ def update(given: argparse.Namespace) -> dict[str, Any]:
     """Add what the archive has got since, and revise."""
     from lakecube.follow import update as follow
 
-    before = open_store(given.store)
+    before, runs = open_store(given.store), len(runs_of(given.store))
     revising: bool | dict[str, Any] = False if given.no_revise else values_set(given) or True
     with engine(given):
         store = follow(
@@ -78,6 +80,7 @@ def update(given: argparse.Namespace) -> dict[str, Any]:
     result = {
         "store": given.store,
         "added": added,
+        "read_anew": sum(len(run.get("superseded", ())) for run in runs_of(given.store)[runs:]),
         "dates": store.sizes[TIME],
         "revision": store.attrs.get("revision"),
         "revised": store.attrs.get("revision") != before.attrs.get("revision"),
@@ -86,7 +89,8 @@ def update(given: argparse.Namespace) -> dict[str, Any]:
         new = f"{len(added)} new {plural('date', len(added))}" if added else "no new date"
         listed = f" ({', '.join(added[:5])}{', …' if len(added) > 5 else ''})" if added else ""
         made = f"revision {result['revision']}" if result["revised"] else "no new revision"
-        print(f"{given.store}: {new}{listed}, {result['dates']} in all; {made}")
+        anew = f", {result['read_anew']} read anew" if result["read_anew"] else ""
+        print(f"{given.store}: {new}{listed}{anew}, {result['dates']} in all; {made}")
         print(f"next: lakecube lakes {given.store}")
     return result
 

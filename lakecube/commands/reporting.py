@@ -13,7 +13,7 @@ _LISTED = 12
 
 
 def runs_of(path: str) -> list[dict[str, Any]]:
-    """Reports of all runs of a store, the earliest first."""
+    """Reports of all runs of a store that finished, the earliest first: one that had nothing to do leaves none."""
     from lakecube.store.ledger import Ledger
     from lakecube.store.place import place_of
 
@@ -35,6 +35,8 @@ def run_lines(number: int, run: dict[str, Any]) -> Iterator[str]:
         yield f"  weights   {weights.get('model')} ({weights.get('architecture')}), sha256 {sha256}…"
     if run.get("resumed_blocks"):
         yield f"  resumed   {run['resumed_blocks']} {plural('block', run['resumed_blocks'])} were written before"
+    if run.get("threads"):
+        yield f"  threads   {_threads(run)}"
     unknown = ", ".join(f"{name} {share:.1%}" for name, share in (run.get("unknown_share") or {}).items())
     if unknown:
         yield f"  unknown   {unknown}"
@@ -83,6 +85,13 @@ def _seconds(run: dict[str, Any]) -> float | None:
     except (KeyError, TypeError, ValueError):
         return None
     return (end - begin).total_seconds()
+
+
+def _threads(run: dict[str, Any]) -> str:
+    """How many there were, and what one did in a second, which `lakecube plan --speed` takes."""
+    speed = run.get("speed")
+    paced = "too few dates to tell their speed" if speed is None else f"{speed:,.0f} pixels per second each"
+    return f"{run['threads']}, {paced}" + ("" if speed is None else f" (lakecube plan --speed {speed:.2g})")
 
 
 def _of(value: float | None) -> str:

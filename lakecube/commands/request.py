@@ -1,12 +1,9 @@
-"""From the arguments of a request to a cube, an extract and the machine it runs on."""
+"""From the arguments of a request to a cube and an extract."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,8 @@ def open_request(given: argparse.Namespace) -> xr.Dataset:
         return _opened(given)
     except ReadError as error:
         text = str(error)
+        for path in (given.dem, *given.source):  # as it was given: paths are made absolute before they are read
+            text = text.replace(str(Path(path).absolute()), path) if path and "://" not in path else text
         if given.dem is not None and _is_about(text, given.dem):
             kind = ReadError if "://" in given.dem else InvalidInputError
             raise kind(f"dem: {text}") from error
@@ -109,36 +108,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-@contextlib.contextmanager
-def engine(given: argparse.Namespace) -> Iterator[None]:
-    """The Dask cluster or the threads that were asked for."""
-    import dask
-
-    if given.workers is not None and given.workers < 1:
-        raise InvalidInputError(f"--workers {given.workers}: a number of threads is needed, 1 or more")
-    if given.scheduler is None:
-        with dask.config.set(num_workers=given.workers) if given.workers else contextlib.nullcontext():
-            yield
-        return
-    if given.workers is not None:
-        raise InvalidInputError("--workers are threads of this machine, --scheduler names a cluster: give one of them")
-    from distributed import Client
-
-    try:
-        client = Client(given.scheduler, timeout=15)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"no Dask cluster answers at {given.scheduler}: {error}. Start one (dask scheduler, and dask worker with "
-            "the address it prints), or leave --scheduler out to run on threads of this machine"
-        ) from error
-    with client:
-        client.forward_logging("lakecube", logging.WARNING)
-        try:
-            yield
-        finally:
-            if client.status == "running":
-                client.unforward_logging("lakecube")
-            elif not given.debug:  # the error tells what happened: no tracebacks of the client's own on top
-                logging.getLogger("distributed.client").setLevel(logging.CRITICAL)

@@ -25,7 +25,7 @@ from dask._task_spec import cull
 from dask.base import get_scheduler
 
 from lakecube.errors import ClusterError
-from lakecube.store.contents import version
+from lakecube.store import versions
 from lakecube.store.homes import Homes
 
 logger = logging.getLogger("lakecube")
@@ -82,27 +82,30 @@ def cluster_threads(client: Any) -> int:
         return sum(client.ncores().values())
 
 
-def check_workers() -> None:
-    """See that the workers of the active cluster run this version of lakecube; those that come later are not asked.
+def cluster_workers(client: Any) -> list[dict[str, Any]]:
+    """What the scheduler knows of each worker: `nthreads`, `memory_limit` and more.
 
     Raises
     ------
     ClusterError
-        If one runs another version or has none, or if the scheduler does not answer.
+        If it does not answer.
+    """
+    with _answered(client):
+        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def check_versions() -> None:
+    """See that the active cluster runs the versions of this process.
+
+    Raises
+    ------
+    ClusterError
+        If its scheduler or a worker runs others, or if the scheduler does not answer.
     """
     client = active_client()
-    if client is None:
-        return
-    with _answered(client):
-        answers = client.run(version, on_error="return")
-    for address, found in answers.items():
-        if isinstance(found, ModuleNotFoundError):
-            raise ClusterError(f"the worker {address} cannot import lakecube ({found}): install {version()} there")
-        if isinstance(found, str) and found != version():
-            raise ClusterError(
-                f"the worker {address} runs lakecube {found}, this process {version()}: install the same version "
-                "everywhere, else one store would hold the results of two"
-            )
+    if client is not None:
+        with _answered(client):
+            versions.check_all(client)
 
 
 def everywhere(function: Callable[[], T]) -> list[T]:
@@ -146,8 +149,23 @@ def compute_on(
     Raises
     ------
     ClusterError
-        If the scheduler is gone, or workers die at a task again and again.
+        If the scheduler is gone, workers die at a task again and again, or one that came runs other versions.
     """
+    try:
+        values = _computed_on(client, graph, keys, done)
+    except ClusterError:
+        raise
+    except Exception:
+        _check_new(client)  # one of another version fails at what it does not know
+        raise
+    _check_new(client)
+    return values
+
+
+def _computed_on(
+    client: Any, graph: dict[Any, Any], keys: Sequence[Key], done: Callable[[int], None] | None
+) -> list[Any]:
+    """`compute_on`, workers that die included."""
     values: dict[Key, Any] = {}
     deaths: Counter[Key] = Counter()
     with _out_of_the_pool(), _watched(client):
@@ -167,10 +185,17 @@ def compute_on(
     return [values[key] for key in keys]
 
 
+def _check_new(client: Any) -> None:
+    """Refuse workers of other versions that came since the last look."""
+    with _answered(client):
+        versions.check_new(client, client.ncores())
+
+
 def _as_computed(client: Any, graph: dict[Any, Any], keys: list[Key]) -> Iterator[tuple[Key, Any]]:
     """Each key with its value as it is ready, let go of on the cluster; raises what a task raised."""
     from distributed import KilledWorker, as_completed
 
+    _check_new(client)
     with _answered(client), _at_home(client, graph):
         futures = client.get(graph, keys, sync=False, retries=RETRIES)
     keys_of = {future.key: key for future, key in zip(futures, keys, strict=True)}
@@ -209,6 +234,8 @@ def _answered(client: Any) -> Iterator[None]:
 
     try:
         yield
+    except ClusterError:  # which is an OSError as well
+        raise
     except (CommClosedError, ClosedClientError, OSError, CancelledError) as error:
         raise ClusterError(_lost(client)) from error
 

@@ -23,7 +23,6 @@ from lakecube.chunked import blockwise, freeze, per_chunk
 from lakecube.io.messages import Heard
 from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.names import REASON, TIME, X, Y
-from lakecube.store.clusters import active_client
 from lakecube.store.counted import CountedStore
 from lakecube.store.layout import array_document, open_array, read_metadata
 from lakecube.store.lease import Held
@@ -32,13 +31,7 @@ from lakecube.store.place import Place
 from lakecube.store.plan import Plan
 from lakecube.store.report import Run
 from lakecube.store.unread import Troubles
-from lakecube.store.waves import Box, Runner, boxes, chosen, threads
-
-#: Block·dates that are worked on together, at least.
-GROUP = 8
-#: The same, per thread: few on one machine, where the second pass finds the tiles that the first one decoded; more on
-#: a cluster, where it most often runs in another process, and where workers wait for the last one at the end of each.
-ROUNDS, ROUNDS_OF_WORKERS = 4, 16
+from lakecube.store.waves import Box, Runner, boxes, chosen, groups, threads, width
 
 _READ_FAILED = REASON["read_failed"]
 
@@ -70,7 +63,7 @@ def _open(place: Place, name: str, document: str) -> zarr.Array:
 
 
 def write_rows(
-    plan: Plan, place: Place, ledger: Ledger, run: Run, wave: int
+    plan: Plan, place: Place, ledger: Ledger, run: Run, wave: int | None
 ) -> tuple[xr.Dataset, dict[str, np.ndarray], Counter[int]]:
     """Passes 1 and 2 over groups of dates: what a group needs to know (facts), then its pixels.
 
@@ -94,8 +87,8 @@ def write_rows(
     observed = Written(plan, before["observed"], "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
-        for rows in _groups(plan, wave):
-            anew = True
+        for rows in groups(len(plan.positions), plan.blocks[0] * plan.blocks[1], wave):
+            begin, anew = time.perf_counter(), True
             while anew:
                 facts.find(rows, ledger)
                 records = observed.write(source, rows, wave, ledger, advance)
@@ -103,6 +96,7 @@ def write_rows(
                     facts.forget(rows)
                     observed.forget(rows)
             run.count("observed", records)
+            run.pace.add(int(records["pixels"].sum()), threads(), time.perf_counter() - begin)
             run.passed("observed", {"imagery": run.troubles.take_imagery()})
     failed = Counter({plan.positions[row]: pixels for row, pixels in observed.failed.items()})
     of_days: Counter[str] = Counter()
@@ -112,15 +106,6 @@ def write_rows(
     run.note("observed", tasks=observed.tasks)
     run.note("facts", tasks=facts.tasks, seconds=round(facts.seconds, 3))
     return frozen, facts.known, failed
-
-
-def _groups(plan: Plan, wave: int) -> list[tuple[int, int]]:
-    """Half-open ranges of rows that are worked on together."""
-    blocks = plan.blocks[0] * plan.blocks[1]
-    rounds = ROUNDS if active_client() is None else ROUNDS_OF_WORKERS
-    step = max(1, min(wave, max(GROUP, rounds * threads())) // blocks)
-    n = len(plan.positions)
-    return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 class Facts:
@@ -187,7 +172,7 @@ def _compute_dates(runner: Runner, arrays: list[xr.DataArray], positions: list[i
         out[place] = value
 
 
-def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, run: Run, wave: int) -> None:
+def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, run: Run, wave: int | None) -> None:
     """Pass 3, once per store: pixel variables without time (elevation, slope)."""
     fields = list(plan.contents.fields)
     if not fields or plan.base > 0:
@@ -224,13 +209,13 @@ class Written:
         return int((~self.done).sum())
 
     def write(
-        self, source: Source, rows: tuple[int, int], wave: int, ledger: Ledger, advance: Callable[[int], None]
+        self, source: Source, rows: tuple[int, int], wave: int | None, ledger: Ledger, advance: Callable[[int], None]
     ) -> np.ndarray:
         """Write what is missing of some rows; the `RECORD` of every block written."""
         if self.done[slice(*rows)].all():
             return np.empty(0, RECORD)
         records = []
-        for box in boxes((rows[1] - rows[0], *self.plan.blocks), wave):
+        for box in boxes((rows[1] - rows[0], *self.plan.blocks), width(wave)):
             box = Box((box.rows[0] + rows[0], box.rows[1] + rows[0]), box.y, box.x)
             todo = chosen(self.done, box)
             if todo:

@@ -47,6 +47,24 @@ _WORDS = {
 logger = logging.getLogger("lakecube")
 
 
+class Pace:
+    """How many pixels a thread reads and judges in a second.
+
+    Without the first group of dates, which also waits for imports, for compiled kernels and for workers to come.
+    """
+
+    def __init__(self) -> None:
+        self.threads, self.pixels, self.seconds = 0, 0, 0.0
+        self._begun = False
+
+    def add(self, pixels: int, threads: int, seconds: float) -> None:
+        """A group of dates: pixels that were written, threads that there are by its end, seconds it took."""
+        if pixels:
+            if self._begun:
+                self.pixels, self.seconds = self.pixels + pixels, self.seconds + threads * seconds
+            self.threads, self._begun = max(self.threads, threads), True
+
+
 class Run:
     """One run of `to_zarr` under its lease: a progress bar (terminal or notebook only) and the facts for `_runs/`."""
 
@@ -60,6 +78,7 @@ class Run:
         self.logged = shown and self.bar.disable
         self.facts: dict[str, Any] = {"started": _now(), "passes": {}}
         self.unknown = np.zeros(256, np.int64)
+        self.pace = Pace()
         self.troubles = Troubles()
 
     @contextmanager

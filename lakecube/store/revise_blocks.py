@@ -25,7 +25,7 @@ from lakecube.store.ledger import REVISING, Ledger
 from lakecube.store.passes import Writer
 from lakecube.store.place import Place
 from lakecube.store.report import Run
-from lakecube.store.waves import compute_keys
+from lakecube.store.waves import compute_keys, width
 
 Results = dict[str, np.ndarray]
 #: Dates of a block that are in memory at once.
@@ -81,7 +81,7 @@ def read_rows(arrays: Writer, rows: Sequence[int], block: Block) -> np.ndarray:
 class BlockPasses:
     """Runs functions over all blocks of a revision, a wave at a time."""
 
-    def __init__(self, blocks: list[Block], ledger: Ledger, run: Run, wave: int) -> None:
+    def __init__(self, blocks: list[Block], ledger: Ledger, run: Run, wave: int | None) -> None:
         self.blocks, self.ledger, self.run, self.wave = blocks, ledger, run, wave
 
     def over(
@@ -95,7 +95,7 @@ class BlockPasses:
         """
         units = self.blocks if units is None else units
         with self.run.stage(stage, len(units), "blocks") as advance:
-            wave = max(1, min(self.wave, _WAVE_BYTES // size))
+            wave = max(1, min(width(self.wave), _WAVE_BYTES // size))
             for start in range(0, len(units), wave):
                 some = units[start : start + wave]
                 key = f"{self.ledger.place}/{stage}/{start}-{start + len(some)}.npz"

@@ -74,7 +74,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     RevisionParams.of(parameters)
 
 
-def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> RevisionOutcome:
+def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int | None) -> RevisionOutcome:
     """Make every derived layer of a revision, from stored rows and the lakes of the revision before.
 
     Parameters
@@ -85,8 +85,8 @@ def write_revision(job: RevisionJob, ledger: Ledger, run: Run, wave: int) -> Rev
         Of this job alone: what an earlier try finished is gone on with.
     run : Run
         Progress and report.
-    wave : int
-        Blocks to send out at once.
+    wave : int, optional
+        Blocks to send out at once; by default by the threads there are.
     """
     params, before = RevisionParams.of(job.parameters), Before.of(job)
     passes = BlockPasses(cut(job.size, job.chunks), ledger, run, wave)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lakecube.names import INDEX, THRESHOLD_SOURCE
 from lakecube.store.contents import ITEM_ROW, Contents
+from lakecube.store.report import Pace
 
 #: Parameters of a method that name the weights of a network.
 _WEIGHTS = ("model", "architecture", "weights_sha256", "precision")
@@ -35,6 +36,20 @@ def scenes(
         names = ids[hit | (np.isin(rows, list(failed)) & ~np.isin(rows, rows[hit]))].tolist()
     counts = {"given": rows.size, "read": int(read.sum()), "skipped": int((~read).sum())}
     return {**counts, "failed": names}
+
+
+def pace(found: Pace, contents: Contents, positions: tuple[int, ...]) -> dict[str, Any]:
+    """Threads at most, and `speed` as `lakecube.plan.plan` takes it; None where the run was over with its start.
+
+    A composite is made of all dates of its period, which count each.
+    """
+    water, dates = contents.water, len(positions)
+    if ITEM_ROW in water.variables and "item_date" in water.variables:
+        rows, days = (np.asarray(water[name].values) for name in (ITEM_ROW, "item_date"))
+        given = np.isin(rows, positions)
+        dates = len(set(zip(rows[given].tolist(), days[given].tolist(), strict=True))) or dates
+    read = found.pixels * dates / max(len(positions), 1)
+    return {"threads": found.threads, "speed": round(read / found.seconds) if found.seconds else None}
 
 
 def thresholds(contents: Contents, facts: Mapping[str, np.ndarray], positions: tuple[int, ...]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def unread(failed: Mapping[str, int], contents: Contents, path: str, items: set[
             "imagery, but a threshold, an overlap or an audit was made without it"
         )
     again = f"water.water.to_zarr({path!r}, mode='append', retry=True)"
-    return [ReadFailedWarning(f"{'; '.join(told)}. Once the archive answers again, read these dates anew with {again}")]
+    return [ReadFailedWarning(f"{'; '.join(told)}. Once it can be read, read these dates anew with {again}")]
 
 
 def unread_before(rows: list[Row], superseded: frozenset[int], contents: Contents) -> dict[str, int]:

@@ -60,7 +60,7 @@ class Wish:
     revise: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
     registry: Place | None = None
     retry: bool = False
-    wave: int = 256
+    wave: int | None = None
 
 
 def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warning]:
@@ -168,7 +168,7 @@ def _rows_and_revision(
     run.facts["superseded"] = list(plan.replaced)
     run.facts["scenes"] = run_facts.scenes(contents, plan.positions, failed, run.troubles.items)
     run.facts["thresholds"] = run_facts.thresholds(contents, facts, plan.positions)
-    run.facts |= run_facts.method(contents)
+    run.facts |= run_facts.method(contents) | run_facts.pace(run.pace, contents, plan.positions)
     run.facts["items"] = {name: _tally(small[name].values) for name in contents.items if "status" in name}
     _commit(files, after, visible, extra, run)
     ledger.finish()

@@ -25,8 +25,13 @@ from lakecube.io.messages import ForRun, Heard
 from lakecube.store.clusters import active_client, cluster_threads, compute_on
 from lakecube.store.disk import c_library
 
-#: Least number of block·dates in a wave.
-WAVE = 256
+#: Least number of block·dates in a wave, and how many of them for each thread.
+WAVE, WAVE_OF_THREAD = 256, 8
+#: Block·dates that are worked on together, from their thresholds to their pixels, at least.
+GROUP = 8
+#: The same, per thread: few on one machine, where the second pass finds the tiles that the first one decoded; more on
+#: a cluster, where it most often runs in another process, and where workers wait for the last one at the end of each.
+ROUNDS, ROUNDS_OF_WORKERS = 4, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,23 @@ def boxes(shape: tuple[int, int, int], wave: int) -> Iterator[Box]:
         for y in range(0, ny, step_y):
             for x in range(0, nx, step_x):
                 yield Box((t, min(t + step_t, rows)), (y, min(y + step_y, ny)), (x, min(x + step_x, nx)))
+
+
+def width(wave: int | None) -> int:
+    """Blocks to send out at once: as many as asked for, else by the threads that there are by now."""
+    return wave or max(WAVE, WAVE_OF_THREAD * threads())
+
+
+def groups(rows: int, blocks: int, wave: int | None) -> Iterator[tuple[int, int]]:
+    """Half-open ranges of rows of so many blocks that are worked on together.
+
+    Each is for the threads that there are by then: workers that come late get their share of what is left.
+    """
+    start, rounds = 0, ROUNDS if active_client() is None else ROUNDS_OF_WORKERS
+    while start < rows:
+        stop = min(rows, start + max(1, min(width(wave), max(GROUP, rounds * threads())) // blocks))
+        yield start, stop
+        start = stop
 
 
 class Runner:
@@ -175,13 +197,14 @@ def threads() -> int:
     client = active_client()
     if client is not None:
         return max(1, cluster_threads(client))
-    return max(1, int(dask.config.get("num_workers", 0) or _cpus()))
+    return threads_here()
 
 
-def _cpus() -> int:
+def threads_here() -> int:
+    """How many tasks may run at once in this process, where there is no cluster."""
     from dask.system import CPU_COUNT
 
-    return int(CPU_COUNT)
+    return max(1, int(dask.config.get("num_workers", 0) or CPU_COUNT))
 
 
 def chosen(done: np.ndarray, box: Box) -> list[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ import xarray as xr
 from lakecube.checks import is_flag, is_whole, is_word
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.series.pixel_area import PixelGrid
-from lakecube.store.clusters import check_workers
+from lakecube.store.clusters import check_versions
 from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
 from lakecube.store.contents import Contents, survey
 from lakecube.store.conventions import transform_of
@@ -28,7 +28,6 @@ from lakecube.store.revision import check_parameters
 from lakecube.store.told import ReadFailedWarning, say
 from lakecube.store.transaction import Wish, write
 from lakecube.store.transaction import revise as revise_rows
-from lakecube.store.waves import WAVE, threads
 
 __all__ = ["Mode", "ReadFailedWarning", "revise", "to_zarr"]
 
@@ -76,7 +75,7 @@ def to_zarr(
     progress : bool
         Show a progress bar, if there is a terminal or a notebook to show it in.
     wave : int, optional
-        Number of block·dates sent out at once; at least eight per thread of the cluster by default.
+        Number of block·dates sent out at once; by default at least eight for each thread that there is by then.
     storage_options : mapping, optional
         For object storage: credentials and such, by obstore's names (``access_key_id``, ``secret_access_key``,
         ``region``, ``endpoint``, ``client_options``); without, those of the environment. They travel with the tasks
@@ -113,8 +112,8 @@ def to_zarr(
     if retry and mode != "append":
         raise InvalidInputError('retry=True adds rows in place of failed ones: give mode="append" with it')
     parameters = _revision_parameters(revise)
-    check_workers()
-    wave = _wave(wave)
+    check_versions()
+    _check_wave(wave)
     place = place_of(path, storage_options)
     refuse_inside(place)
     contents = survey(water)
@@ -180,8 +179,9 @@ def revise(
     """
     _check_flags(progress=progress)
     check_parameters({k: v for k, v in parameters.items() if v is not None})
-    check_workers()
-    wave, place = _wave(wave), place_of(path, storage_options)
+    check_versions()
+    _check_wave(wave)
+    place = place_of(path, storage_options)
     if read_root(place) is None:
         raise StoreError(f"there is no finished store at {place}: make it with .water.to_zarr() first")
     known = None if registry is None else place_of(registry, storage_options if is_object_url(registry) else None)
@@ -207,10 +207,9 @@ def _check_flags(**flags: Any) -> None:
             raise InvalidInputError(f"{name}={value!r}: True or False is needed")
 
 
-def _wave(wave: int | None) -> int:
+def _check_wave(wave: int | None) -> None:
     if wave is not None and not (is_whole(wave) and wave >= 1):
         raise InvalidInputError(f"wave is a number of blocks, at least 1; got {wave!r}")
-    return wave or max(WAVE, 8 * threads())
 
 
 def _overwrite(contents: Contents, place: Place, wish: Wish, progress: bool) -> list[Warning]:

@@ -7,10 +7,12 @@ import json
 import logging
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +21,12 @@ from typing import ClassVar
 import dask
 import numpy as np
 import pytest
+from dask._task_spec import Task
 
 import lakecube
 import lakecube.store.clusters as clusters
+import lakecube.store.versions as versions
+import lakecube.store.waves as waves
 from benchmarks.processes import ROOT, Cluster, environment
 from lakecube.cli import main
 from lakecube.errors import ClusterError, StoreError
@@ -179,6 +184,26 @@ def test_a_cluster_that_is_not_there(archive, tmp_path, capsys):
     assert "give one of them" in capsys.readouterr().err
 
 
+def test_a_port_that_is_no_scheduler_is_told_in_one_line(archive, client, tmp_path, capsys, monkeypatch):
+    """That of a dashboard takes connections and waits for ever; a worker knows its scheduler, other programs greet."""
+    monkeypatch.setattr("lakecube.commands.engine.PATIENCE", 1.5)
+    request = ["extract", str(archive.items_path), "--out", str(tmp_path / "s"), "--scheduler"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert main([*request, f"tcp://127.0.0.1:{silent.getsockname()[1]}"]) == 2
+    assert "does not answer as a Dask scheduler within 1.5 s" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        greets = threading.Thread(target=lambda: other.accept()[0].sendall(b"SSH-2.0-OpenSSH_9.6p1\r\n"))
+        greets.start()
+        assert main([*request, f"tcp://127.0.0.1:{other.getsockname()[1]}"]) == 2
+        greets.join()
+    assert "no Dask cluster answers at --scheduler tcp://127.0.0.1:" in capsys.readouterr().err
+    assert main([*request, next(iter(client.ncores()))]) == 2
+    told = capsys.readouterr().err
+    assert "is the address of a Dask worker: that of its scheduler is " + client.scheduler.address in told
+    assert "Traceback" not in told and len(told.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
 def test_blocks_have_homes():
     keys = [("a", t, y, x) for t in (4, 5) for y in range(4) for x in range(4)]
     one = Homes.of({"w2": 1, "w1": 1}, [*keys, ("sum", 4, 0), "item"])
@@ -234,6 +259,15 @@ def test_a_cluster_that_lost_its_workers_says_so_once(monkeypatch, caplog):
     assert len(caplog.messages) == 1 and "has no workers: waiting for one" in caplog.messages[0]
 
 
+def test_groups_grow_with_the_workers_that_come(monkeypatch):
+    there = iter([0, 1, 64, 8])
+    monkeypatch.setattr(waves, "active_client", object)
+    monkeypatch.setattr(waves, "cluster_threads", lambda client: next(there))
+    assert list(waves.groups(380, 2, 600)) == [(0, 8), (8, 16), (16, 316), (316, 380)]
+    monkeypatch.setattr(waves, "cluster_threads", lambda client: 64)
+    assert (waves.width(None), waves.width(5)) == (512, 5)
+
+
 def test_progress_moves_within_a_wave(client, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "lakecube"):
         to_zarr(water(traced, seconds=0.05, trace=str(tmp_path / "trace")), tmp_path / "s", chunks=CHUNK, wave=10_000)
@@ -255,9 +289,60 @@ def test_a_task_of_the_cluster_may_write_a_store_on_it(whole, tmp_path):
 
 def test_workers_of_another_version_are_refused(client, tmp_path, monkeypatch):
     monkeypatch.setattr(lakecube, "__version__", "9.9")  # of this process
-    with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+    with pytest.raises(ClusterError, match=r"the scheduler tcp://.* runs lakecube .*, this process 9\.9"):
         to_zarr(water(), tmp_path / "s", chunks=CHUNK)
     assert not (tmp_path / "s").exists()
+    with pytest.raises(ClusterError, match=r"the worker tcp://.* runs lakecube .*, this process 9\.9"):
+        versions.check_new(client, client.ncores())
+
+
+def test_a_process_without_this_lakecube_is_refused(client, monkeypatch):
+    """It cannot load the question, which comes back as an Exception of no kind in particular."""
+    module = types.ModuleType("only_here")
+    exec("def versions(names): return {'lakecube': '1.2'}", module.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    monkeypatch.setattr(versions, "versions", module.versions)
+    with pytest.raises(ClusterError, match=r"the scheduler tcp://.* has no lakecube.*only_here.*this process 1\.2"):
+        versions.check_all(client)
+    with pytest.raises(ClusterError, match=r"the worker tcp://.* has no lakecube.*only_here.*install the same"):
+        versions.check_new(client, client.ncores())
+
+
+def test_a_scheduler_that_may_not_be_asked_is_no_obstacle():
+    with (
+        dask.config.set({"distributed.scheduler.blocked-handlers": ["run_function"]}),
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        versions.check_all(client)
+        assert versions._asked[client] == set(client.ncores())
+
+
+def test_a_worker_of_other_versions_that_comes_late_is_refused(cluster, client, tmp_path):
+    """Whatever it wrote does not count; with it gone, the same call goes on."""
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/sitecustomize.py").write_text(
+        "from importlib import metadata\n"
+        "found = metadata.version\n"
+        "metadata.version = lambda name: '3.0.9' if name == 'zarr' else found(name)\n"
+    )
+    came = []
+
+    def add(done):
+        if not came:
+            came.append(cluster.add(PYTHONPATH=f"{tmp_path / 'odd'}:{ROOT}"))
+            client.wait_for_workers(3, timeout=240)
+
+    versions.check_all(client)
+    graph = {("a", k, 0, 0): Task(("a", k, 0, 0), abs, -k) for k in range(9)}
+    told = r"the worker tcp://.* runs zarr 3\.0\.9, this process \d+\.\d+.*: install the same version everywhere"
+    with pytest.raises(ClusterError, match=told):
+        clusters.compute_on(client, graph, list(graph), add)
+    with pytest.raises(ClusterError, match=told):  # and so it stays
+        to_zarr(water(), tmp_path / "s", chunks=CHUNK)
+    cluster.kill(came[0])
+    until(lambda: len(client.ncores()) == 2)
+    assert clusters.compute_on(client, graph, list(graph)) == list(range(9))
 
 
 def test_a_worker_that_does_not_see_the_store_ends_the_run(client, whole, tmp_path, monkeypatch):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import dask
 import numpy as np
 import pytest
 
@@ -12,9 +14,11 @@ import lakecube
 from lakecube.cli import main
 from lakecube.commands.reporting import run_lines, runs_of
 from lakecube.io.raw_cache import RAW
-from lakecube.store import to_zarr
+from lakecube.store import run_facts, to_zarr
+from lakecube.store.contents import survey
 from lakecube.store.files import LocalFiles
 from lakecube.store.ledger import Ledger
+from lakecube.store.report import Pace
 from lakecube.store.told import ReadFailedWarning
 from tests.store.made import extract
 
@@ -104,3 +108,31 @@ def test_more_than_ten_runs_stay_in_order(tmp_path):
         ledger.report({"number": n})
     assert [run["number"] for run in ledger.reports()] == [run["number"] for run in reports(tmp_path)] == [*range(12)]
     assert ledger.reports() == runs_of(str(tmp_path))
+
+
+def test_the_speed_of_a_run_is_that_without_its_start():
+    pace = Pace()
+    for pixels, threads, seconds in ((900, 1, 60.0), (0, 4, 5.0), (900, 2, 3.0), (300, 4, 1.5)):
+        pace.add(pixels, threads, seconds)
+    water = extract(times=2, rows=8, columns=8)
+    of_dates = run_facts.pace(pace, survey(water), (0, 1))
+    assert of_dates == {"threads": 4, "speed": 100}
+    days = np.arange("2022-03-01", "2022-03-05", dtype="datetime64[D]").astype("datetime64[ns]")
+    months = dataclasses.replace(survey(water), water=water.assign_coords(item_date=("item", days)))
+    assert run_facts.pace(pace, months, (0, 1))["speed"] == 200  # all dates of a month count
+
+
+def test_the_report_tells_threads_and_speed_to_plan_with(archive, tmp_path, capsys):
+    with dask.config.set(num_workers=2):
+        cube = lakecube.open(str(archive.items_path), chunks=64)
+        cube.water.extract().water.to_zarr(tmp_path / "s", chunks=64, wave=4, progress=False)
+        to_zarr(extract(times=1), tmp_path / "t", progress=False)
+    (told,), (short,) = reports(tmp_path / "s"), reports(tmp_path / "t")
+    assert told["threads"] == 2 and told["speed"] > 0
+    assert short["speed"] is None  # over with its start
+    line = next(line for line in run_lines(1, told) if "threads" in line)
+    assert f"2, {told['speed']:,} pixels per second each (lakecube plan --speed" in line
+    assert any("too few dates to tell their speed" in line for line in run_lines(1, short))
+    given = line.partition("--speed ")[2].rstrip(")")
+    assert main(["plan", str(archive.items_path), "--speed", given]) == 0
+    assert f"{float(given) / 1e6:g} million pixels per second and core" in capsys.readouterr().out
