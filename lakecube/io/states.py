@@ -36,9 +36,9 @@ def told_state(item: str, href: str) -> Iterator[None]:
     file = name_of(file_of(href))
     if messages.is_refused(file):
         raise RequestError(f"{strip_signature(href)}: {CHANGED}", final=True)
-    before = _text_now(href)
+    before = text_now(href)
     yield
-    for state in {before, _text_now(href)} - {""}:
+    for state in {before, text_now(href)} - {""}:
         messages.read_as(item, file, state)
 
 
@@ -58,7 +58,7 @@ def take_anew(files: frozenset[str]) -> None:
     KNOWN.take_anew(href for href in KNOWN.hrefs() if name_of(href) in files)
 
 
-def _text_now(href: str) -> str:
+def text_now(href: str) -> str:
     """The state of a file by what is known now; empty where nothing is."""
     if is_remote(href):
         state = KNOWN.state(file_of(href))
