@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ class Plan:
     positions : position in `time` of every new row, in the order of the rows
     chunks : pixel chunk (y, x) of the store
     pixels : metadata of the pixel arrays, at their length after the write
-    replaced : rows that new ones of the same date supersede
+    replaces : the row of the same date that each new one is to supersede, or None
+    at_most : pixels that may be unread in each new row, lest the old one stands; None: it never does
     """
 
     contents: Contents
@@ -51,12 +52,24 @@ class Plan:
     positions: tuple[int, ...]
     chunks: tuple[int, int]
     pixels: dict[str, ArrayV3Metadata]
-    replaced: tuple[int, ...] = ()
+    replaces: tuple[int | None, ...]
+    at_most: tuple[int | None, ...]
 
     @property
     def rows(self) -> int:
         """Number of rows after the write."""
         return self.base + len(self.positions)
+
+    def superseded(self, failed: Mapping[int, int]) -> list[int]:
+        """Rows that are not to be seen after the write; `failed`: pixels that could not be read, by position.
+
+        What was read anew supersedes what was, unless less could be read than before: then it is the new row.
+        """
+        out = []
+        for k, (position, old, most) in enumerate(zip(self.positions, self.replaces, self.at_most, strict=True)):
+            if old is not None:
+                out.append(old if most is None or failed.get(position, 0) <= most else self.base + k)
+        return sorted(out)
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -75,7 +88,7 @@ class Plan:
             "chunks": list(self.chunks),
             "base": self.base,
             "dates": [[str(found.dates[p]), found.keys[p]] for p in self.positions],
-            "replaced": list(self.replaced),
+            "replaced": sorted(row for row in self.replaces if row is not None),
             "variables": sorted([str(n), str(v.dtype), [str(d) for d in v.dims]] for n, v in water.variables.items()),
         })  # fmt: skip
 
@@ -94,7 +107,8 @@ def make_plan(
     """
     if visible is None:
         size = pixel_chunks(contents.water, chunks)
-        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, len(contents.order)))
+        n = len(contents.order)
+        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, n), (None,) * n, (None,) * n)
     contents = fitted(contents, visible.documents)
     _check_same(contents, visible)
     _, *fixed = visible.metadata("water_mask").chunks
@@ -104,8 +118,7 @@ def make_plan(
     todo = _todo(contents, visible, rows, retry)
     base = visible.rows
     pixels = {name: resized(visible.metadata(name), base + len(todo)) for name in contents.pixels}
-    replaced = tuple(sorted(row for row in todo.values() if row is not None))
-    plan = Plan(contents, base, tuple(todo), size, pixels, replaced)
+    plan = Plan(contents, base, tuple(todo), size, pixels, tuple(todo.values()), _at_most(todo, contents, rows))
     if todo and mode == "resume" and pending != plan.hash:
         raise StoreError(_needs_append(todo, contents, visible))
     return plan
@@ -131,6 +144,12 @@ def _todo(contents: Contents, visible: Visible, rows: list[Row], retry: bool) ->
         if again or row["key"] != contents.keys[position]:
             todo[position] = live[date]
     return todo
+
+
+def _at_most(todo: Mapping[int, int | None], contents: Contents, rows: list[Row]) -> tuple[int | None, ...]:
+    """Of each new row, how many pixels of the one that it is to supersede could not be read, if of the same items."""
+    same = {p: row for p, row in todo.items() if row is not None and rows[row]["key"] == contents.keys[p]}
+    return tuple(int(rows[same[p]]["failed"]) if p in same else None for p in todo)
 
 
 def _needs_append(todo: Mapping[int, int | None], contents: Contents, visible: Visible) -> str:
@@ -291,8 +310,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:197]}…"
 
 
-def root_attrs(plan: Plan, visible: Visible | None) -> dict[str, Any]:
-    """Attributes of the root group after the write."""
+def root_attrs(plan: Plan, visible: Visible | None, superseded: Collection[int]) -> dict[str, Any]:
+    """Attributes of the root group after the write, which supersedes some rows."""
     water = plan.contents.water
     coords = [str(n) for n in water.coords if n not in water.dims]
     mine = {
@@ -304,8 +323,8 @@ def root_attrs(plan: Plan, visible: Visible | None) -> dict[str, Any]:
     attrs = {**water.attrs, **group_attrs(water), **mine}
     if visible is not None:
         attrs = {**attrs, **{k: v for k, v in visible.attrs.items() if k not in FREE_ATTRS}}
-    superseded = {*plan.replaced, *(visible.superseded if visible is not None else ())}
-    attrs |= {SUPERSEDED: sorted(superseded)} if superseded else {}
+    hidden = {*superseded, *(visible.superseded if visible is not None else ())}
+    attrs |= {SUPERSEDED: sorted(hidden)} if hidden else {}
     return {**attrs, "revision": visible.revision if visible is not None else None}
 
 

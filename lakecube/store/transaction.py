@@ -99,8 +99,11 @@ def write(contents: Contents, place: Place, wish: Wish, run: Run) -> list[Warnin
     with run.bar:
         small = _rows_and_revision(plan, place, rows, visible, ledger, run, wish)
     ledger.report(run.finished(mode=wish.mode, rows=len(plan.positions), lakecube=version()))
-    written = known_rows(ledger, read_root(place), place)[plan.base :]
-    told = unread(unread_before(written, frozenset(), contents), contents, wish.path, run.troubles.items)
+    after = read_root(place)
+    hidden = after.superseded if after is not None else frozenset()
+    told = unread(
+        unread_before(known_rows(ledger, after, place), hidden, contents), contents, wish.path, run.troubles.items
+    )
     return [*told, *conflicts(small, plan)]
 
 
@@ -151,7 +154,8 @@ def _rows_and_revision(
         check_fixed(contents, known, place.chunks, visible)
     small = small_arrays(plan, known, place.chunks, visible)
     before = visible or Visible({}, {})
-    after = Visible(root_attrs(plan, visible), before.documents)
+    superseded = plan.superseded(failed)
+    after = Visible(root_attrs(plan, visible, superseded), before.documents)
     after = after.with_arrays({**plan.pixels, **{name: stored.metadata for name, stored in small.items()}})
     run.lease.check()
     for name, stored in small.items():
@@ -165,7 +169,7 @@ def _rows_and_revision(
     run.lease.check()
     ledger.write_rows(rows)
     run.facts["dates"] = [str(contents.dates[p])[:10] for p in plan.positions]
-    run.facts["superseded"] = list(plan.replaced)
+    run.facts["superseded"] = [row for row in superseded if row < plan.base]
     run.facts["scenes"] = run_facts.scenes(contents, plan.positions, failed, run.troubles.items)
     run.facts["thresholds"] = run_facts.thresholds(contents, facts, plan.positions)
     run.facts |= run_facts.method(contents) | run_facts.pace(run.pace, contents, plan.positions)

@@ -69,7 +69,7 @@ def to_zarr(
         what it was made from, until `lakecube.store.revise(path)` or the next call without it.
     retry : bool
         With "append": read anew also those given dates that hold pixels which could not be read. Their new rows
-        supersede the old ones, whatever could be read this time.
+        supersede the old ones, unless fewer pixels could be read this time.
     chunks : int, (int, int) or dict, optional
         Pixel chunk (y, x) of a new store; 1024, or the whole image if that is smaller.
     progress : bool

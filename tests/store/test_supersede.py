@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, StoreError
-from lakecube.names import UNKNOWN
+from lakecube.names import REASON, UNKNOWN
 from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.told import ReadFailedWarning
 from tests.store.made import extract
@@ -100,6 +100,23 @@ def test_rows_that_could_not_be_read_are_replaced_on_request(tmp_path):
     assert snapshot(path) == before
     with pytest.raises(InvalidInputError, match='mode="append"'):
         to_zarr(whole, path, retry=True)
+
+
+def test_a_retry_that_reads_less_than_before_loses_nothing(tmp_path):
+    path, whole = tmp_path / "s", extract(times=3, **SMALL)
+    read = (whole.time != whole.time[1]) | (whole.x >= whole.x[5])
+    partly = whole.assign(
+        water_mask=whole.water_mask.where(read, UNKNOWN).astype("u1"),
+        reason=whole.reason.where(read, REASON["read_failed"]).astype("u1"),
+    )
+    some = 5 * SMALL["rows"]
+    with pytest.warns(ReadFailedWarning, match=f"{some} pixels"):
+        to_zarr(partly, path, chunks=16)
+    with pytest.warns(ReadFailedWarning, match=f"{some} pixels"):  # an outage: nothing of that date can be read now
+        store = to_zarr(with_failures(whole), path, mode="append", retry=True)
+    np.testing.assert_array_equal(store.water_mask, partly.water_mask)
+    np.testing.assert_array_equal(store.count_clear, (partly.water_mask != UNKNOWN).sum("time"))
+    same(to_zarr(whole, path, mode="append", retry=True), whole)
 
 
 def test_without_items_other_input_is_refused(tmp_path):
