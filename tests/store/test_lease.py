@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 import lakecube.store.lease as leases
-import lakecube.store.passes as passes
 import lakecube.store.revise_blocks as blocks
 import lakecube.store.revision as revision
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import StoreError
 from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.files import LocalFiles
 from lakecube.store.lease import LEASE, Held, Lease
 from lakecube.store.ledger import Ledger
-from lakecube.store.passes import Writer
 from lakecube.store.place import LocalPlace
+from lakecube.store.write_tasks import Writer
 from tests.store.bowls import bowls
 from tests.store.made import extract
 from tests.store.test_restart import snapshot
@@ -90,7 +90,9 @@ def test_a_task_that_does_not_see_the_lease_writes_nothing_and_makes_no_folder(t
         "another store": r"as process \d+ on .* sees it, has been taken over by process",
     }[there]
     with pytest.raises(StoreError, match=message):
-        passes._write(0, 0, 0, np.zeros((1, 8, 8), "u1"), writer=Writer(LocalPlace(root), (), held), names=("reason",))
+        write_tasks._write(
+            0, 0, 0, np.zeros((1, 8, 8), "u1"), writer=Writer(LocalPlace(root), (), held), names=("reason",)
+        )
     with pytest.raises(StoreError, match=message):
         blocks._measured(lambda *_: (root / "made").mkdir(parents=True), None, None, held)
     assert sorted(tmp_path.rglob("*")) == before
@@ -132,7 +134,7 @@ def test_a_wave_that_a_power_cut_tore_is_made_anew(tmp_path, monkeypatch):
 
 def test_chunks_are_on_disk_before_a_wave_is_recorded_and_whoever_goes_on_trusts_it(tmp_path, monkeypatch):
     """Another machine may go on: what was recorded needs no further look."""
-    told, record, write = [], Ledger.record, passes._write
+    told, record, write = [], Ledger.record, write_tasks._write
 
     def recorded(self, stage, name, document):
         told.append("recorded")
@@ -149,7 +151,7 @@ def test_chunks_are_on_disk_before_a_wave_is_recorded_and_whoever_goes_on_trusts
     monkeypatch.setattr(leases, "_machine", lambda: {"host": "node 2", "boot": "b", "namespace": "n"})
     written = []
     monkeypatch.setattr(Ledger, "record", record)
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: written.append(1) or write(*a, **k))
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: written.append(1) or write(*a, **k))
     to_zarr(extract(times=2, rows=16, columns=32), tmp_path / "s", chunks=16, progress=False)
     assert not written and open_store(tmp_path / "s").sizes["time"] == 2
 
