@@ -64,6 +64,31 @@ def test_two_who_find_a_dead_lease_do_not_both_take_it(tmp_path, monkeypatch):
     assert json.loads(files.read(LEASE))["token"] == "other" and files.list("_ledger") == ["lease.json"]
 
 
+def test_who_is_about_to_take_a_dead_lease_is_left_to_it(tmp_path):
+    files = LocalFiles(tmp_path)
+    files.write(LEASE, json.dumps(leases._holder("dead") | {"pid": 2**22 + 1}).encode())
+    claim = json.dumps(leases._holder("other")).encode()  # of this process, which lives
+    files.create(f"{LEASE}.dead", claim)
+    with pytest.raises(StoreError, match="is being written by process"):
+        Lease(files).__enter__()
+    assert files.read(f"{LEASE}.dead") == claim and json.loads(files.read(LEASE))["token"] == "dead"
+
+
+def test_a_wave_that_ends_after_the_lease_was_lost_is_not_recorded(tmp_path, monkeypatch):
+    work = write_tasks._write
+
+    def overtaken(*args, writer, **kwargs):
+        record = work(*args, writer=writer, **kwargs)
+        writer.held.files.write(LEASE, json.dumps(leases._holder("other")).encode())
+        return record
+
+    monkeypatch.setattr(write_tasks, "_write", overtaken)
+    with pytest.raises(StoreError, match="has been taken over"), dask.config.set(scheduler="synchronous"):
+        to_zarr(extract(times=1, rows=16, columns=16), tmp_path / "s", chunks=16, progress=False)
+    assert not list((tmp_path).glob("**/_ledger/pending/observed/*"))
+    assert list((tmp_path).glob("**/_ledger/pending/facts/*"))
+
+
 def test_a_root_that_somebody_else_replaced_is_not_replaced_again(tmp_path, monkeypatch):
     to_zarr(extract(**SMALL), tmp_path / "s")
     swap, before = LocalFiles.swap, (tmp_path / "s/zarr.json").read_bytes()
