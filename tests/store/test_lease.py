@@ -194,3 +194,18 @@ def test_what_cannot_be_put_on_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("lakecube.store.disk.c_library", Full)
     with pytest.raises(StoreError, match="the disk is full"), LocalPlace(tmp_path).told("write"):
         files.sync()
+
+
+def test_where_the_call_is_not_known_all_of_the_machine_is_put_on_disk(tmp_path, monkeypatch):
+    monkeypatch.undo()  # of what spares the other tests the disk
+    asked = []
+
+    class Sandbox:
+        def syncfs(self, descriptor):
+            ctypes.set_errno(errno.ENOSYS)
+            return -1
+
+    monkeypatch.setattr("lakecube.store.disk.c_library", Sandbox)
+    monkeypatch.setattr("lakecube.store.disk.os.sync", lambda: asked.append(1))
+    LocalFiles(tmp_path).sync()
+    assert asked == [1]
