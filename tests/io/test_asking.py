@@ -38,7 +38,7 @@ def answering(*answers):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(dict(self.headers))
+            asked.append({**self.headers, ":path": self.path})
             status, headers, body = answers[min(len(asked), len(answers)) - 1]
             self.send_response(status)
             size = body if isinstance(body, int) else len(body)
@@ -211,6 +211,12 @@ def test_a_search_by_post_is_a_get_after_a_redirect_that_says_so():
         assert ServerIO().request(f"{url}/search", "POST", parameters={"limit": 3}) == "{}"
     assert asked[0]["Content-Type"] == "application/json"
     assert "Content-Type" not in asked[1]
+
+
+def test_what_is_asked_for_is_not_asked_for_twice_after_a_redirect():
+    with answering((307, {"Location": "/found?limit=3&page=1"}, b""), (200, {}, b"{}")) as (url, asked, _):
+        assert ServerIO().request(f"{url}/search", "GET", parameters={"limit": 3}) == "{}"
+    assert [headers[":path"] for headers in asked] == ["/search?limit=3", "/found?limit=3&page=1"]
 
 
 def test_a_server_that_is_not_there_is_given_up_soon(monkeypatch):
