@@ -229,6 +229,13 @@ def test_what_a_task_met_is_told_though_it_failed_and_once_by_many_clients():
     assert told.states == {("i", "f", "1--")} and told.imagery == 5
 
 
+def test_a_forked_process_does_not_tell_its_copy_of_the_run():
+    heard = Heard()
+    heard.process += 1  # as in a fork: the same memory, another number
+    ForRun(lambda: messages.decoded(3), heard.run)()
+    assert heard.take() == Told()
+
+
 def test_troubles_are_counted_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(messages, "_MOST", 3)
     heard = Heard()
