@@ -13,7 +13,7 @@ import xarray as xr
 from lakecube.names import BANDS, ITEM, LAKE, LAKE_KIND, TIME, VARIABLES, X, Y
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, failed_dates
-from lakecube.summary import cloud_doubt, crs_of, in_degrees, plural, row_areas, step_of
+from lakecube.summary import cloud_doubt, crs_of, in_degrees, in_km2, plural, row_areas, step_of
 
 #: Names said of a list before the rest is counted.
 _NAMED = 6
@@ -87,7 +87,7 @@ def _where(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
         to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         lon, lat = to_degrees.transform((x[0] + x[-1]) / 2, (y[0] + y[-1]) / 2)
         around = f", around {in_degrees(lat, lon)}" if np.isfinite(lat) else ""
-        yield "area", f"{row_areas(dataset).sum() * x.size / 1e6:,.4g} km²{around}"
+        yield "area", f"{in_km2(row_areas(dataset).sum() * x.size / 1e6)}{around}"
 
 
 def _what(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:

@@ -150,7 +150,8 @@ def furnish_series(axes: Axes, shades: Any, label: str) -> None:
     plain(axes)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    ticks = AutoDateLocator(minticks=3, maxticks=7)
+    days = abs(float(np.diff(axes.get_xlim())[0]))
+    ticks = AutoDateLocator(minticks=min(3, max(1, int(days))), maxticks=7)  # of a few days no hours
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(AutoDateFormatter(ticks))
     axes.yaxis.set_major_formatter(Even())
@@ -238,9 +239,11 @@ def _centres(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> 
 
 
 def _scale_bar(axes: Axes, picture: Any, crs: pyproj.CRS | None) -> None:
+    if crs is None:
+        return  # how long a pixel is, nobody knows
     left, right, bottom, top = extent(picture)
     width = abs(right - left)
-    metres = width if crs is None else width * ground_scale(crs, (left + right) / 2, (bottom + top) / 2, width)
+    metres = width * ground_scale(crs, (left + right) / 2, (bottom + top) / 2, width)
     if metres <= 0:
         return
     length = _round_length(metres / 4)

@@ -30,7 +30,7 @@ from lakecube.store.revise_restore import CALIBRATION_BLOCKS
 from lakecube.store.revision import BLOCK_PASSES
 from lakecube.store.waves import WAVE, Box, Runner
 from lakecube.store.write_tasks import Source, Writer
-from lakecube.summary import crs_of, plural, row_areas
+from lakecube.summary import crs_of, in_km2, plural, row_areas
 
 #: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).
 BAND_BYTES, QA_BYTES, BAND_LEFT, QA_LEFT = 2, 1, 0.75, 0.15
@@ -88,11 +88,11 @@ class Plan:
         total = sum(self.tasks.values())
         return [
             ("scenes", "not known" if self.scenes is None else f"{self.scenes}"),
-            ("dates", f"{self.dates}, {self.first} to {self.last}"),
+            ("dates", f"{self.dates}, " + " to ".join(dict.fromkeys((self.first, self.last)))),
             (
                 "grid",
                 f"{self.shape[0]} x {self.shape[1]} px of {self.resolution[0]:g}{_unit(self.crs)} in {self.crs}, "
-                f"{self.area:,.4g} km²",
+                f"{in_km2(self.area)}",
             ),
             ("pixels", f"{self.pixels:,} ({self.shape[0] * self.shape[1]:,} per date)"),
             ("bands", ", ".join(self.bands)),
@@ -188,7 +188,7 @@ def plan(
         area=float(row_areas(water).sum() * shape[1] / 1e6), pixels=pixels, bands=bands, bytes_raw=raw,
         bytes_read=read, bytes_measured=measured, chunks=size,
         blocks=blocks, tasks=tasks, threads=where.threads, peak_memory=load.memory(), seconds=seconds,
-        assumptions=_assumptions(measured, read, bandwidth, speed, where.threads),
+        assumptions=_assumptions(measured, read, raw, bandwidth, speed, where.threads),
         warnings=tuple(doubts(shape, source, size, load, where, read, seconds)),
     )  # fmt: skip
 
@@ -325,8 +325,12 @@ def _resolution(water: xr.Dataset) -> tuple[float, float]:
     return tuple(float(abs(s[0])) if s.size else float("nan") for s in steps)  # type: ignore[return-value]
 
 
-def _assumptions(measured: float, read: int | None, bandwidth: float, speed: float, workers: int) -> tuple[str, ...]:
+def _assumptions(
+    measured: float, read: int | None, raw: int | None, bandwidth: float, speed: float, workers: int
+) -> tuple[str, ...]:
     out = []
+    if read is not None and raw is not None and read > raw:
+        out.append("more is read than lies under the request: headers, whole tiles, samples where offsets are audited")
     if read is not None and measured < 0.999:
         out.append(f"bands of {BAND_BYTES} bytes that compress to {BAND_LEFT:.0%}, quality layers to {QA_LEFT:.0%}")
     if read is not None and measured > 0.001:

@@ -177,7 +177,9 @@ def _span(dataset: xr.Dataset) -> tuple[Any, Any] | None:
 def sign(picture: Figure, dataset: xr.Dataset, note: str = "") -> None:
     """Write whose data they are at the foot of a picture."""
     text = "; ".join(part for part in (note, credits_of(dataset), "map: lakecube") if part)
-    picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666", parse_math=False)
+    foot = picture.text(0.995, 0.006, text, ha="right", va="bottom", fontsize=6.5, color="#666666", parse_math=False)
+    too_wide = foot.get_window_extent().width / (0.99 * picture.bbox.width)
+    foot.set_fontsize(6.5 / max(1.0, too_wide))
 
 
 def credits_of(dataset: xr.Dataset) -> str:

@@ -245,6 +245,11 @@ def _rows_of_items(dataset: xr.Dataset) -> np.ndarray:
     return np.searchsorted(dataset[TIME].values, dataset["item_date"].values)
 
 
+def in_km2(area: float) -> str:
+    """An area in km² with four digits, of large ones all before the point: 0.1234 km², 12,060 km²."""
+    return f"{area:,.0f} km²" if abs(area) >= 1000 else f"{area:.4g} km²"
+
+
 def plural(word: str, count: int) -> str:
     """A word in the number that a count asks for."""
     return word if count == 1 else f"{word}s"

@@ -95,3 +95,14 @@ def test_alerts_are_the_falls_of_the_last_month():
     nothing = {"store": "s", "kind": "lake", "lakes": 3, "water_bodies": 3, "dates": 3, "largest": [], "totals": []}
     text = "\n".join(_lines_of_all(nothing | {"alerts": found}))
     assert "alert: lake 3 fell by 20% in 2021-02" in text and "lake 5 certainly fell by 50%" in text
+
+
+def test_what_is_not_listed_is_counted_and_a_lake_without_a_place_says_so():
+    row = {"lake": 3, "latitude": float("nan"), "longitude": float("nan"), "touches_edge": False, "max_area_km2": 1.0,
+           "last_date": None}  # fmt: skip
+    found = {"store": "s", "kind": "all", "lakes": 3, "water_bodies": 3, "dates": 3, "largest": [row], "totals": [],
+             "alerts": []}  # fmt: skip
+    text = "\n".join(_lines_of_all(found))
+    assert "the largest 1 of 3; --top 3 shows all" in text
+    assert "no CRS" in text
+    assert "nan" not in text

@@ -18,8 +18,8 @@ from matplotlib.text import Text
 import lakecube
 from lakecube import panels
 from lakecube.errors import InvalidInputError, StoreError
-from lakecube.plot import credits_of, nearest_date, plot
-from lakecube.summary import area_series, row_areas
+from lakecube.plot import credits_of, nearest_date, plot, sign
+from lakecube.summary import area_series, in_km2, row_areas
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +245,39 @@ def test_mistakes_are_named(stored):
         nearest_date(stored, "soon")
     with pytest.raises(InvalidInputError, match="nearest are 2022-03-01"):
         nearest_date(stored, "1990-01-01")
+
+
+def test_where_no_crs_tells_the_size_of_a_pixel_there_is_no_scale_bar():
+    axes = Figure().subplots()
+    values = xr.DataArray(
+        np.ones((6, 6), np.float32), dims=("y", "x"), coords={"y": -np.arange(6.0), "x": np.arange(6.0)}
+    )
+    panels.draw_frequency(axes, values)
+    assert not axes.texts
+    assert not axes.lines
+
+
+def test_the_foot_fits_on_the_sheet(stored):
+    for note in ("", "cloud: not checked on 1 of 2 dates (no quality layer); " * 2):
+        picture = Figure(figsize=(7, 3))
+        sign(picture, stored, note)
+        (foot,) = picture.texts
+        assert foot.get_window_extent().x0 >= 0
+
+
+def test_dates_a_day_apart_are_told_by_days_not_hours():
+    axes = Figure().subplots()
+    axes.plot(np.array(["2020-08-02", "2020-08-04"], "datetime64[ns]"), [1, 2])
+    panels.furnish_series(axes, axes.scatter([], [], c=[]), "seen")
+    axes.figure.draw_without_rendering()
+    told = [label.get_text() for label in axes.get_xticklabels()]
+    assert told == ["2020-08-02", "2020-08-03", "2020-08-04"]
+
+
+def test_areas_are_told_without_powers_of_ten():
+    assert [in_km2(a) for a in (0.00012, 2.6144, 901.8, 12056.04)] == [
+        "0.00012 km²",
+        "2.614 km²",
+        "901.8 km²",
+        "12,056 km²",
+    ]

@@ -24,6 +24,7 @@ from lakecube.summary import (
     bytes_on_disk,
     cloud_doubt,
     crs_of,
+    in_km2,
     plural,
 )
 
@@ -91,7 +92,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"  {plural(found['unit'], 2):<10}{found['dates']}, {span}; {scenes}"
     rows, columns = found["shape"]
     pixel = f" of {found['pixel']:g}{found['crs_unit']}" if found["pixel"] else ""
-    size = f", {found['area_km2']:,.4g} km²" if "area_km2" in found else ""
+    size = f", {in_km2(found['area_km2'])}" if "area_km2" in found else ""
     yield f"  grid      {rows} x {columns} px{pixel} in {found['crs'] or 'no CRS'}{size}"
     yield f"  method    {_method_in_words(found)}"
     if found["rules_skipped"]:
@@ -106,11 +107,11 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     half = f"{found['dates_half_seen']} {plural(found['unit'], found['dates_half_seen'])} at least half seen"
     yield f"  seen      {found['seen']:.1%} of all pixels; {half}"
     yield f"  unknown   {1 - found['seen']:.1%}{': ' + why_not if why_not else ''}"
-    least, most = (f"{found['water_km2'][name]:,.4g}" for name in ("least", "most"))
+    least, most = (in_km2(found["water_km2"][name]) for name in ("least", "most"))
     best = found["best_seen"]
-    on_best = f"{best['water_km2']:,.4g} km² on {best['date']} ({best['seen']:.0%} seen)"
-    between = most if least == most else f"{least} to {most}"
-    yield f"  water     {between} km² visible" + (f"; best seen: {on_best}" if found["dates"] > 1 else "")
+    on_best = f"{in_km2(best['water_km2'])} on {best['date']} ({best['seen']:.0%} seen)"
+    between = most if least == most else f"{least.removesuffix(' km²')} to {most}"
+    yield f"  water     {between} visible" + (f"; best seen: {on_best}" if found["dates"] > 1 else "")
 
 
 def _pixel(store: xr.Dataset) -> float | None:

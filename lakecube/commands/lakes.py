@@ -227,7 +227,7 @@ def _lines_of_all(found: dict[str, Any]) -> list[str]:
     ]
     for row in found["largest"]:
         edge = "  reaches the edge" if row["touches_edge"] else ""
-        place = f"{row['latitude']:.4f}, {row['longitude']:.4f}{edge}"
+        place = _place(row) + edge
         if row["last_date"] is None:
             out.append(f"  {row['lake']:>6} {row['max_area_km2']:>7.4f} km²  {'never known':<44}  {place}")
             continue
@@ -236,6 +236,8 @@ def _lines_of_all(found: dict[str, Any]) -> list[str]:
             f"  {row['lake']:>6} {row['max_area_km2']:>7.4f} km² {row['last_area_km2']:>7.4f} km²  {span:<21} "
             f"{row['last_date']}  {place}"
         )
+    if 0 < len(found["largest"]) < found["lakes"]:
+        out.append(f"  the largest {len(found['largest'])} of {found['lakes']}; --top {found['lakes']} shows all")
     out += [
         f"  {row['size_class']} ones on {row['date']}: {row['area_km2']:.4f} km² of {row['lakes']}"
         for row in found["totals"]
@@ -246,11 +248,16 @@ def _lines_of_all(found: dict[str, Any]) -> list[str]:
     return out
 
 
+def _place(row: dict[str, Any]) -> str:
+    """Latitude and longitude; of pictures, which have no CRS, none."""
+    return "no CRS" if np.isnan(row["latitude"]) else f"{row['latitude']:.4f}, {row['longitude']:.4f}"
+
+
 def _lines_of_one(found: dict[str, Any]) -> list[str]:
     out = [
         f"lake {found['lake']}  {found['kind']}, {found['size_class']}; at most {found['max_area_km2']:.4f} km², "
         f"perimeter {found['perimeter_km']:.2f} km, shape index {found['shape_index']:.2f}; "
-        f"{found['latitude']:.4f}, {found['longitude']:.4f}",
+        f"{_place(found)}",
         f"  {'date':<10} {'area':>10} {'5 to 95 %':>21} {'if hidden is land, water':>26} {'seen':>7}",
     ]
     for row in found["by_date"]:

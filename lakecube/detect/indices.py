@@ -33,6 +33,7 @@ def bands_for(cube: xr.Dataset, needed: Sequence[str], what: str) -> dict[str, s
             f"{what} needs {', '.join(missing)}, which the cube does not have (it has {have or 'no band'}); "
             f"open it with bands= that include {'it' if len(missing) == 1 else 'them'}, if the sensor has "
             f"{'it' if len(missing) == 1 else 'them'}"
+            + ("; a network does without: extract with method='linknet50'" if "swir16" in missing else "")
         )
     return served
 

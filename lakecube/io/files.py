@@ -124,7 +124,7 @@ def _over_http(url: str, href: str, patience: Patience) -> Iterator[DatasetReade
     except RequestError as error:
         raise _named(error, shown) from None
     if driver is None:
-        KNOWN.forget(shown)
+        KNOWN.forget(file.href)
         raise DecodeError(f"{shown}: it is neither GeoTIFF, JPEG 2000, PNG nor JPEG")
     name = posixpath.basename(urlsplit(shown).path) or "raster"
     path = f"{id(file)}/{name}"
@@ -133,11 +133,11 @@ def _over_http(url: str, href: str, patience: Patience) -> Iterator[DatasetReade
             path, href, lambda: rasterio.open(path, opener=OneFile(file, name), driver=driver), DecodeError
         )
     except Exception:  # whatever the zeros that stand for missing bytes were taken for
-        KNOWN.forget(shown)
+        KNOWN.forget(file.href)
         if file.failure is None:
             raise
     if file.failure is not None:
-        KNOWN.forget(shown)
+        KNOWN.forget(file.href)
         raise _named(file.failure, shown) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import posixpath
 import re
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,13 @@ _SIGNED = re.compile(r"\b(https?|s3|gs|az|abfss?)://[^\s'\"<>]+", re.IGNORECASE)
 #: What signs an address, wherever it stands: a quote or a space in the address hides it from `_SIGNED`.
 _SECRET = re.compile(
     r"\b(sig|[\w.-]*(?:signature|token|credential|accesskeyid|api_?key|secret|password))=[^&\s'\"<>]+", re.IGNORECASE
+)
+
+#: What a query holds of a signature besides: of Amazon, Google, Azure and CloudFront.
+_SIGNING = re.compile(
+    r"(x-amz-[\w-]+|x-goog-[\w-]+|googleaccessid|expires|policy|key-pair-id|s[tepvr]|spr|sip|sdd|ss|srt|sk[vtes]"
+    r"|skoid|sktid|sig|token|signature)(=|$)",
+    re.IGNORECASE,
 )
 
 
@@ -212,6 +220,24 @@ def strip_signature(url: str) -> str:
     if scheme in {"abfs", "abfss"} and re.match(r"abfss?://[\w-]+@", head, re.IGNORECASE):
         return head
     return re.sub(r"^([A-Za-z0-9+.\-]+://)[^/]*@", r"\1", head)
+
+
+def file_of(url: str) -> str:
+    """Return what tells a file from others: the URL as of `strip_signature`, and a hash of what its query asks for.
+
+    What a query holds of signatures is left out, so that a file that is signed anew is the same.
+
+    Examples
+    --------
+    >>> file_of("https://x.blob.core.windows.net/c/B04.tif?st=2020&sig=abc")
+    'https://x.blob.core.windows.net/c/B04.tif'
+    >>> file_of("https://x.example/get?id=4") == file_of("https://x.example/get?id=5")
+    False
+    """
+    shown = strip_signature(url)
+    query = urlsplit(url).query if is_remote(url) else ""
+    asked = [part for part in query.split("&") if part and not _SIGNING.match(part) and not _SECRET.match(part)]
+    return f"{shown}#{hashlib.sha256('&'.join(asked).encode()).hexdigest()[:16]}" if asked else shown
 
 
 def redact(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rasterio.abc import MultiByteRangeResourceContainer
 
-from lakecube.io.hrefs import strip_signature
+from lakecube.io.hrefs import file_of
 from lakecube.io.patience import Patience, RequestError
 from lakecube.io.web import State, at_once, fetch
 
@@ -133,7 +133,7 @@ class RemoteFile:
 
     def __init__(self, url: str, href: str, patience: Patience) -> None:
         self.url, self.patience = url, patience
-        self.href = strip_signature(href)
+        self.href = file_of(href)
         self.is_signed = url != href
         self.failure: Exception | None = None
         self.state: State | None = None

@@ -32,7 +32,7 @@ from lakecube.io.grids import (
     source_window,
     warp_window,
 )
-from lakecube.io.hrefs import gdal_path, is_remote, strip_signature
+from lakecube.io.hrefs import file_of, gdal_path, is_remote, strip_signature
 from lakecube.io.patience import Patience
 from lakecube.io.ranges import KNOWN
 from lakecube.io.raw_cache import RAW
@@ -211,7 +211,7 @@ def _read_source(
 def state_of(href: str, record: ItemRecord) -> tuple[Any, ...]:
     """What tells a changed file from the one whose numbers are held; empty where nothing does."""
     if is_remote(href):
-        return record.id, record.updated, KNOWN.changes(strip_signature(href))
+        return record.id, record.updated, KNOWN.changes(file_of(href))
     try:
         status = Path(gdal_path(href)).stat()
     except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lakecube.io import messages
-from lakecube.io.hrefs import gdal_path, is_remote, strip_signature
+from lakecube.io.hrefs import file_of, gdal_path, is_remote, strip_signature
 from lakecube.io.patience import RequestError
 from lakecube.io.ranges import CHANGED, KNOWN
 from lakecube.io.web import State
@@ -33,12 +33,12 @@ def told_state(item: str, href: str) -> Iterator[None]:
     RequestError
         If the run has seen the file change before, and again after it was read anew.
     """
-    file = name_of(strip_signature(href))
+    file = name_of(file_of(href))
     if messages.is_refused(file):
         raise RequestError(f"{strip_signature(href)}: {CHANGED}", final=True)
-    before = _text_now(href)
+    before = text_now(href)
     yield
-    for state in {before, _text_now(href)} - {""}:
+    for state in {before, text_now(href)} - {""}:
         messages.read_as(item, file, state)
 
 
@@ -63,10 +63,10 @@ def take_anew(files: frozenset[str]) -> None:
     KNOWN.take_anew(href for href in KNOWN.hrefs() if name_of(href) in files)
 
 
-def _text_now(href: str) -> str:
+def text_now(href: str) -> str:
     """The state of a file by what is known now; empty where nothing is."""
     if is_remote(href):
-        state = KNOWN.state(strip_signature(href))
+        state = KNOWN.state(file_of(href))
     else:
         try:
             status = Path(gdal_path(href)).stat()

@@ -20,6 +20,7 @@ from lakecube.io.hrefs import from_here, strip_signature
 from lakecube.io.lazy import window_of
 from lakecube.io.patience import Patience
 from lakecube.io.records import SourceGrid
+from lakecube.io.states import is_other, text_now
 from lakecube.kernels import resample
 from lakecube.kernels.terrain import REACH, metres_per_pixel, slope_horn
 from lakecube.names import VARIABLES, X, Y
@@ -51,7 +52,7 @@ def add_terrain(cube: xr.Dataset, dem: Any, grid: SourceGrid) -> xr.Dataset:
         href = from_here(str(dem))
         dem_grid = _header(href)
         _check_overlap(strip_signature(href), dem_grid, grid)
-        pair = _lazy(_block_of_file, chunks, href=href, dem_grid=dem_grid, grid=grid)
+        pair = _lazy(_block_of_file, chunks, href=href, state=text_now(href), dem_grid=dem_grid, grid=grid)
     return cube.assign(
         {
             name: (VARIABLES[name].dims, chunked.field(pair, name), VARIABLES[name].attrs)
@@ -108,7 +109,7 @@ def _from_dataarray(dem: xr.DataArray) -> tuple[np.ndarray, SourceGrid]:
 
 
 def _block_of_file(
-    rows: tuple[int, int], columns: tuple[int, int], href: str, dem_grid: SourceGrid, grid: SourceGrid
+    rows: tuple[int, int], columns: tuple[int, int], href: str, state: str, dem_grid: SourceGrid, grid: SourceGrid
 ) -> np.ndarray:
     window = window_of(rows, columns)
     area = _margin(warp_window(dem_grid, grid, window), dem_grid)
@@ -121,6 +122,12 @@ def _block_of_file(
             return file.read(1, window=part), np.nan if file.nodata is None else float(file.nodata)
 
     numbers, nodata = with_retries(read, href, Patience(), "dem")
+    now = text_now(href)
+    if state and now and is_other(now, state):
+        raise InvalidInputError(
+            f"the DEM {strip_signature(href)} has another size or date than when the cube was opened, and a cube is "
+            "made of one: open it again (and give all workers the same file)"
+        )
     return _interpolate(resample.decode(numbers, 1.0, 0.0, nodata), area, window, dem_grid, grid)
 
 

@@ -6,6 +6,7 @@ other, within a run or between one that was stopped and the one that goes on, th
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,9 @@ from lakecube.store.ledger import Ledger, Record, rows_of
 
 #: Passes whose waves read imagery.
 STAGES = ("facts", "observed")
+
+#: A state as `lakecube.io.states` tells it.
+_STATE = re.compile(r"[0-9a-f]+-[0-9a-f]*-[0-9a-f]*")
 
 #: Item and file: other items may be of the same file, at another time.
 File = tuple[str, str]
@@ -84,10 +88,13 @@ def nested(seen: Iterable[Seen]) -> dict[str, dict[str, str]]:
 
 
 def seen_in(record: Record) -> Iterator[Seen]:
-    """The inverse of `nested`, of a record."""
+    """The inverse of `nested`, of a record; ValueError for what is no state."""
     for item, files in record.get("states", {}).items():
         for file, states in files.items():
-            yield from ((item, file, state) for state in states.split())
+            for state in states.split():
+                if not _STATE.fullmatch(state):
+                    raise ValueError(state)
+                yield item, file, state
 
 
 def unfinished(ledger: Ledger, blocks: int) -> tuple[FileStates, dict[str, list[Record]]]:
@@ -118,9 +125,15 @@ def _contradicted(records: Sequence[Record]) -> set[int]:
     states = FileStates()
     for record in records:
         states.add(seen_in(record))
-    anew: set[int] = set()
     found = {row for r in records if any(seen[:2] in states.changed for seen in seen_in(r)) for row in rows_of(r)}
-    while found != anew:
-        anew = found
-        found = anew.union(*(rows_of(record) for record in records if not rows_of(record).isdisjoint(anew)))
+    return sharing(records, found)
+
+
+def sharing(records: Sequence[Record], rows: set[int]) -> set[int]:
+    """Some rows, and all that share a record with them, by however many records between them."""
+    held = [rows_of(record) for record in records]
+    anew: set[int] = set()
+    while rows != anew:
+        anew = rows
+        rows = anew.union(*(some for some in held if not some.isdisjoint(anew)))
     return anew

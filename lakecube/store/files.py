@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import uuid
 from pathlib import Path
 from typing import Protocol
@@ -103,8 +104,11 @@ class LocalFiles:
     def read(self, key: str, most: int | None = None) -> bytes:
         """Bytes of `key`; FileNotFoundError if there is none, StoreError if there are more than `most`."""
         path = self.root / key
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # a device, which never ends
+            raise StoreError(f"{path} is no file: it was not written by us")
         if most is not None:
-            check_size(path.stat().st_size, most, str(path))
+            check_size(status.st_size, most, str(path))
         return path.read_bytes()
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:

@@ -132,7 +132,10 @@ class Lease:
         claims = []
         while True:
             token = dead.get("token")
-            claims.append(f"{LEASE}.{token if isinstance(token, str) and token.isalnum() else 'torn'}")
+            claim = f"{LEASE}.{token if isinstance(token, str) and token.isalnum() else 'torn'}"
+            if claim in claims:  # no writer leaves a claim that names itself
+                raise StoreError(_refusal(dead, self.files))
+            claims.append(claim)
             try:
                 self.files.create(claims[-1], data)
                 return claims

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from lakecube.errors import StoreError
 from lakecube.io.limits import MOST_DOCUMENT
 from lakecube.store.files import Files
 
@@ -102,6 +104,18 @@ class Ledger:
     def record(self, stage: str, name: str, record: Mapping[str, Any]) -> None:
         """Record a finished wave of a pass."""
         self._write(f"{self.place}/{stage}/{name}.json", record)
+
+    @contextmanager
+    def understood(self, *stages: str) -> Iterator[None]:
+        """Raise StoreError where what the records of some passes tell, used inside, cannot be understood."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            folders = " and ".join(self.files.where(f"{self.place}/{stage}") for stage in stages)
+            raise StoreError(
+                f"{folders} tell of an unfinished write what cannot be: they were edited. Remove them and make the "
+                "same call again, which then starts from the beginning"
+            ) from error
 
     def forget(self, stage: str, rows: Collection[int]) -> None:
         """Forget the finished waves of a pass that hold any of some rows."""

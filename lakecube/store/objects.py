@@ -209,9 +209,16 @@ class ObjectFiles:
 
         client = self.place.client()
         with self.place.asked("delete in"):
+            if key:  # by itself: some services refuse what is not there, and with it the rest of what is asked
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.delete(client, key)
             paths = [item["path"] for batch in obstore.list(client, prefix=key) for item in batch]
-            with contextlib.suppress(FileNotFoundError):
-                obstore.delete(client, [key, *paths] if key else paths)
+            try:
+                obstore.delete(client, paths)
+            except FileNotFoundError:  # somebody else removes the same
+                for path in paths:
+                    with contextlib.suppress(FileNotFoundError):
+                        obstore.delete(client, path)
 
     def exists(self, key: str) -> bool:
         """Whether there is an object `key`, or any under it."""

@@ -6,15 +6,17 @@ and notes every finished wave in the ledger, so that a killed write continues wh
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import xarray as xr
 
 from lakecube.chunked import freeze
 from lakecube.names import REASON, TIME
+from lakecube.store.file_states import STAGES
 from lakecube.store.ledger import Ledger, Record, pack, unpack
 from lakecube.store.place import Place
 from lakecube.store.plan import Plan
@@ -42,23 +44,25 @@ def write_rows(
     failed : Counter
         Position in `time` to the pixels that could not be read.
     """
-    before = run.troubles.resume(ledger, plan.blocks)
-    facts, water = Facts(plan, before["facts"], run.troubles), plan.contents.water
+    with ledger.understood(*STAGES):
+        before = run.troubles.resume(ledger, plan.blocks)
+        facts = Facts(plan, before["facts"], run.troubles)
+        observed = Written(plan, before["observed"], "observed", len(plan.positions), run)
+    water = plan.contents.water
     frozen = freeze(water, facts.known) if facts.known else water  # once: what it takes grows with the dates
     names = list(plan.contents.pixels)
     writer = Writer.of(place, {n: plan.pixels[n] for n in names}, run.lease.held)
     source = Source(frozen.reset_coords()[names], plan, writer, True, run.troubles.heard)
-    observed = Written(plan, before["observed"], "observed", len(plan.positions), run)
     run.resumed(int(observed.done.sum()), observed.done.size)
     with run.stage("observed", observed.left, "blocks") as advance:
         for rows in groups(len(plan.positions), plan.blocks[0] * plan.blocks[1], wave):
-            begin, anew = time.perf_counter(), True
+            begin, anew = time.perf_counter(), {*range(*rows)}
             while anew:
                 facts.find(rows, ledger)
                 records = observed.write(source, rows, wave, ledger, advance)
-                if anew := run.troubles.start_anew(rows, ledger, run.lease):  # a file of these dates was replaced
-                    facts.forget(rows)
-                    observed.forget(rows)
+                anew = run.troubles.start_anew(rows, ledger, run.lease)  # a file of these dates was replaced
+                facts.forget(anew)
+                observed.forget(anew)
             run.count("observed", records)
             run.pace.add(int(records["pixels"].sum()), threads(), time.perf_counter() - begin)
             run.passed("observed", {"imagery": run.troubles.take_imagery()})
@@ -82,6 +86,8 @@ class Facts:
         self.have = np.zeros(water.sizes[TIME], bool)
         self.seconds = 0.0
         for record in records if self.arrays else ():
+            if min(record["rows"]) < 0:
+                raise ValueError(record["rows"])
             positions = [plan.positions[row] for row in record["rows"]]
             for array in self.arrays:
                 self._of(array)[positions] = unpack(record["values"][str(array.name)])
@@ -89,9 +95,9 @@ class Facts:
             troubles.remember(record.get("unread", ()))
         self._runner: Runner | None = None
 
-    def forget(self, rows: tuple[int, int]) -> None:
+    def forget(self, rows: Collection[int]) -> None:
         """Have the values of some rows computed anew."""
-        self.have[[self.plan.positions[row] for row in range(*rows)]] = False
+        self.have[[self.plan.positions[row] for row in rows]] = False
 
     @property
     def tasks(self) -> int:
@@ -141,7 +147,8 @@ def write_fields(frozen: xr.Dataset, plan: Plan, place: Place, ledger: Ledger, r
     fields = list(plan.contents.fields)
     if not fields or plan.base > 0:
         return
-    written = Written(plan, ledger.done("fields"), "fields", 1, run)
+    with ledger.understood("fields"):
+        written = Written(plan, ledger.done("fields"), "fields", 1, run)
     still = frozen.reset_coords()[fields].drop_vars(TIME, errors="ignore").expand_dims({TIME: 1})
     with run.stage("fields", written.left, "blocks") as advance:
         writer = Writer.of(place, {n: plan.pixels[n] for n in fields}, run.lease.held)
@@ -158,14 +165,17 @@ class Written:
         self.failed: Counter[int] = Counter()  #: row to the pixels that could not be read
         self.done = np.zeros((length, *plan.blocks), bool)
         for record in records:
-            self.done[Box(*(tuple(pair) for pair in record["box"])).index] = True
+            box = Box(*(tuple(pair) for pair in record["box"]))
+            if not all(0 <= i < j <= n for (i, j), n in zip(dataclasses.astuple(box), self.done.shape, strict=True)):
+                raise ValueError(box)
+            self.done[box.index] = True
             self.failed += Counter({int(row): int(n) for row, n in record.get("failed", {}).items()})
             run.troubles.remember(record.get("unread", ()))
 
-    def forget(self, rows: tuple[int, int]) -> None:
+    def forget(self, rows: Collection[int]) -> None:
         """Have the blocks of some rows written anew."""
-        self.done[slice(*rows)] = False
-        self.failed = Counter({row: n for row, n in self.failed.items() if row not in range(*rows)})
+        self.done[list(rows)] = False
+        self.failed = Counter({row: n for row, n in self.failed.items() if row not in rows})
 
     @property
     def left(self) -> int:

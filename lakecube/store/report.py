@@ -91,8 +91,8 @@ class Run:
         def advance(n: int) -> None:
             nonlocal done
             self.bar.advance(task, n)
-            before, done = done, done + n
-            if self.logged and 10 * before // total < 10 * done // total:
+            before, done = done, min(done + n, total)  # what is made anew counts once
+            if self.logged and before < done and 10 * before // total < 10 * done // total:
                 pace = _pace(done, total, time.perf_counter() - begin)
                 logger.info("%s: %d %% (%d of %d %s)%s", words, 100 * done // total, done, total, unit, pace)
 

@@ -20,9 +20,9 @@ from lakecube.io.ranges import CHANGED, accept_changes
 from lakecube.io.states import last_part, take_anew
 from lakecube.store.clusters import everywhere, listen
 from lakecube.store.contents import ITEM_ROW, Contents
-from lakecube.store.file_states import STAGES, File, FileStates, nested, seen_in, unfinished
+from lakecube.store.file_states import STAGES, File, FileStates, nested, seen_in, sharing, unfinished
 from lakecube.store.lease import Lease
-from lakecube.store.ledger import Ledger, Record
+from lakecube.store.ledger import Ledger, Record, rows_of
 
 #: Kinds of trouble that are listed in a report.
 _LISTED = 200
@@ -62,10 +62,12 @@ class Troubles:
         """Items that an earlier, killed run of the same write could not read."""
         self.items |= set(items)
 
-    def start_anew(self, rows: tuple[int, int], ledger: Ledger, lease: Lease) -> bool:
-        """Whether some rows have to be made anew, since a file of theirs was seen in two states; if so, forget them.
+    def start_anew(self, rows: tuple[int, int], ledger: Ledger, lease: Lease) -> set[int]:
+        """The rows that have to be made anew, and are forgotten, since a file of some rows was seen in two states.
 
-        The file is then taken as it is now; where it changes once more, it is read no more in this run.
+        They are `rows` and those after them that share a record with these: an earlier, stopped run may have worked
+        on more of them together. The file is then taken as it is now; where it changes once more, it is read no more
+        in this run.
         """
         changed = sorted(self._files.changed)
         self._files.forget()
@@ -76,14 +78,18 @@ class Troubles:
             logger.warning(
                 "%s of %s was replaced while its date was read: the date is read anew", last_part(file), item
             )
-        if changed:
-            everywhere(functools.partial(take_anew, frozenset(file for _, file in changed)))
-            lease.check()
-            for stage in STAGES:
-                ledger.forget(stage, range(*rows))
-            records = [record for stage in (*STAGES, "fields") for record in ledger.done(stage)]
-            self.items = {item for record in records for item in record.get("unread", ())}
-        return bool(changed)
+        if not changed:
+            return set()
+        everywhere(functools.partial(take_anew, frozenset(file for _, file in changed)))
+        lease.check()
+        records = [record for stage in STAGES for record in ledger.done(stage)]
+        anew = sharing(records, {*range(*rows)})
+        for stage in STAGES:
+            ledger.forget(stage, anew)
+        # what is known of a row before these lies in no other record, and its pixels stay
+        kept = [r for r in records if rows_of(r).isdisjoint(anew) or min(rows_of(r)) < rows[0]]
+        self.items = {item for record in kept + ledger.done("fields") for item in record.get("unread", ())}
+        return {row for row in anew if row >= rows[0]}
 
     def gather_late(self, ledger: Ledger) -> None:
         """As `gather`, after the last date: what was read then counts as failed if the file was another before."""

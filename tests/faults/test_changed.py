@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 import lakecube
+from lakecube.errors import StoreError
 from lakecube.io import messages
 from lakecube.io.messages import ForRun, Heard, Told, Trouble
 from lakecube.io.ranges import CHANGED
 from lakecube.io.states import is_other, last_part, name_of, told_state
 from lakecube.store.file_states import FileStates, nested, unfinished
 from lakecube.store.files import LocalFiles
+from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
+from lakecube.store.unread import Troubles
 from tests.faults import made
 from tests.faults.server import serve
 
@@ -263,3 +266,42 @@ def test_the_offset_is_audited_on_the_file_that_was_read(archive, tmp_path, monk
     (told,) = write(str(archive[0]), tmp_path / "s")
     assert DATES[0] in told and DATES[1] not in told and "audit" in told
     assert np.isin(made.report(tmp_path / "s")["scenes"]["failed"], archive[1]).all()
+
+
+def test_what_shares_a_record_with_dates_made_anew_is_not_lost(tmp_path):
+    """A stopped run of more workers found the thresholds of dates that the one that goes on comes to later."""
+    files = LocalFiles(tmp_path)
+    ledger = Ledger(files)
+    states = nested([("b", "f", "1--")])
+    for first, item in ((0, "a"), (1, "b"), (3, "c")):
+        ledger.record("facts", str(first), {"rows": [first, first + 1], "unread": [item], "states": states})
+    with Lease(files) as lease:
+        troubles = Troubles()
+        troubles._files, _ = unfinished(ledger, 1)
+        troubles.heard.add(Told(states={("b", "f", "2--")}))
+        ledger.record("observed", "x", {"box": [[1, 2], [0, 1], [0, 1]], **troubles.gather()})
+        assert troubles.start_anew((1, 2), ledger, lease) == {1, 2}
+        assert troubles.items == {"a", "c"}  # the pixels of date 0 stay, what is unread of 2 will be seen again
+        assert [record["rows"] for record in ledger.done("facts")] == [[3, 4]] and ledger.done("observed") == []
+        assert troubles.start_anew((1, 2), ledger, lease) == set()
+
+
+RECORDS = [
+    ("observed", {"states": [1]}), ("observed", {"states": {"i": {"f": "1-2"}}}), ("observed", {"box": 3}),
+    ("observed", {"box": [[0, 99], [0, 1], [0, 1]]}), ("observed", {"unread": 3}), ("observed", {"failed": {"a": 1}}),
+    ("facts", {"rows": [77]}), ("facts", {"rows": [-1]}), ("facts", {"rows": []}), ("facts", {"values": {}}),
+]  # fmt: skip
+
+
+def test_records_that_were_edited_are_refused_in_words(archive, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        after_waves(patch, 1, stop)
+        write(str(archive[0]), tmp_path / "s")
+    for stage, change in RECORDS:
+        file = next((tmp_path / f"s/_ledger/pending/{stage}").glob("*.json"))
+        before = file.read_text()
+        file.write_text(json.dumps(json.loads(before) | change))
+        with pytest.raises(StoreError, match="tell of an unfinished write what cannot be"):
+            write(str(archive[0]), tmp_path / "s")
+        file.write_text(before)
+    assert write(str(archive[0]), tmp_path / "s") == []

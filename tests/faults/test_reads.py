@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.io import MemoryFile
 
 import lakecube
 from lakecube.errors import ReadError
+from lakecube.io.files import open_source
 from tests.faults import made
 from tests.faults.server import SECRET, Fault, Signer, serve
+from tests.loopback import serving
 
 OF_DATE = dict(enumerate(made.DATES))
 
@@ -203,3 +208,32 @@ def test_items_cut_short_are_asked_for_again(archive, site):
     made.forget()
     site.faults = {"/items.json": [Fault("cut", last=1, size=900), Fault("status", first=2, last=2, code=503)]}
     assert made.extract(site.url).sizes["time"] == len(made.DATES)
+
+
+def test_files_that_differ_by_the_query_of_their_address_are_two():
+    """A server without ETags and dates, and two files of one length: neither gets the header or pixels of the other."""
+    pictures = {}
+    for name, value in (("4", 100), ("5", 200)):
+        with MemoryFile() as memory:
+            with memory.open(driver="GTiff", width=256, height=256, count=1, dtype="uint16", tiled=True,
+                             blockxsize=64, blockysize=64, crs="EPSG:32630",
+                             transform=rasterio.Affine(10, 0, 5e5, 0, -10, 46e5)) as file:  # fmt: skip
+                file.write(np.full((256, 256), value, "uint16"), 1)
+            pictures[name] = memory.read()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = pictures[self.path.rpartition("=")[2]]
+            start, end = (int(text) for text in self.headers["Range"].removeprefix("bytes=").split("-"))
+            body = data[start : end + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    made.forget()
+    with serving(Handler, quiet=True) as url:
+        for name, value in (("4", 100), ("5", 200), ("4", 100)):
+            with open_source(f"{url}/get?id={name}", local=False) as file:
+                assert (file.read(1, window=((0, 64), (0, 128))) == value).all()

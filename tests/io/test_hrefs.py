@@ -7,6 +7,7 @@ from lakecube.errors import InvalidInputError, LakecubeError, UnsafeHrefError
 from lakecube.io.hrefs import (
     absolute_path,
     check_href,
+    file_of,
     from_here,
     gdal_path,
     is_remote,
@@ -207,3 +208,14 @@ def test_paths_of_the_user_are_made_absolute_and_nothing_else(tmp_path, monkeypa
     ]
     for href in (*GOOD, *strange):
         assert from_here(href) == href
+
+
+def test_a_file_is_told_from_others_by_what_its_query_asks_for_and_not_by_who_signed():
+    base = "https://h.example/get"
+    asked = [file_of(f"{base}?{query}") for query in ("id=4", "id=5", "id=4&part=2")]
+    assert len({*asked, file_of(base)}) == 4 and all(one.startswith(f"{base}#") for one in asked)
+    signs = ["st=1&se=2&sp=r&sv=3&sr=c&skoid=4&sig=a%2Fb", "X-Amz-Date=1&X-Amz-Signature=9", "Expires=3&Signature=2",
+             "X-Goog-Expires=1", "token=1", "api_key=1", "Key-Pair-Id=4&Policy=x"]  # fmt: skip
+    assert {file_of(f"{base}?id=4&{sign}") for sign in signs} == {asked[0]}
+    assert {file_of(f"{base}?{sign}") for sign in signs} == {base}
+    assert file_of("/data/what?id=4.tif") == "/data/what?id=4.tif"

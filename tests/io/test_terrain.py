@@ -70,3 +70,13 @@ def test_a_dem_that_does_not_meet_the_cube(base, tmp_path):
         add_terrain(base, away, WHERE)
     with pytest.warns(UserWarning, match=r"half\.tif covers 50 % of the cube"):
         add_terrain(base, dem("half", left=LEFT + 220), WHERE)
+
+
+def test_a_dem_that_is_replaced_is_not_mixed_with_what_it_was(base, tmp_path):
+    path = plane(0.1, tmp_path)
+    out = add_terrain(base.chunk({"y": 20, "x": 22}), path, WHERE)
+    assert np.isfinite(out.elevation[:20, :22].values).all()
+    path = plane(1.0, tmp_path)
+    with pytest.raises(InvalidInputError, match="another size or date than when the cube was opened"):
+        out.elevation[20:, 22:].compute()
+    assert np.isfinite(add_terrain(base, path, WHERE).elevation.values).all()

@@ -1,6 +1,7 @@
 """A store that was damaged or edited is refused in words, when it is opened or when the spoilt part is read."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -119,3 +120,12 @@ def test_arrays_of_one_state_have_one_name(store):
     assert one.water_mask.chunks == ((1, 1), (96,), (80,))
     assert lakecube.open_store(store, chunks={"y": 48}).water_mask.chunks == ((1, 1), (48, 48), (80,))
     assert lakecube.open_store(store, chunks=None).water_mask.chunks is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and devices here")
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_what_has_no_end_is_not_read(tmp_path, what):
+    (tmp_path / "s").mkdir()
+    (os.mkfifo if what == "pipe" else lambda path: path.symlink_to(os.devnull))(tmp_path / "s/zarr.json")
+    with pytest.raises(StoreError, match=r"zarr\.json is no file"):
+        lakecube.open_store(tmp_path / "s")

@@ -249,3 +249,22 @@ def test_a_service_that_refuses_while_pixels_are_written(url, options, monkeypat
 
 def test_secrets_are_cut_from_text():
     assert without_secrets("at https://a:b@host/x?sig=1 and s3://b/c#d") == "at https://host/x and s3://b/c"
+
+
+def test_a_service_that_refuses_to_delete_what_is_not_there_leaves_nothing(monkeypatch):
+    """As Google's does; what were left of the records of another write would be taken for work that is done."""
+    client, delete = obstore.store.MemoryStore(), obstore.delete
+
+    def strict(store, paths):
+        for path in [paths] if isinstance(paths, str) else paths:
+            obstore.head(store, path)
+            delete(store, path)
+
+    monkeypatch.setattr(obstore, "delete", strict)
+    monkeypatch.setattr(ObjectPlace, "client", lambda self: client)
+    files = ObjectFiles(ObjectPlace("s3://bucket/s"))
+    for name in range(12):
+        files.write(f"_ledger/pending/observed/{name}.json", b"{}")
+    files.delete("_ledger/pending")
+    files.delete("_ledger/pending")
+    assert files.list("_ledger/pending/observed") == []

@@ -223,3 +223,14 @@ def test_a_garbled_ledger(tmp_path, text):
     (tmp_path / "s/_ledger/rows.json").write_text(text)
     with pytest.raises(StoreError, match="ledger"):
         to_zarr(extract(**SMALL), tmp_path / "s", mode="append")
+
+
+def test_a_claim_that_names_itself_is_no_endless_chain(tmp_path):
+    import os
+
+    to_zarr(extract(**SMALL), tmp_path / "s")
+    for name in (LEASE, f"{LEASE}.X"):
+        (tmp_path / "s" / name).write_text('{"token": "X", "pid": 1, "host": "elsewhere"}')
+        os.utime(tmp_path / "s" / name, (0, 0))
+    with pytest.raises(StoreError, match="is being written by process 1 on elsewhere"):
+        to_zarr(extract(**SMALL), tmp_path / "s")
