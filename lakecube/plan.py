@@ -24,12 +24,12 @@ from lakecube.io.records import BandSource, ItemRecord
 from lakecube.names import BANDS, TIME, X, Y
 from lakecube.store.contents import Contents, survey
 from lakecube.store.overviews import count_overviews
-from lakecube.store.passes import Source, Writer
 from lakecube.store.place import LocalPlace
 from lakecube.store.plan import make_plan
 from lakecube.store.revise_restore import CALIBRATION_BLOCKS
 from lakecube.store.revision import BLOCK_PASSES
 from lakecube.store.waves import WAVE, Box, Runner
+from lakecube.store.write_tasks import Source, Writer
 from lakecube.summary import crs_of, in_km2, plural, row_areas
 
 #: Bytes of a pixel of a file whose metadata do not tell its type, and how far such files compress (share left).

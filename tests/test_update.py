@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import lakecube
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.store import to_zarr
 from lakecube.synthetic.archive import make_archive
@@ -23,13 +23,13 @@ def grown(folder, n):
 
 @pytest.fixture
 def written(monkeypatch):
-    rows, write = set(), passes._write
+    rows, write = set(), write_tasks._write
 
     def noted(row, *args, **kwargs):
         rows.add(row)
         return write(row, *args, **kwargs)
 
-    monkeypatch.setattr(passes, "_write", noted)
+    monkeypatch.setattr(write_tasks, "_write", noted)
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -75,15 +75,6 @@ def applied_offset(record: ItemRecord, found: OffsetAudit, settings: ReadSetting
         return found.offset
     declared = {source.offset for source in record.bands.values()}
     return declared.pop() if len(declared) == 1 else np.nan
-
-
-def conflict_message(ids: Sequence[str]) -> str:
-    """One message for all items whose `item_offset_conflict` is 1."""
-    named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-    return (
-        f"the imagery of {len(ids)} item{'s' * (len(ids) != 1)} contradicts the radiometric offset declared for it: "
-        f"{named}. item_offset_applied holds the offset that was used, item_offset_audited what the imagery says."
-    )
 
 
 def audited_bands(record: ItemRecord) -> list[str]:

@@ -30,7 +30,7 @@ _MOST_HEADS, _MOST_STATES = 512, 2**16
 #: Seconds after which a file that was found changed is taken as it is now, if no run has begun since.
 _CHANGE_SECONDS = 600.0
 #: Why a read is given up.
-CHANGED = "the file changed on the server while it was read"
+CHANGED = "the file changed while it was read"
 
 
 class _Known:

@@ -48,6 +48,11 @@ def name_of(href: str) -> str:
     return f"{posixpath.basename(urlsplit(href).path)[-60:]}#{_hash(href)}"
 
 
+def last_part(name: str) -> str:
+    """The last part of the address of a file, of a name of `name_of`."""
+    return name.rpartition("#")[0]
+
+
 def is_other(text: str, before: str) -> bool:
     """Whether two states that were told cannot be of one content."""
     return not _state(text).is_same(_state(before))

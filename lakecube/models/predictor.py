@@ -22,8 +22,8 @@ from lakecube import chunked
 from lakecube.between_blocks import Tile, tiled
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingBandError
-from lakecube.models.blocks import PredictSettings, blend_blocks, predict_block
 from lakecube.models.forward import Precision, check_device, check_views
+from lakecube.models.predict_blocks import PredictSettings, blend_blocks, predict_block
 from lakecube.models.registry import STAND_INS, Weights, choose, find, missing_bands, need_torch
 from lakecube.models.spec import ModelSpec, Radiometry
 from lakecube.names import BANDS, SPATIAL_REF, TIME, VARIABLES, X, Y

@@ -1,7 +1,7 @@
 """A store in object storage: `Files` by conditional requests, and a place that pickles without showing secrets.
 
 Everything goes through obstore (the extra ``s3``). An object appears whole or not at all, so nothing half-written
-is ever left; that one of several racing writers wins is asked of the service (``If-None-Match``).
+is ever left; that one of several racing writers wins is asked of the service (``If-None-Match``, ``If-Match``).
 """
 
 from __future__ import annotations

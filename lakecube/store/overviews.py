@@ -24,8 +24,8 @@ from lakecube.store.commit import OVERVIEWS
 from lakecube.store.conventions import coarser
 from lakecube.store.job import Level, RevisionJob
 from lakecube.store.layout import Stored, axes, group_attrs, pixel_array
-from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import Block, BlockPasses, Results, cut
+from lakecube.store.write_tasks import Writer
 
 _COUNTED = ("count_wet", "count_clear", "water_frequency")
 #: Maps by majority.

@@ -15,9 +15,9 @@ from lakecube.store.commit import Visible, read_root
 from lakecube.store.contents import digest
 from lakecube.store.job import RevisionJob
 from lakecube.store.layout import Stored, open_array, row_array
-from lakecube.store.passes import Writer
 from lakecube.store.place import Place
 from lakecube.store.revise_lakes import Found
+from lakecube.store.write_tasks import Writer
 
 #: Dim of the lineage table.
 EVENT_DIM = "event"

@@ -22,10 +22,10 @@ from lakecube.errors import StoreError
 from lakecube.io.traffic import KINDS, TRAFFIC
 from lakecube.store.lease import Held
 from lakecube.store.ledger import REVISING, Ledger
-from lakecube.store.passes import Writer
 from lakecube.store.place import Place
 from lakecube.store.report import Run
 from lakecube.store.waves import compute_keys, width
+from lakecube.store.write_tasks import Writer
 
 Results = dict[str, np.ndarray]
 #: Dates of a block that are in memory at once.

@@ -11,8 +11,8 @@ from lakecube.kernels.counts import count_states, divide_counts
 from lakecube.kernels.months import LAND_SEEN, WATER_SEEN, month_axis
 from lakecube.names import DATE, VARIABLES, YEAR, YEAR_MONTH, X, Y
 from lakecube.store.layout import Stored, pixel_array, row_array
-from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import DATES_AT_ONCE, Block, Results, read_rows
+from lakecube.store.write_tasks import Writer
 
 _TOTALS = ("count_wet", "count_clear", "water_frequency")
 

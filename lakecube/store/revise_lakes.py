@@ -17,8 +17,8 @@ from lakecube.kernels.lakes import combine_overlaps, combine_tables, measure_blo
 from lakecube.series.pixel_area import PixelGrid, pixel_quanta
 from lakecube.series.registry import Registry, identify
 from lakecube.series.shape import LakeParams
-from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import Block, BlockPasses, Results
+from lakecube.store.write_tasks import Writer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import numpy as np
 from lakecube.series.outlines import BOXES, LabelImage, write_outlines
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.job import RevisionJob
-from lakecube.store.passes import Writer
 from lakecube.store.revise_lakes import Found
+from lakecube.store.write_tasks import Writer
 
 logger = logging.getLogger("lakecube")
 

@@ -17,8 +17,8 @@ from lakecube.kernels.lakes import add_sums, lake_runs
 from lakecube.kernels.shore import count_shore, count_shore_under, grow_lakes
 from lakecube.names import UNKNOWN
 from lakecube.series.restore import SHORE
-from lakecube.store.passes import Writer
 from lakecube.store.revise_blocks import DATES_AT_ONCE, Block, Results, Scratch, read_rows
+from lakecube.store.write_tasks import Writer
 
 #: Bytes of a group of lakes while it is decided, and of one lake on one date.
 _GROUP_BYTES, _LAKE_DATE_BYTES = 64_000_000, 40 * BINS

@@ -19,7 +19,6 @@ from lakecube.store.job import RevisionJob, RevisionOutcome
 from lakecube.store.layout import Stored, pixel_array, row_array, series_array
 from lakecube.store.ledger import Ledger
 from lakecube.store.overviews import write_levels
-from lakecube.store.passes import Writer
 from lakecube.store.registry import Before, registry_arrays, torn_lakes
 from lakecube.store.report import Run
 from lakecube.store.revise_areas import DATES_PER_CHUNK, LAKES_PER_CHUNK, Applying, write_areas
@@ -29,6 +28,7 @@ from lakecube.store.revise_lakes import Finding, Found, find_lakes, paint_lakes
 from lakecube.store.revise_outlines import outlines_file
 from lakecube.store.revise_restore import restore_lakes
 from lakecube.store.revise_shores import Shores
+from lakecube.store.write_tasks import Writer
 
 #: Passes over all blocks: counts, lakes, labels, shore, shore by height, areas.
 BLOCK_PASSES = 6

@@ -17,7 +17,7 @@ import numpy as np
 from lakecube.io import messages
 from lakecube.io.messages import Heard, Trouble
 from lakecube.io.ranges import CHANGED, accept_changes
-from lakecube.io.states import take_anew
+from lakecube.io.states import last_part, take_anew
 from lakecube.store.clusters import everywhere, listen
 from lakecube.store.contents import ITEM_ROW, Contents
 from lakecube.store.file_states import STAGES, File, FileStates, nested, seen_in, sharing, unfinished
@@ -74,8 +74,10 @@ class Troubles:
         self.heard.refused |= {file for item, file in changed if (item, file) in self._anew}
         self._anew |= {*changed}
         for item, file in changed:
-            self.counts[Trouble(item, _named(file), CHANGED, False)] += 1
-            logger.warning("%s of %s was replaced while its date was read: the date is read anew", _named(file), item)
+            self.counts[Trouble(item, last_part(file), CHANGED, False)] += 1
+            logger.warning(
+                "%s of %s was replaced while its date was read: the date is read anew", last_part(file), item
+            )
         if not changed:
             return set()
         everywhere(functools.partial(take_anew, frozenset(file for _, file in changed)))
@@ -97,7 +99,7 @@ class Troubles:
                 self._files.hold_against(seen_in(record))
         for item, file in sorted(self._files.changed):
             self.items.add(item)
-            self.counts[Trouble(item, _named(file), CHANGED, True)] += 1
+            self.counts[Trouble(item, last_part(file), CHANGED, True)] += 1
 
     def take_imagery(self) -> int:
         """Bytes of imagery that were decoded since the last call."""
@@ -119,10 +121,6 @@ class Troubles:
             "reasons": {reason: dict(kinds) for reason, kinds in sorted(reasons.items())},
             "files": [{"item": i, "file": f, "reason": r, **kinds} for (i, f, r), kinds in listed],
         }
-
-
-def _named(file: str) -> str:
-    return file.rpartition("#")[0]
 
 
 def dates_of(items: set[str], contents: Contents) -> set[int]:

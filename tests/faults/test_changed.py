@@ -15,7 +15,7 @@ from lakecube.errors import StoreError
 from lakecube.io import messages
 from lakecube.io.messages import ForRun, Heard, Told, Trouble
 from lakecube.io.ranges import CHANGED
-from lakecube.io.states import is_other, name_of, told_state
+from lakecube.io.states import is_other, last_part, name_of, told_state
 from lakecube.store.file_states import FileStates, nested, unfinished
 from lakecube.store.files import LocalFiles
 from lakecube.store.lease import Lease
@@ -179,7 +179,7 @@ def test_states_are_compared_as_within_a_process():
 
 def test_two_files_of_one_name_have_two_names():
     names = {name_of(f"https://a.example/{folder}/B02.jp2") for folder in ("R10m", "R20m")}
-    assert len(names) == 2 and all(name.startswith("B02.jp2#") for name in names)
+    assert len(names) == 2 and {last_part(name) for name in names} == {"B02.jp2"}
 
 
 def test_a_local_file_that_changes_as_it_is_read_tells_both_states(tmp_path):
@@ -230,6 +230,13 @@ def test_what_a_task_met_is_told_though_it_failed_and_once_by_many_clients():
     told = heard.take()
     assert told.troubles == {Trouble("i", "f", "r", False): 1, Trouble("i", "f", "r", True): 2}
     assert told.states == {("i", "f", "1--")} and told.imagery == 5
+
+
+def test_a_forked_process_does_not_tell_its_copy_of_the_run():
+    heard = Heard()
+    heard.process += 1  # as in a fork: the same memory, another number
+    ForRun(lambda: messages.decoded(3), heard.run)()
+    assert heard.take() == Told()
 
 
 def test_troubles_are_counted_up_to_a_bound(monkeypatch):

@@ -8,8 +8,10 @@ import time
 import tracemalloc
 from http.server import BaseHTTPRequestHandler
 
+import pystac_client
 import pytest
 import requests
+from pystac_client.stac_api_io import StacApiIO
 
 from lakecube.errors import LakecubeError, ReadError
 from lakecube.io import asking, limits, patience, web
@@ -36,7 +38,7 @@ def answering(*answers):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(dict(self.headers))
+            asked.append({**self.headers, ":path": self.path})
             status, headers, body = answers[min(len(asked), len(answers)) - 1]
             self.send_response(status)
             size = body if isinstance(body, int) else len(body)
@@ -211,6 +213,12 @@ def test_a_search_by_post_is_a_get_after_a_redirect_that_says_so():
     assert "Content-Type" not in asked[1]
 
 
+def test_what_is_asked_for_is_not_asked_for_twice_after_a_redirect():
+    with answering((307, {"Location": "/found?limit=3&page=1"}, b""), (200, {}, b"{}")) as (url, asked, _):
+        assert ServerIO().request(f"{url}/search", "GET", parameters={"limit": 3}) == "{}"
+    assert [headers[":path"] for headers in asked] == ["/search?limit=3", "/found?limit=3&page=1"]
+
+
 def test_a_server_that_is_not_there_is_given_up_soon(monkeypatch):
     waits = []
     monkeypatch.setattr(patience.time, "sleep", waits.append)
@@ -219,3 +227,20 @@ def test_a_server_that_is_not_there_is_given_up_soon(monkeypatch):
         ServerIO().request("http://127.0.0.1:9/items.json")
     assert len(waits) == 2
     assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("words", ["the server answered 404: ", "the server refuses connections"])
+def test_a_client_of_the_users_own_fails_in_our_words(words):
+    """It asks by itself, so what is wrong comes from its libraries."""
+    with answering((404, {}, b"nothing here")) as (url, _, _):
+        there = url if "404" in words else "http://127.0.0.1:9"
+        root = {
+            "type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "d",
+            "conformsTo": ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"],
+            "links": [{"rel": "search", "href": f"{there}/search", "method": "GET"}],
+        }  # fmt: skip
+        client = pystac_client.Client.from_dict(root)
+        client.set_self_href(there)
+        client._stac_io = StacApiIO(max_retries=0)
+        with pytest.raises(ReadError, match=words):
+            load_items(client, collections=["c"])

@@ -116,11 +116,6 @@ def test_a_conflict_is_logged_once_and_never_warned_of_in_a_task(record, caplog,
         assert message.endswith("yours was used")
 
 
-def test_one_message_names_a_few_items():
-    assert "of 1 item contra" in audit.conflict_message(["a"])
-    assert "a, b, c, d, e and 2 more" in audit.conflict_message(list("abcdefg"))
-
-
 @pytest.mark.parametrize("under_audit", [False, True])
 def test_the_table_tells_the_offset_that_decoding_used(record, under_audit):
     where = settings(WHERE, *BANDS, offset_audit=under_audit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import numpy as np
@@ -191,3 +192,20 @@ def test_every_error_of_reading_travels_and_alone(here, monkeypatch):
             found = clean_exception(error_message(error)["exception"].data)[1]
             assert (type(found), str(found)) == (type(error), str(error)), href
             assert "SECRET" not in str(found)
+
+
+class Telling:
+    """A signer whose failure to travel shows what it has signed."""
+
+    def __call__(self, href):
+        return href
+
+    def __reduce__(self):
+        raise ValueError("https://a.example/b.tif?sig=hidden")
+
+
+def test_a_signer_that_does_not_travel_shows_no_signature():
+    arrived = pickle.loads(pickle.dumps(Signer(Telling())))
+    with pytest.raises(InvalidInputError, match=r"sign= does not reach the workers.*ValueError") as told:
+        arrived("https://a.example/c.tif")
+    assert "hidden" not in str(told.value)

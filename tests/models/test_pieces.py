@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -c constraints.txt '.[deep]'")
 
-from lakecube.models import pieces
+from lakecube.models import forward, pieces, registry
 from lakecube.models.folding import fold_batch_norm
 from lakecube.models.nets import build
 
@@ -78,3 +78,17 @@ def test_folded_batch_normalisation_changes_ulps_only(net):
     fold_batch_norm(folded)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
     assert_ulps_apart(answer(folded), answer(net))
+
+
+def test_a_convolution_with_a_bias_keeps_its_batch_normalisation():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2)).eval()
+    torch.nn.init.constant_(net[0].bias, 3.0)
+    torch.nn.init.constant_(net[1].running_mean, 0.5)
+    folded = copy.deepcopy(net)
+    fold_batch_norm(folded)
+    assert_ulps_apart(answer(folded), answer(net))
+
+
+def test_networks_are_loaded_with_batch_normalisation_folded_in():
+    loaded = forward.network(registry.find("green-nir-unet"))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in loaded.modules())

@@ -17,7 +17,7 @@ import xarray as xr
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -c constraints.txt '.[deep]'")
 
 from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError
-from lakecube.models import blocks, forward, registry
+from lakecube.models import forward, predict_blocks, registry
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.locality import effective_radius, seams
 from lakecube.models.predictor import default_tiling, predict
@@ -94,8 +94,10 @@ def test_unknown_pixels_are_unknown_and_all_others_are_not(cube, model):
 
 def test_windows_that_are_wholly_unknown_are_not_forwarded(cube, model, monkeypatch):
     seen = []
-    inner = blocks.probabilities
-    monkeypatch.setattr(blocks, "probabilities", lambda w, images, *a: seen.append(len(images)) or inner(w, images, *a))
+    inner = predict_blocks.probabilities
+    monkeypatch.setattr(
+        predict_blocks, "probabilities", lambda w, images, *a: seen.append(len(images)) or inner(w, images, *a)
+    )
     dark = cube.isel(time=[0]).copy(deep=True)
     dark["observation"][:] = OBSERVATION["cloud"]
     assert predict(dark, model, tile=64, margin=16).isnull().all()
@@ -298,8 +300,8 @@ def test_nothing_to_predict_on_is_named(cube, model):
 
 def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeypatch):
     shown = []
-    forwarded = blocks.probabilities
-    monkeypatch.setattr(blocks, "probabilities", lambda w, x, *rest: shown.append(x) or forwarded(w, x, *rest))
+    forwarded = predict_blocks.probabilities
+    monkeypatch.setattr(predict_blocks, "probabilities", lambda w, x, *rest: shown.append(x) or forwarded(w, x, *rest))
     cloudy = cube.isel(time=[0], y=slice(32, 96), x=slice(32, 96)).drop_vars(["y", "x"]).load()
     cloudy["observation"] = cloudy["observation"].copy()
     cloudy["observation"][:, :, :32] = OBSERVATION["cloud"]

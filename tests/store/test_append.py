@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import StoreError
 from lakecube.store import open_store, to_zarr
 from lakecube.store.plan import check_lengths
@@ -33,7 +33,7 @@ OF_LAKES = ("lake", "event")
 )
 def test_what_does_not_fit_is_refused_before_any_pass(tmp_path, monkeypatch, change, message):
     to_zarr(extract(times=2, rows=40, columns=40), tmp_path / "s", chunks=32)
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: 1 / 0)
     with pytest.raises(StoreError, match=message):
         to_zarr(change(extract(times=1, start=2, rows=40, columns=40)), tmp_path / "s", mode="append")
     assert open_store(tmp_path / "s").sizes["time"] == 2

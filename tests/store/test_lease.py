@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 import lakecube.store.lease as leases
-import lakecube.store.passes as passes
 import lakecube.store.revise_blocks as blocks
 import lakecube.store.revision as revision
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import StoreError
 from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.files import LocalFiles
 from lakecube.store.lease import LEASE, Held, Lease
 from lakecube.store.ledger import Ledger
-from lakecube.store.passes import Writer
 from lakecube.store.place import LocalPlace
+from lakecube.store.write_tasks import Writer
 from tests.store.bowls import bowls
 from tests.store.made import extract
 from tests.store.test_restart import snapshot
@@ -64,6 +64,31 @@ def test_two_who_find_a_dead_lease_do_not_both_take_it(tmp_path, monkeypatch):
     assert json.loads(files.read(LEASE))["token"] == "other" and files.list("_ledger") == ["lease.json"]
 
 
+def test_who_is_about_to_take_a_dead_lease_is_left_to_it(tmp_path):
+    files = LocalFiles(tmp_path)
+    files.write(LEASE, json.dumps(leases._holder("dead") | {"pid": 2**22 + 1}).encode())
+    claim = json.dumps(leases._holder("other")).encode()  # of this process, which lives
+    files.create(f"{LEASE}.dead", claim)
+    with pytest.raises(StoreError, match="is being written by process"):
+        Lease(files).__enter__()
+    assert files.read(f"{LEASE}.dead") == claim and json.loads(files.read(LEASE))["token"] == "dead"
+
+
+def test_a_wave_that_ends_after_the_lease_was_lost_is_not_recorded(tmp_path, monkeypatch):
+    work = write_tasks._write
+
+    def overtaken(*args, writer, **kwargs):
+        record = work(*args, writer=writer, **kwargs)
+        writer.held.files.write(LEASE, json.dumps(leases._holder("other")).encode())
+        return record
+
+    monkeypatch.setattr(write_tasks, "_write", overtaken)
+    with pytest.raises(StoreError, match="has been taken over"), dask.config.set(scheduler="synchronous"):
+        to_zarr(extract(times=1, rows=16, columns=16), tmp_path / "s", chunks=16, progress=False)
+    assert not list((tmp_path).glob("**/_ledger/pending/observed/*"))
+    assert list((tmp_path).glob("**/_ledger/pending/facts/*"))
+
+
 def test_a_root_that_somebody_else_replaced_is_not_replaced_again(tmp_path, monkeypatch):
     to_zarr(extract(**SMALL), tmp_path / "s")
     swap, before = LocalFiles.swap, (tmp_path / "s/zarr.json").read_bytes()
@@ -90,7 +115,9 @@ def test_a_task_that_does_not_see_the_lease_writes_nothing_and_makes_no_folder(t
         "another store": r"as process \d+ on .* sees it, has been taken over by process",
     }[there]
     with pytest.raises(StoreError, match=message):
-        passes._write(0, 0, 0, np.zeros((1, 8, 8), "u1"), writer=Writer(LocalPlace(root), (), held), names=("reason",))
+        write_tasks._write(
+            0, 0, 0, np.zeros((1, 8, 8), "u1"), writer=Writer(LocalPlace(root), (), held), names=("reason",)
+        )
     with pytest.raises(StoreError, match=message):
         blocks._measured(lambda *_: (root / "made").mkdir(parents=True), None, None, held)
     assert sorted(tmp_path.rglob("*")) == before
@@ -132,7 +159,7 @@ def test_a_wave_that_a_power_cut_tore_is_made_anew(tmp_path, monkeypatch):
 
 def test_chunks_are_on_disk_before_a_wave_is_recorded_and_whoever_goes_on_trusts_it(tmp_path, monkeypatch):
     """Another machine may go on: what was recorded needs no further look."""
-    told, record, write = [], Ledger.record, passes._write
+    told, record, write = [], Ledger.record, write_tasks._write
 
     def recorded(self, stage, name, document):
         told.append("recorded")
@@ -149,7 +176,7 @@ def test_chunks_are_on_disk_before_a_wave_is_recorded_and_whoever_goes_on_trusts
     monkeypatch.setattr(leases, "_machine", lambda: {"host": "node 2", "boot": "b", "namespace": "n"})
     written = []
     monkeypatch.setattr(Ledger, "record", record)
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: written.append(1) or write(*a, **k))
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: written.append(1) or write(*a, **k))
     to_zarr(extract(times=2, rows=16, columns=32), tmp_path / "s", chunks=16, progress=False)
     assert not written and open_store(tmp_path / "s").sizes["time"] == 2
 
@@ -167,3 +194,18 @@ def test_what_cannot_be_put_on_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("lakecube.store.disk.c_library", Full)
     with pytest.raises(StoreError, match="the disk is full"), LocalPlace(tmp_path).told("write"):
         files.sync()
+
+
+def test_where_the_call_is_not_known_all_of_the_machine_is_put_on_disk(tmp_path, monkeypatch):
+    monkeypatch.undo()  # of what spares the other tests the disk
+    asked = []
+
+    class Sandbox:
+        def syncfs(self, descriptor):
+            ctypes.set_errno(errno.ENOSYS)
+            return -1
+
+    monkeypatch.setattr("lakecube.store.disk.c_library", Sandbox)
+    monkeypatch.setattr("lakecube.store.disk.os.sync", lambda: asked.append(1))
+    LocalFiles(tmp_path).sync()
+    assert asked == [1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import InvalidInputError, StoreError, StoreExistsError
 from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.files import LocalFiles
@@ -77,7 +77,7 @@ def test_the_same_bytes_as_on_disk_through_append_and_revise(tmp_path, url, opti
 
 def test_it_goes_on_after_an_error(tmp_path, url, options, fetched, monkeypatch):
     to_zarr(extract(times=2, **SMALL), tmp_path / "s", chunks=16)
-    write, calls = passes._write, []
+    write, calls = write_tasks._write, []
 
     def failing(*args, **kwargs):
         calls.append(1)
@@ -85,14 +85,14 @@ def test_it_goes_on_after_an_error(tmp_path, url, options, fetched, monkeypatch)
             raise RuntimeError("worker died")
         return write(*args, **kwargs)
 
-    monkeypatch.setattr(passes, "_write", failing)
+    monkeypatch.setattr(write_tasks, "_write", failing)
     how = {"chunks": 16, "wave": 2, "storage_options": options}
     with pytest.raises(RuntimeError), dask.config.set(scheduler="synchronous"):
         to_zarr(extract(times=2, **SMALL), url, **how)
     with pytest.raises(StoreError, match="not finished"):
         open_store(url, storage_options=options)
     del calls[:]
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: calls.append(1) or write(*a, **k))
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: calls.append(1) or write(*a, **k))
     to_zarr(extract(times=2, **SMALL), url, **how)
     assert len(calls) == 4 - 2 and snapshot(fetched()) == snapshot(tmp_path / "s")
 
@@ -242,7 +242,7 @@ def test_a_service_that_refuses_while_pixels_are_written(url, options, monkeypat
     def refused(*args, **kwargs):
         raise PermissionDeniedError(f"no: https://me:pw@host/x?sig=1 {SECRET}\n<?xml version <Key>AKIDAKID</Key>")
 
-    monkeypatch.setattr(passes, "_write", refused)
+    monkeypatch.setattr(write_tasks, "_write", refused)
     with pytest.raises(StoreError, match=r"cannot write .*: no: https://host/x ….*continues where it stopped"):
         to_zarr(extract(times=1, **SMALL), url, storage_options=options)
 

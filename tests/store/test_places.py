@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import InvalidInputError, StoreError, StoreExistsError
 from lakecube.store import open_store, revise, to_zarr
 from lakecube.store.layout import pixel_array
@@ -18,7 +18,7 @@ SMALL = {"times": 1, "rows": 8, "columns": 8}
 
 def broken_write(path, monkeypatch, water, **options):
     with monkeypatch.context() as patch:
-        patch.setattr(passes, "_write", lambda *a, **k: 1 / 0)
+        patch.setattr(write_tasks, "_write", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             to_zarr(water, path, **options)
 
@@ -141,7 +141,7 @@ def test_a_chunk_is_not_written_through_a_link(tmp_path):
     metadata = pixel_array("water_mask", "u1", ("time", "y", "x"), (1, 8, 8), (8, 8), {}).metadata
     for value in (1, 255):  # 255 is not stored: what is there is removed
         with pytest.raises(StoreError, match="leads out of"):
-            passes.Writer.of(LocalPlace(tmp_path / "s"), {"water_mask": metadata}).open("water_mask")[...] = value
+            write_tasks.Writer.of(LocalPlace(tmp_path / "s"), {"water_mask": metadata}).open("water_mask")[...] = value
     assert not list((tmp_path / "photos").iterdir())
 
 

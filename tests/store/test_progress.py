@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.store import to_zarr
 from tests.store.made import extract
 
 
 def test_a_run_without_a_terminal_is_logged_and_a_resumed_one_says_so(tmp_path, monkeypatch, caplog):
-    water, write, left = extract(times=5, rows=32, columns=32), passes._write, iter(range(100))
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: write(*a, **k) if next(left) < 6 else 1 / 0)
+    water, write, left = extract(times=5, rows=32, columns=32), write_tasks._write, iter(range(100))
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: write(*a, **k) if next(left) < 6 else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         to_zarr(water, tmp_path / "s", chunks=16, wave=1)
     monkeypatch.undo()

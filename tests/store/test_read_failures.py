@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import lakecube
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.io.audit import OffsetConflictWarning
 from lakecube.names import REASON, UNKNOWN
 from lakecube.store import open_store, to_zarr
@@ -58,8 +58,8 @@ def test_a_finished_store_tells_of_failures_again_and_how_to_mend_them(tmp_path)
 
 
 def test_failures_before_a_kill_are_told_after_it(tmp_path, monkeypatch):
-    water, write, left = with_failures(extract(times=3, rows=8, columns=8), (0,)), passes._write, iter(range(100))
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: write(*a, **k) if next(left) < 2 else 1 / 0)
+    water, write, left = with_failures(extract(times=3, rows=8, columns=8), (0,)), write_tasks._write, iter(range(100))
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: write(*a, **k) if next(left) < 2 else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         to_zarr(water, tmp_path / "s", wave=1)
     monkeypatch.undo()

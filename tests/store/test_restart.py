@@ -16,8 +16,8 @@ import pytest
 import xarray as xr
 
 import lakecube.store.lease as leases
-import lakecube.store.passes as passes
 import lakecube.store.transaction as transaction
+import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import StoreError, StoreExistsError
 from lakecube.store import open_store, to_zarr
 from lakecube.store.files import LocalFiles
@@ -27,16 +27,16 @@ from tests.store.made import extract
 CHILD = """
 import sys, time
 import dask
-import lakecube.store.passes as passes
+import lakecube.store.write_tasks as write_tasks
 from lakecube.store import to_zarr
 from tests.store.made import extract
 path, mode, start, times, slow = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
-write = passes._write
+write = write_tasks._write
 def slowly(*args, **kwargs):
     time.sleep(slow)
     return write(*args, **kwargs)
-slowly.__module__, slowly.__qualname__ = "lakecube.store.passes", "_slowly"
-passes._write = slowly
+slowly.__module__, slowly.__qualname__ = "lakecube.store.write_tasks", "_slowly"
+write_tasks._write = slowly
 print("ready", flush=True)
 to_zarr(extract(times=times, start=start), path, mode=mode, chunks=None if mode == "append" else 16, wave=7)
 print("finished", flush=True)
@@ -95,7 +95,7 @@ def test_a_cluster_writes_the_same_bytes(tmp_path):
 def test_a_finished_store_is_left_alone(tmp_path, monkeypatch):
     to_zarr(extract(), tmp_path / "s", chunks=32)
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*") if file.is_file()}
-    monkeypatch.setattr(passes, "_write", None)
+    monkeypatch.setattr(write_tasks, "_write", None)
     to_zarr(extract(), tmp_path / "s", chunks=32)
     to_zarr(extract(), tmp_path / "s", mode="append")
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*") if file.is_file()} == before
@@ -106,7 +106,7 @@ def test_a_finished_store_is_left_alone(tmp_path, monkeypatch):
 def test_an_error_anywhere_leaves_a_state_to_resume(tmp_path, monkeypatch, stage, at):
     import lakecube.store.revision as revision
 
-    module, name = (passes, "_write") if stage == "_write" else (revision, "count_block")
+    module, name = (write_tasks, "_write") if stage == "_write" else (revision, "count_block")
     to_zarr(extract(times=2), tmp_path / "whole", chunks=16)
     work, calls = getattr(module, name), iter(range(10**6))
 
@@ -127,7 +127,7 @@ def test_an_error_anywhere_leaves_a_state_to_resume(tmp_path, monkeypatch, stage
 
 
 def test_finished_work_is_not_done_again(tmp_path, monkeypatch):
-    work, done = passes._write, []
+    work, done = write_tasks._write, []
 
     def counting(row, y, x, *blocks, **kwargs):
         if len(done) == 20 and not resumed:
@@ -136,7 +136,7 @@ def test_finished_work_is_not_done_again(tmp_path, monkeypatch):
         return work(row, y, x, *blocks, **kwargs)
 
     resumed = False
-    monkeypatch.setattr(passes, "_write", counting)
+    monkeypatch.setattr(write_tasks, "_write", counting)
     with pytest.raises(RuntimeError), dask.config.set(scheduler="synchronous"):
         to_zarr(extract(times=4, rows=64, columns=48), tmp_path / "s", chunks=16, wave=4)
     resumed = True
@@ -146,14 +146,14 @@ def test_finished_work_is_not_done_again(tmp_path, monkeypatch):
 
 def test_an_abandoned_write_leaves_no_trace_in_the_next(tmp_path, monkeypatch):
     to_zarr(extract(times=2, rows=64, columns=48), tmp_path / "s", chunks=16)
-    work, calls = passes._write, iter(range(10**6))
+    work, calls = write_tasks._write, iter(range(10**6))
 
     def failing(*args, **kwargs):
         if next(calls) > 15:
             raise RuntimeError("stop")
         return work(*args, **kwargs)
 
-    monkeypatch.setattr(passes, "_write", failing)
+    monkeypatch.setattr(write_tasks, "_write", failing)
     with pytest.raises(RuntimeError):
         to_zarr(extract(times=3, start=2, rows=64, columns=48), tmp_path / "s", mode="append")
     monkeypatch.undo()
@@ -313,7 +313,7 @@ def test_overwrite_keeps_the_old_store_until_the_new_is_whole(tmp_path, monkeypa
     path = tmp_path / "s"
     to_zarr(extract(times=2), path, chunks=16)
     before = snapshot(path)
-    monkeypatch.setattr(passes, "_write", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(write_tasks, "_write", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         to_zarr(extract(times=3, seed=8), path, mode="overwrite", chunks=16)
     monkeypatch.undo()
@@ -358,14 +358,14 @@ def test_a_path_that_cannot_be_written(tmp_path):
 def test_a_full_disk(tmp_path, monkeypatch):
     path = tmp_path / "s"
     to_zarr(extract(times=2), path, chunks=16)
-    before, work, calls = snapshot(path), passes._write, iter(range(10**6))
+    before, work, calls = snapshot(path), write_tasks._write, iter(range(10**6))
 
     def full(*args, **kwargs):
         if next(calls) > 10:
             raise OSError(28, "No space left on device")
         return work(*args, **kwargs)
 
-    monkeypatch.setattr(passes, "_write", full)
+    monkeypatch.setattr(write_tasks, "_write", full)
     with pytest.raises(StoreError, match=r"disk is full.*continues where it stopped"):
         to_zarr(extract(times=2, start=2), path, mode="append", wave=4)
     monkeypatch.undo()

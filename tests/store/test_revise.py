@@ -102,11 +102,11 @@ def test_a_revision_that_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch
 
 
 def test_a_revision_between_does_not_disturb_rows_that_wait(tmp_path, monkeypatch):
-    import lakecube.store.passes as passes
+    import lakecube.store.write_tasks as write_tasks
 
     path, water = tmp_path / "s", extract(times=2, start=1, **SMALL)
     to_zarr(extract(times=1, **SMALL), path, chunks=16, revise=False)
-    write, calls = passes._write, []
+    write, calls = write_tasks._write, []
 
     def counted(*args, **kwargs):
         calls.append(1)
@@ -114,7 +114,7 @@ def test_a_revision_between_does_not_disturb_rows_that_wait(tmp_path, monkeypatc
             raise RuntimeError("stop")
         return write(*args, **kwargs)
 
-    monkeypatch.setattr(passes, "_write", counted)
+    monkeypatch.setattr(write_tasks, "_write", counted)
     with pytest.raises(RuntimeError), dask.config.set(scheduler="synchronous"):
         to_zarr(water, path, mode="append", wave=1)
     revise(path)
@@ -195,12 +195,12 @@ def test_one_row_is_stored_without_areas(tmp_path):
 
 
 def test_one_date_more_holds_the_bytes_of_a_run_of_all(tmp_path, monkeypatch):
-    import lakecube.store.passes as passes
+    import lakecube.store.write_tasks as write_tasks
 
-    tiny, rows, write = {"rows": 8, "columns": 8}, set(), passes._write
+    tiny, rows, write = {"rows": 8, "columns": 8}, set(), write_tasks._write
     to_zarr(extract(times=61, **tiny), tmp_path / "whole")
     to_zarr(extract(times=60, **tiny), tmp_path / "s", revise=False)  # no lakes whose ids the next revision would keep
-    monkeypatch.setattr(passes, "_write", lambda row, *a, **k: rows.add(row) or write(row, *a, **k))
+    monkeypatch.setattr(write_tasks, "_write", lambda row, *a, **k: rows.add(row) or write(row, *a, **k))
     to_zarr(extract(times=61, **tiny), tmp_path / "s", mode="append")
     assert rows == {60}  # what is there is not made again
     assert snapshot(tmp_path / "s") == snapshot(tmp_path / "whole")
