@@ -66,7 +66,7 @@ def test_the_commands_on_the_page_of_one_machine(home, port):
             else:
                 said = subprocess.run(command, **how, text=True, check=False)
                 assert said.returncode == 0, said.stdout
-        assert "run 1: resume" in said.stdout and "6 read, 0 skipped" in said.stdout
+        assert "run 1: write" in said.stdout and "6 read, 0 skipped" in said.stdout
     finally:
         for process in reversed(running):
             process.terminate()  # a nanny ends its worker

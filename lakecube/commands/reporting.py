@@ -25,7 +25,9 @@ def run_lines(number: int, run: dict[str, Any]) -> Iterator[str]:
     seconds = _seconds(run)
     took = "" if seconds is None else f", took {seconds:,.0f} s"
     rows = run.get("rows", 0)
-    yield f"run {number}: {run.get('mode', '?')}, {run.get('started', '?')}{took}, lakecube {run.get('lakecube', '?')}"
+    mode = run.get("mode", "?")
+    done = "write" if mode == "resume" and not run.get("resumed_blocks") else mode  # the mode to make a store by
+    yield f"run {number}: {done}, {run.get('started', '?')}{took}, lakecube {run.get('lakecube', '?')}"
     if rows:
         yield f"  dates     {rows} written{_first_to_last(run)}"
     yield from _scene_lines(run.get("scenes") or {})

@@ -52,7 +52,7 @@ def test_what_a_run_on_files_reports(archive, tmp_path, capsys):
 
     assert main(["info", str(tmp_path / "s"), "--runs"]) == 0
     told = capsys.readouterr().out
-    assert "run 1: resume, " in told and "run 2: append, " in told
+    assert "run 1: write, " in told and "run 2: append, " in told
     assert "scenes    2 read, 4 skipped (stored before), 0 not read in full" in told
     assert "threshold 2022-03-01  mndwi " in told and "observed " in told
     assert main(["info", str(tmp_path / "s"), "--runs", "--json"]) == 0
