@@ -44,7 +44,6 @@ class Plan:
     chunks : pixel chunk (y, x) of the store
     pixels : metadata of the pixel arrays, at their length after the write
     replaces : the row of the same date that each new one is to supersede, or None
-    at_most : pixels that may be unread in each new row, lest the old one stands; None: it never does
     """
 
     contents: Contents
@@ -53,22 +52,23 @@ class Plan:
     chunks: tuple[int, int]
     pixels: dict[str, ArrayV3Metadata]
     replaces: tuple[int | None, ...]
-    at_most: tuple[int | None, ...]
 
     @property
     def rows(self) -> int:
         """Number of rows after the write."""
         return self.base + len(self.positions)
 
-    def superseded(self, failed: Mapping[int, int]) -> list[int]:
-        """Rows that are not to be seen after the write; `failed`: pixels that could not be read, by position.
+    def superseded(self, rows: list[Row], failed: Mapping[int, int]) -> list[int]:
+        """Of each two rows of a date the old one; the new one where, of the same items, less could be read than before.
 
-        What was read anew supersedes what was, unless less could be read than before: then it is the new row.
+        rows: the visible ones before the write; failed: pixels that could not be read, by position.
         """
         out = []
-        for k, (position, old, most) in enumerate(zip(self.positions, self.replaces, self.at_most, strict=True)):
+        for k, (position, old) in enumerate(zip(self.positions, self.replaces, strict=True)):
             if old is not None:
-                out.append(old if most is None or failed.get(position, 0) <= most else self.base + k)
+                is_same = rows[old]["key"] == self.contents.keys[position]
+                reads_less = is_same and failed.get(position, 0) > rows[old]["failed"]
+                out.append(self.base + k if reads_less else old)
         return sorted(out)
 
     @property
@@ -108,7 +108,7 @@ def make_plan(
     if visible is None:
         size = pixel_chunks(contents.water, chunks)
         n = len(contents.order)
-        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, n), (None,) * n, (None,) * n)
+        return Plan(contents, 0, contents.order, size, _pixel_arrays(contents, size, n), (None,) * n)
     contents = fitted(contents, visible.documents)
     _check_same(contents, visible)
     _, *fixed = visible.metadata("water_mask").chunks
@@ -118,7 +118,7 @@ def make_plan(
     todo = _todo(contents, visible, rows, retry)
     base = visible.rows
     pixels = {name: resized(visible.metadata(name), base + len(todo)) for name in contents.pixels}
-    plan = Plan(contents, base, tuple(todo), size, pixels, tuple(todo.values()), _at_most(todo, contents, rows))
+    plan = Plan(contents, base, tuple(todo), size, pixels, tuple(todo.values()))
     if todo and mode == "resume" and pending != plan.hash:
         raise StoreError(_needs_append(todo, contents, visible))
     return plan
@@ -144,12 +144,6 @@ def _todo(contents: Contents, visible: Visible, rows: list[Row], retry: bool) ->
         if again or row["key"] != contents.keys[position]:
             todo[position] = live[date]
     return todo
-
-
-def _at_most(todo: Mapping[int, int | None], contents: Contents, rows: list[Row]) -> tuple[int | None, ...]:
-    """Of each new row, how many pixels of the one that it is to supersede could not be read, if of the same items."""
-    same = {p: row for p, row in todo.items() if row is not None and rows[row]["key"] == contents.keys[p]}
-    return tuple(int(rows[same[p]]["failed"]) if p in same else None for p in todo)
 
 
 def _needs_append(todo: Mapping[int, int | None], contents: Contents, visible: Visible) -> str:

@@ -154,7 +154,7 @@ def _rows_and_revision(
         check_fixed(contents, known, place.chunks, visible)
     small = small_arrays(plan, known, place.chunks, visible)
     before = visible or Visible({}, {})
-    superseded = plan.superseded(failed)
+    superseded = plan.superseded(rows, failed)
     after = Visible(root_attrs(plan, visible, superseded), before.documents)
     after = after.with_arrays({**plan.pixels, **{name: stored.metadata for name, stored in small.items()}})
     run.lease.check()
@@ -239,9 +239,7 @@ def _parameters(visible: Visible, wish: Wish) -> dict[str, Any]:
     return {k: v for k, v in {**parameters_of(visible), **(wish.revise or {})}.items() if v is not None}
 
 
-def _commit(
-    files: Files, after: Visible, before: Visible | None, extra: Mapping[str, bytes], run: Run
-) -> None:  # fmt: skip
+def _commit(files: Files, after: Visible, before: Visible | None, extra: Mapping[str, bytes], run: Run) -> None:
     check_lengths(after.documents)
     run.lease.check()
     commit(files, after, before, extra)
