@@ -76,7 +76,7 @@ class _Spans:
 
     def hit(self, chunk: int) -> list[int]:
         """The tiles that give something to a chunk."""
-        return [i for i in sorted(self.tiles) if _meet(self.tiles[i].gives, self.spans[chunk])]
+        return [i for i in sorted(self.tiles) if meet(self.tiles[i].gives, self.spans[chunk])]
 
 
 def _on(layers: Mapping[str, Layer], needs: Mapping[str, set[str]], arrays: Sequence[da.Array]) -> HighLevelGraph:
@@ -138,7 +138,7 @@ def exchanged(
 def _piece(array: da.Array, t: int, rows: tuple[int, int], columns: tuple[int, int]) -> Task:
     """The task that crops the blocks of one array to a window."""
     y, x = ([(k, span) for k, span in enumerate(spans(sizes))] for sizes in array.chunks[-2:])
-    y, x = [v for v in y if _meet(v[1], rows)], [v for v in x if _meet(v[1], columns)]
+    y, x = [v for v in y if meet(v[1], rows)], [v for v in x if meet(v[1], columns)]
     lead = (t,) if array.ndim == 3 else ()
     blocks = List(*(List(*(TaskRef((array.name, *lead, a, b)) for b, _ in x)) for a, _ in y))
     top, left = y[0][1][0], x[0][1][0]
@@ -152,7 +152,8 @@ def _crop(blocks: list[list[np.ndarray]], window: Sequence[int]) -> np.ndarray:
     return np.asarray(whole)[..., top:bottom, left:right]
 
 
-def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
+def meet(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether two half-open spans (start, stop) share a pixel."""
     return a[0] < b[1] and b[0] < a[1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lakecube.between_blocks import Tile
+from lakecube.between_blocks import Tile, meet
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.models.forward import Precision, probabilities
 from lakecube.models.inputs import network_input
@@ -95,13 +95,9 @@ def blend_blocks(
     *, tiles: tuple[Mapping[int, Tile], ...], anchor: tuple[int, int], tiling: Tiling,
 ) -> np.ndarray:  # fmt: skip
     """The values of one chunk from the tiles of the blocks that reach into it, in ascending order."""
-
-    def meets(number: int, axis: Mapping[int, Tile], span: Sequence[int]) -> bool:
-        return axis[number].gives[0] < span[1] and span[0] < axis[number].gives[1]
-
     inner = sorted(
         (part for _, _, block in parts for part in block
-         if meets(part[0], tiles[0], rows) and meets(part[1], tiles[1], columns)),
+         if meet(tiles[0][part[0]].gives, rows) and meet(tiles[1][part[1]].gives, columns)),
         key=lambda part: part[:2],
     )  # fmt: skip
     return blend_tiles(inner, rows, columns, tiles=tiles, anchor=anchor, tiling=tiling)
