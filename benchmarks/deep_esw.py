@@ -141,7 +141,7 @@ def table_row(scenes: Iterable[Scene], maps: Iterable[np.ndarray], way: Way, opt
 # --- networks --------------------------------------------------------------------------------------------------------
 
 
-def probability(scene: Scene, model: Path, views: int = 1) -> np.ndarray:
+def probability(scene: Scene, model: str | Path, views: int = 1) -> np.ndarray:
     """What a network says of a whole scene, through lakecube's own predictor, turned and mirrored or as it is."""
     from lakecube.models.predictor import predict
 

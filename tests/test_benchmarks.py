@@ -14,6 +14,7 @@ from benchmarks import (
     dashboard,
     deep_esw,
     faults,
+    folds_esw,
     items,
     lakes,
     pipeline,
@@ -218,12 +219,7 @@ def test_outlines_are_measured():
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_the_tables_of_the_deep_methods_are_made(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    chance = np.random.default_rng(0)
-    for k in range(1, 8):
-        truth = np.hypot(*np.ogrid[-40:40, -36:36]) < 12 + k
-        image = np.where(truth, 60, 140) + chance.integers(-15, 15, (3, 80, 72))
-        write(tmp_path / "images" / f"{k:02d}.png", image.astype(np.uint8))
-        write(tmp_path / "masks" / f"{k:02d}.png", truth.astype(np.uint8))
+    flat_pictures(tmp_path, 7)
     samples, odd = deep_esw.split(tmp_path)
     assert odd == ["01", "03", "05", "07"]
     assert [scene.name for scene in samples.scenes] == ["02", "04", "06"]
@@ -249,6 +245,39 @@ def test_the_tables_of_the_deep_methods_are_made(tmp_path, monkeypatch):
     assert set(deep_esw.judge(tmp_path / "none", [scene], [scene], refined=False)) == {""}
     assert len(deep_esw.first_samples(tmp_path, 3).scenes) == 4
     assert deep_esw.first_stage(deep_esw.SHORT).epochs == 1
+
+
+def flat_pictures(folder, n):
+    chance = np.random.default_rng(0)
+    for k in range(1, n + 1):
+        truth = np.hypot(*np.ogrid[-40:40, -36:36]) < 12 + k
+        image = np.where(truth, 60, 140) + chance.integers(-15, 15, (3, 80, 72))
+        write(folder / "images" / f"{k:02d}.png", image.astype(np.uint8))
+        write(folder / "masks" / f"{k:02d}.png", truth.astype(np.uint8))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_fold_is_judged_by_pictures_that_taught_it_nothing(tmp_path):
+    pytest.importorskip("torch")
+    from benchmarks import predict
+    from lakecube.models.registry import load
+
+    flat_pictures(tmp_path, 6)
+    predict.fresh("unet", tmp_path, width=2)
+    common = [str(tmp_path), "--start", str(tmp_path / "unet.safetensors"), "--architecture", "unet", "--folds", "3", "--epochs", "1"]
+
+    def learnt(out):
+        folds_esw.main([*common, "--only", "1", "--out", str(tmp_path / out)])
+        state = load(tmp_path / out / "fold-1" / "fold-1.safetensors")[1]
+        return b"".join(state[name].numpy().tobytes() for name in sorted(state))
+
+    first = learnt("first")
+    table = json.loads((tmp_path / "first" / "table.json").read_text())
+    assert [set(row["iou_by_scene"]) for row in table.values()] == [{"03"}] * 4
+    write(tmp_path / "images" / "03.png", np.full((3, 80, 72), 90, np.uint8))
+    assert learnt("judge-changed") == first
+    write(tmp_path / "images" / "01.png", np.full((3, 80, 72), 90, np.uint8))
+    assert learnt("other-changed") != first
 
 
 def test_the_table_of_faults_is_made(tmp_path, capsys):
