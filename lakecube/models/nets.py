@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lakecube.errors import InvalidInputError
 from lakecube.models.efficientnet import EfficientUNet
 from lakecube.models.linknet import LinkNet
+from lakecube.models.padding import SegmentationNet
 from lakecube.models.sapcnn import SAPCNN
 from lakecube.models.unet import UNet
 
@@ -41,7 +42,8 @@ def build(architecture: str, bands: int, **options: Any) -> nn.Module:
         Of the input.
     **options
         Of the architecture: ``width`` of "unet", ``encoder`` and ``decoder`` of "efficientnet-unet",
-        ``pooling``, ``hidden`` and ``dropout`` of "sapcnn", which names the class of a patch.
+        ``pooling``, ``hidden`` and ``dropout`` of "sapcnn", which names the class of a patch. All but "sapcnn" take
+        ``halvings``: how many halved copies of the image they look at as well, with the same weights.
 
     Raises
     ------
@@ -55,9 +57,14 @@ def build(architecture: str, bands: int, **options: Any) -> nn.Module:
             f"unknown architecture {architecture!r}{hint} There are {', '.join(map(repr, ARCHITECTURES))}"
         )
     try:
-        return ARCHITECTURES[architecture](bands, **options)
+        halvings = options.pop("halvings", 0) if architecture != "sapcnn" else 0
+        net = ARCHITECTURES[architecture](bands, **options)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"{architecture!r} does not take these options: {options} ({error})") from error
+    if halvings:
+        assert isinstance(net, SegmentationNet)
+        net.look_coarser(halvings)
+    return net
 
 
 def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

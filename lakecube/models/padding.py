@@ -9,8 +9,16 @@ from torch.nn import functional
 from lakecube.errors import InvalidInputError
 
 
+#: Mean probabilities nearer to 0 and 1 than this are no surer.
+_LEAST = 1e-6
+
+
 class SegmentationNet(nn.Module):
-    """A network from (n, bands, h, w) to logits (n, 1, h, w); subclasses give `logits` at multiples of their stride."""
+    """A network from (n, bands, h, w) to logits (n, 1, h, w); subclasses give `logits` at multiples of their stride.
+
+    With `halvings` it looks at the image as it is and at half, a quarter, … of its resolution, with the same weights,
+    and says the mean of the probabilities: what looks like water near by may be a meadow from afar.
+    """
 
     #: The sides of what `logits` gets are multiples of this, px.
     stride: int
@@ -24,6 +32,15 @@ class SegmentationNet(nn.Module):
         if bands < 1:
             raise InvalidInputError(f"a network needs at least one band; got {bands}")
         self.bands = bands
+        self.halvings = 0
+
+    def look_coarser(self, halvings: int) -> None:
+        """Look at so many halved copies of the image as well; the stride and the radius grow."""
+        if type(halvings) is not int or not 0 <= halvings <= 3:
+            raise InvalidInputError(f"halvings={halvings!r}: a whole number from 0 to 3 is needed")
+        factor = 2**halvings
+        self.halvings, self.stride = halvings, self.stride * factor
+        self.radius = self.radius if halvings == 0 else factor * (self.radius + 2)  # bilinear, and a pixel's own width
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, h, w) of images (n, bands, h, w): padded with the edge to the stride, and cropped."""
@@ -36,7 +53,17 @@ class SegmentationNet(nn.Module):
         pad = (-width % self.stride, -height % self.stride)
         if any(pad):
             images = functional.pad(images, (0, pad[0], 0, pad[1]), mode="replicate")
-        return self.logits(images)[..., :height, :width]
+        said = self.logits(images) if self.halvings == 0 else self._at_all_sizes(images)
+        return said[..., :height, :width]
+
+    def _at_all_sizes(self, images: torch.Tensor) -> torch.Tensor:
+        """The logit of the mean probability, float32."""
+        total = torch.sigmoid(self.logits(images).float())
+        for k in range(1, self.halvings + 1):
+            factor = 2**k
+            coarse = torch.sigmoid(self.logits(functional.avg_pool2d(images, factor)).float())
+            total = total + functional.interpolate(coarse, scale_factor=factor, mode="bilinear", align_corners=False)
+        return torch.logit(total / (self.halvings + 1), eps=_LEAST)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, h, w) where h and w are multiples of `stride`."""

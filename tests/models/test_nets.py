@@ -17,6 +17,7 @@ NETS = {
     "linknet34": ("linknet34", {}),
     "linknet50": ("linknet50", {}),
     "unet": ("unet", {"width": 4}),
+    "unet, from afar": ("unet", {"width": 4, "halvings": 1}),
     "efficientnet-unet": ("efficientnet-unet", {}),
     "efficientnet-unet, lite2": ("efficientnet-unet", {"encoder": "lite2", "decoder": (16, 16, 8, 8, 8)}),
 }
@@ -92,6 +93,25 @@ def test_a_shift_by_the_stride_shifts_the_result(net):
         middle = slice(side // 2, side // 2 + net.stride)
         before = slice(side // 2 - net.stride, side // 2)
         assert (a[..., side // 2, middle] - b[..., side // 2, before]).abs().max() < 0.5 * a.abs().max()
+
+
+def test_what_is_seen_from_afar_counts_as_much_as_what_is_seen_near_by():
+    torch.manual_seed(3)
+    near = build("unet", 3, width=4).eval()
+    both = build("unet", 3, width=4, halvings=2).eval()
+    both.load_state_dict(near.state_dict())
+    one = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        views = [near(torch.nn.functional.avg_pool2d(one, f)).sigmoid() for f in (1, 2, 4)]
+        large = [torch.nn.functional.interpolate(v, size=(128, 128), mode="bilinear") for v in views]
+        said = both(one).sigmoid()
+    assert both.stride == 4 * near.stride
+    assert torch.allclose(said, torch.stack(large).mean(0), atol=1e-6)
+    assert not torch.allclose(said, views[0], atol=1e-3)
+    with pytest.raises(InvalidInputError, match="0 to 3"):
+        build("unet", 3, halvings=9)
+    with pytest.raises(InvalidInputError, match="does not take"):
+        build("sapcnn", 3, halvings=1)
 
 
 def test_safetensors_keep_every_weight(net, tmp_path):
