@@ -173,8 +173,11 @@ def test_networks_of_reflectance_are_measured():
     observation[:, :8] = OBSERVATION["cloud"]
     bands["green"][:, :8] = 0.9  # is not judged
     scenes = [Scene("places", f"{place}/1", bands, observation, wet ^ (place == "p01")) for place in ("p03", "p01")]
-    found = deep_reflectance.table(scenes)
-    assert found["NDWI > 0"] == (1, 0)
+    made_up = deep_reflectance.synthetic(1, 64)
+    assert [scene.name[:2] for scene in made_up] == ["0/", "0/"]
+    found = deep_reflectance.table(scenes, made_up)
+    assert found["NDWI > 0"][:2] == (1, 0)
+    assert found["NDWI > 0"][2] > 0
     assert 0 <= found["rgbn-unet"][0] <= 1
     assert "sapcnn-rgb" not in found
     assert "rgb-efficientnet-unet" not in found

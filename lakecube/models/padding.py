@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from lakecube.errors import InvalidInputError
 
-
 #: Mean probabilities nearer to 0 and 1 than this are no surer.
 _LEAST = 1e-6
 
