@@ -94,8 +94,11 @@ def beginning(architecture: str, samples: Samples, request: Request) -> Beginnin
         )
     bands = (*spec.bands, *spectral([band for band in samples.bands if band not in spec.bands]))
     chosen = {**(spec.options if same else {}), **request.options}
+    with torch.device("meta"):  # takes no memory, however great the network that a file asks for
+        plan = build(architecture, len(bands), **chosen)
+    fitting = _fitting(plan, state, len(spec.bands), str(start), encoder_only)
     network = _built(architecture, bands, chosen, seed)
-    _put(network, state, len(spec.bands), str(start), encoder_only)
+    network.load_state_dict({**network.state_dict(), **fitting})
     return Beginning(network, bands, chosen, spec)
 
 
@@ -123,10 +126,10 @@ def _built(architecture: str, bands: Sequence[str], options: Mapping[str, Any], 
         return build(architecture, len(bands), **options)
 
 
-def _put(
+def _fitting(
     network: torch.nn.Module, state: Mapping[str, torch.Tensor], known: int, start: str, encoder_only: bool
-) -> None:
-    """Weights into the network; every tensor must find its place, of the encoder or of all."""
+) -> dict[str, torch.Tensor]:
+    """Weights as the network takes them; every tensor must find its place, of the encoder or of all."""
     prefix = _ENCODER if encoder_only else ""
     own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(prefix)}
     given = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
@@ -136,7 +139,7 @@ def _put(
     if wrong:
         what = "encoder" if encoder_only else "weights"
         raise InvalidInputError(f"the {what} of {start} do not fit the network: {wrong}")
-    network.load_state_dict({**network.state_dict(), **given})
+    return given
 
 
 def _widened(given: torch.Tensor, own: torch.Tensor, known: int) -> torch.Tensor:

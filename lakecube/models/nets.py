@@ -1,4 +1,4 @@
-"""The architectures by name: ``build("linknet50", bands=4)``."""
+"""The architectures by name: ``build("linknet50", 4)``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build(architecture: str, bands: int, **options: Any) -> nn.Module:
+def build(architecture: str, bands: int, /, **options: Any) -> nn.Module:
     """A network with fresh weights.
 
     Parameters
@@ -59,10 +59,9 @@ def build(architecture: str, bands: int, **options: Any) -> nn.Module:
     try:
         halvings = options.pop("halvings", 0) if architecture != "sapcnn" else 0
         net = ARCHITECTURES[architecture](bands, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch's, of sizes that no tensor has
         raise InvalidInputError(f"{architecture!r} does not take these options: {options} ({error})") from error
-    if halvings:
-        assert isinstance(net, SegmentationNet)
+    if isinstance(net, SegmentationNet):
         net.look_coarser(halvings)
     return net
 

@@ -41,6 +41,7 @@ def train_pixels(samples: Samples, architecture: str, preset: Preset, request: R
     begin = beginning(architecture, samples, request)
     samples = samples.ordered(begin.bands)
     learn, test = tiles_of(samples)
+    _check_batches(begin.network, preset, learn)
     standard = begin.standard(learn)
     settings = {
         "architecture": architecture, "options": begin.options, "preset": asdict(preset), "bands": begin.bands,
@@ -68,6 +69,15 @@ def train_pixels(samples: Samples, architecture: str, preset: Preset, request: R
         request, name=request.name or name_of(architecture, begin.bands), training=request.training or said
     )
     return _keep(trainer, begin, standard, request)
+
+
+def _check_batches(network: Any, preset: Preset, learn: Tiles) -> None:
+    """Raise if a batch is one tile that ends in a single pixel, of which batch normalisation takes no statistics."""
+    if min(preset.batch, len(learn)) == 1 and learn.tile <= network.stride:
+        raise InvalidInputError(
+            f"batches of one tile of {learn.tile} px end in a single pixel, since the network's stride is "
+            f"{network.stride} px: take tiles of {2 * network.stride} px, or more tiles and batch=2 or more"
+        )
 
 
 def drawing_apart(place: Place) -> Any:

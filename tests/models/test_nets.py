@@ -114,6 +114,25 @@ def test_what_is_seen_from_afar_counts_as_much_as_what_is_seen_near_by():
         build("sapcnn", 3, halvings=1)
 
 
+def test_depthwise_convolutions_learn_in_float32_on_a_cpu():
+    """Their output stays in the number format of the layers around; those that do not learn are left alone."""
+    from lakecube.models.efficientnet import SameConv
+
+    torch.manual_seed(4)
+    conv = SameConv(8, 8, 5, 2, groups=8)
+    one = torch.rand(1, 8, 16, 16).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(one)
+    exact = conv(one.float())
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, exact.bfloat16())
+    found.float().sum().backward()
+    assert torch.isfinite(conv.weight.grad).all()
+    rounded = copy.deepcopy(conv).bfloat16().requires_grad_(False)(one)
+    assert rounded.dtype == torch.bfloat16
+    assert not torch.equal(rounded, exact.bfloat16())
+
+
 def test_safetensors_keep_every_weight(net, tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors_torch.save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path)

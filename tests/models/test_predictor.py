@@ -59,6 +59,19 @@ def test_tiles_give_the_whole_image_where_the_margin_covers_the_radius(cube, mod
     assert errors[16] > 1e-3  # the check is sharp
 
 
+def test_a_network_that_looks_from_afar_gives_the_same_in_tiles_and_chunks(cube, tmp_path):
+    """Its tiles begin at multiples of the larger stride, so that pixels are halved in the same pairs."""
+    path = made.write(tmp_path, options={"width": 2, "halvings": 1}, stride=32, radius=218)
+    one = cube.isel(time=[0])
+    whole = predict(one, path, tile=1024, margin=224, blend=0).compute()
+    errors = [largest_difference(predict(one, path, tile=64, margin=m, blend=16), whole) for m in (32, 224)]
+    assert errors[0] > 1e-4 > 4 * np.finfo(np.float32).eps >= errors[1]
+    cut = predict(one.chunk(y=31, x=59), path, tile=64, margin=32)
+    xr.testing.assert_identical(cut.compute(num_workers=2), predict(one, path, tile=64, margin=32).compute())
+    with pytest.raises(InvalidInputError, match="stride of 32"):
+        predict(one, path, tile=64, margin=16)
+
+
 def test_how_far_a_network_looks_is_measured(cube, model):
     table = seams(model, [cube], [0, 16, 96], tile=64)
     assert [seam.margin for seam in table] == [0, 16, 96]
@@ -316,6 +329,12 @@ def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeyp
     [
         ({"options": {"width": 10**6}}, "do not fit unet"),  # would take terabytes
         ({"options": {"width": 0}}, "do not fit unet"),
+        ({"options": {"width": 2**40}}, "does not take these options"),
+        ({"options": {"width": -1}}, "does not take these options"),
+        ({"options": {"width": 2, "bands": 3}}, "does not take these options"),
+        ({"options": {"width": 2, "halvings": 1}}, "a stride of 16 px; it is 32"),
+        ({"options": {"width": 2, "halvings": "1"}}, "0 to 3"),
+        ({"options": {"width": 2, "halvings": None}}, "0 to 3"),
         ({"options": {"depth": 3}}, "does not take these options"),
         ({"architecture": "efficientnet-unet", "options": {"decoder": [1]}}, "does not take these options"),
         ({"bands": ("green", "nir"), "scale": (4.0,) * 2, "offset": (-0.5,) * 2}, "do not fit unet"),

@@ -294,6 +294,10 @@ def test_mistakes_are_named(whole, samples, tmp_path):
         "no model 'nothing'": {"start": "nothing"},
         "mode='append'": {"mode": "append"},
         "augment='odd'": {"preset": replace(SHORT, augment="odd")},
+        "one tile of 32 px end in a single pixel, since the network's stride is 32": {
+            "options": {"width": 4, "halvings": 1},
+            "preset": replace(SHORT, batch=1),
+        },
     }.items():
         with pytest.raises(InvalidInputError, match=message):
             train(samples, **{"preset": SHORT, "out": tmp_path / "x", **SMALL, **options})
@@ -303,6 +307,30 @@ def test_mistakes_are_named(whole, samples, tmp_path):
         train(samples, preset=SHORT, out=tmp_path / "y" / "x", **SMALL)
     with pytest.raises(MissingBandError):
         samples.ordered(["nir"])
+
+
+def test_a_start_that_asks_for_a_network_beyond_memory_is_refused(whole, samples, tmp_path):
+    from lakecube.models.registry import save
+
+    spec, state = state_of(whole.weights)
+    save(tmp_path / "a.safetensors", replace(spec, options={"width": 10**6}), state)  # would take terabytes
+    with pytest.raises(InvalidInputError, match="do not fit the network"):
+        train(samples, "unet", SHORT, out=tmp_path / "x", start=tmp_path / "a.safetensors", progress=False)
+
+
+def test_a_run_that_looks_from_afar_goes_on_bit_for_bit(samples, tmp_path, monkeypatch):
+    afar = {**SMALL, "options": {"width": 4, "halvings": 1}, "preset": SHORT}
+    whole = train(samples, out=tmp_path / "a", **afar)
+    spec, _ = state_of(whole.weights)
+    assert (spec.options["halvings"], spec.stride) == (1, 32)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            train(samples, out=tmp_path / "b", **afar)
+    assert same(train(samples, out=tmp_path / "b", **afar).weights, whole.weights)
+    near = {**afar, "options": {"width": 4}}
+    with pytest.raises(InvalidInputError, match=r"other settings \(options"):
+        train(samples, out=tmp_path / "a", **near)
 
 
 def test_nothing_to_learn_from_is_named(samples, tmp_path):
