@@ -30,6 +30,18 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_accuracy_at_the_edge_is_of_pixels_near_it_missed_and_invented_apart():
+    """An upright shore behind column 9: columns 6 to 13 lie within 3 px of the pixels beside it."""
+    truth = np.zeros((20, 20), bool)
+    truth[:, :10] = True
+    mask = truth.copy()
+    mask[:, 8:10] = False  # missed, near
+    mask[:10, 13] = True  # invented, near
+    mask[:, 15:] = True  # invented, far: is not counted
+    assert deep_sapcnn._at_edge(mask, truth) == pytest.approx([1 - 2.5 / 8, 2 / 8, 0.5 / 8])
+    assert np.isnan(deep_sapcnn._at_edge(mask, np.zeros_like(truth))).all()
+
+
 def test_tables_are_made(folder, monkeypatch, capsys):
     monkeypatch.setattr(deep_sapcnn, "ROWS", {"the network": ("aslic", "max")})
     keep = folder / "kept"

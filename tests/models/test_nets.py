@@ -157,3 +157,39 @@ def test_an_unknown_name_is_told_what_there_is():
 def test_linknet50_has_the_stages_of_table_3():
     shapes = [tuple(f.shape[1:]) for f in build("linknet50", 3).eval().encoder(torch.zeros(1, 3, 256, 256))]
     assert shapes == [(64, 128, 128), (256, 64, 64), (512, 32, 32), (1024, 16, 16), (2048, 8, 8)]
+
+
+def test_linknet50_has_the_decoders_of_figure_4():
+    """Channels to a quarter, twice the size, channels of the link, to which they are added; last 4 × 4, halved."""
+    torch.manual_seed(5)
+    net, into, out = build("linknet50", 3).eval(), [], []
+    for decoder in net.decoders:
+        decoder.register_forward_pre_hook(lambda _, given: into.append(given[0]))
+        decoder.register_forward_hook(lambda _, __, found: out.append(found))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        net(image)
+        _, c2, c3, c4, c5 = net.encoder(image)
+    for given, expected in zip(into, (c5, out[0] + c4, out[1] + c3, out[2] + c2), strict=True):
+        assert torch.equal(given, expected)
+    kernels = [
+        [(layer[0].in_channels, layer[0].out_channels, *layer[0].kernel_size) for layer in decoder.children()]
+        for decoder in net.decoders
+    ]
+    assert kernels[0] == [(2048, 512, 1, 1), (512, 512, 3, 3), (512, 1024, 1, 1)]
+    assert kernels[3] == [(256, 64, 1, 1), (64, 64, 3, 3), (64, 64, 1, 1)]
+    head = [m for m in net.head.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels, *m.kernel_size) for m in head] == [
+        (64, 32, 4, 4), (32, 32, 3, 3), (32, 1, 3, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kernel", "before", "after"), [(3, 0, 1), (5, 1, 2)])
+def test_halving_convolutions_are_padded_as_the_published_weights_expect(kernel, before, after):
+    from lakecube.models.efficientnet import SameConv
+
+    torch.manual_seed(6)
+    conv, image = SameConv(2, 2, kernel, 2), torch.rand(1, 2, 8, 8)
+    padded = torch.nn.functional.pad(image, (before, after, before, after))
+    with torch.no_grad():
+        assert torch.allclose(conv(image), torch.nn.functional.conv2d(padded, conv.weight, stride=2), atol=1e-6)

@@ -59,6 +59,18 @@ def test_a_network_in_pieces_is_the_whole_one(net, side, monkeypatch):
     assert_ulps_apart(found, whole)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (3, 2), (5, 2)])
+def test_a_block_of_efficientnet_sees_as_far_as_its_halo(kernel, stride, monkeypatch):
+    from lakecube.models.efficientnet import InvertedBottleneck
+
+    torch.manual_seed(2)
+    block, image = InvertedBottleneck(4, 4, kernel, stride, 6).eval(), torch.randn(1, 4, 64, 64)
+    with torch.inference_mode():
+        whole = block(image)
+        monkeypatch.setattr(pieces, "SIDE", 16)
+        assert_ulps_apart(block(image), whole)
+
+
 def test_nothing_is_cut_where_gradients_are_kept(net, monkeypatch):
     monkeypatch.setattr(pieces, "SIDE", 16)
     monkeypatch.setattr(pieces, "_window", None)
@@ -77,6 +89,17 @@ def test_folded_batch_normalisation_changes_ulps_only(net):
     folded = copy.deepcopy(net)
     fold_batch_norm(folded)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert_ulps_apart(answer(folded), answer(net))
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Conv2d, torch.nn.ConvTranspose2d])
+def test_batch_normalisation_is_folded_with_its_epsilon(kind):
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(kind(3, 2, 3, bias=False), torch.nn.BatchNorm2d(2, eps=0.3)).eval()
+    torch.nn.init.uniform_(net[1].running_var, 0.1, 0.2)
+    torch.nn.init.uniform_(net[1].bias, 1.0, 2.0)
+    folded = copy.deepcopy(net)
+    fold_batch_norm(folded)
     assert_ulps_apart(answer(folded), answer(net))
 
 
