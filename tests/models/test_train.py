@@ -349,6 +349,15 @@ def test_a_loss_that_is_no_number_stops_the_run(samples, tmp_path, monkeypatch):
         train(samples, preset=SHORT, out=tmp_path, **SMALL)
 
 
+def test_scores_by_hand():
+    """Water in both, in the map alone, in the truth alone, known; the second scene has no water at all."""
+    from lakecube.models.validation import scores
+
+    found = scores(np.array([[6, 2, 4, 20], [0, 0, 0, 10]]))
+    expected = {"iou": 0.5, "iou_mean": 0.75, "f1": 2 / 3, "precision": 0.75, "recall": 0.6, "accuracy": 0.8}
+    assert found == pytest.approx(expected)
+
+
 def test_all_of_the_paper_is_in_its_preset():
     preset = PRESETS["cao-2024"]
     assert [(p.loss, p.epochs, p.rate) for p in preset.phases] == [("bce-dice", 45, 1e-4), ("lovasz", 25, 1e-4)]
