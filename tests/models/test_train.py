@@ -349,6 +349,14 @@ def test_a_loss_that_is_no_number_stops_the_run(samples, tmp_path, monkeypatch):
         train(samples, preset=SHORT, out=tmp_path, **SMALL)
 
 
+def test_the_optimiser_has_the_weight_decay_of_the_preset():
+    from lakecube.models.trainer import Trainer
+
+    run = SimpleNamespace(network=torch.nn.Linear(2, 1), preset=replace(SHORT, weight_decay=0.3))
+    (group,) = Trainer._optimiser(run).param_groups
+    assert (group["weight_decay"], group["betas"]) == (0.3, (0.9, 0.999))
+
+
 def test_scores_by_hand():
     """Water in both, in the map alone, in the truth alone, known; the second scene has no water at all."""
     from lakecube.models.validation import scores
