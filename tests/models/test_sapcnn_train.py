@@ -98,3 +98,14 @@ def test_a_loss_that_is_no_number_stops_the_run(monkeypatch):
 def test_pixels_must_agree():
     with pytest.raises(InvalidInputError, match="same pixels"):
         sapcnn_train.samples(np.zeros((1, 3, 3), np.float32), np.zeros((3, 4), np.int64), np.zeros((3, 3), np.uint8))
+
+
+def test_the_optimiser_is_that_of_the_paper(monkeypatch):
+    seen, sgd = [], torch.optim.SGD
+    monkeypatch.setattr(torch.optim, "SGD", lambda *given, **named: seen.append(sgd(*given, **named)) or seen[-1])
+    patches = np.random.default_rng(0).random((4, 1, 28, 28), np.float32)
+    sapcnn_train.fit(patches, np.array([0, 1, 0, 1]), hidden=2, epochs=1)
+    assert {name: seen[0].param_groups[0][name] for name in ("lr", "momentum", "weight_decay")} == {
+        "lr": 0.01, "momentum": 0.8, "weight_decay": 1e-4,
+    }  # fmt: skip
+    assert sapcnn_train.BATCH == 128
