@@ -14,7 +14,7 @@ from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.models.scenes import FileScene
 from lakecube.models.validation import scores
 from lakecube.models.writing import replacing
-from lakecube.names import LAND, UNKNOWN, WATER
+from lakecube.names import LAND, OBSERVATION, UNKNOWN, WATER
 from tests.models import made
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -198,3 +198,17 @@ def test_linknet50_says_that_a_dataset_without_observation_is_no_cube():
     band = (("time", "y", "x"), np.full((1, 2, 2), 0.1, np.float32))
     with pytest.raises(InvalidInputError, match="observation missing"):
         linknet50.extract(xr.Dataset(dict.fromkeys(made.BANDS, band), coords), model=made.shared())
+
+
+def test_a_picture_that_was_cut_off_is_not_opened_as_clear(tmp_path):
+    import lakecube
+
+    noise = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)
+    path = tmp_path / "cut.png"
+    with rasterio.open(path, "w", driver="PNG", count=3, height=64, width=64, dtype="uint8") as file:
+        file.write(noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"cut\.png"):
+        cube = lakecube.open(str(path)).compute()
+    assert not (cube["red"] == 0).any()
+    assert set(np.unique(cube["observation"])) == {OBSERVATION["read_failed"]}
