@@ -96,7 +96,10 @@ def compare_objects(
 
 def class_names(size_bounds: Sequence[float]) -> list[str]:
     """Names of the classes between the borders; small, medium and large if there are three."""
-    bounds = np.asarray(size_bounds, float)
+    try:
+        bounds = np.asarray(size_bounds, float)
+    except (TypeError, ValueError):
+        bounds = np.full(1, np.nan)
     if bounds.ndim != 1 or not np.isfinite(bounds).all() or (bounds <= 0).any() or (np.diff(bounds) <= 0).any():
         raise InvalidInputError(f"size_bounds={size_bounds!r}: rising areas in km² are needed, for example (0.1, 1)")
     if tuple(bounds) == SIZE_BOUNDS:

@@ -63,6 +63,8 @@ def _suffix(reference: Any) -> str:
 
 def _kind_of_frame(frame: pd.DataFrame) -> Kind:
     kinds = set(getattr(frame, "geom_type", pd.Series(["Point"])).dropna()) if hasattr(frame, "geometry") else {"Point"}
+    if not kinds:
+        raise InvalidInputError("the reference is empty: it holds neither points nor polygons")
     if kinds <= {"Point"}:
         return "points"
     if kinds <= {"Polygon", "MultiPolygon"}:
@@ -162,8 +164,10 @@ def raster_states(
             f"codes={codes!r}: use {', '.join((*CODES, OCCURRENCE))} or {{'water': [80], 'unknown': [0]}}"
         )
     table = CODES.get(codes, OCCURRENCE) if isinstance(codes, str) else codes
-    if not isinstance(table, str) and ("water" not in table or set(table) - {"water", "land", "unknown"}):
-        raise InvalidInputError("codes= maps 'water' to its numbers, and 'unknown' or 'land' if need be")
+    if not isinstance(table, str) and not _are_codes(table):
+        raise InvalidInputError(
+            f"codes={codes!r}: map 'water' to its numbers, and 'unknown' or 'land' if need be, as {{'water': [80]}}"
+        )
     if isinstance(source, xr.DataArray):
         return _states_of_array(source, like, table, share)
     _there(source)
@@ -176,6 +180,13 @@ def raster_states(
         raise InvalidInputError(f"{href} does not meet the map")
     settings = {"href": href, "header": header, "target": target, "codes": table, "share": share}
     return _block_by_block(_read_states, like, np.uint8, **settings)
+
+
+def _are_codes(table: Any) -> bool:
+    """Whether it maps water, and perhaps land and unknown, to numbers."""
+    if not isinstance(table, Mapping) or "water" not in table or set(table) - {"water", "land", "unknown"}:
+        return False
+    return all(np.asarray(numbers).dtype.kind in "iuf" for numbers in table.values())
 
 
 def _header(href: str) -> SourceGrid:
@@ -192,12 +203,13 @@ def _header(href: str) -> SourceGrid:
 
 
 def states_of(numbers: np.ndarray, codes: str | Mapping[str, Sequence[int]], share: float) -> np.ndarray:
-    """Numbers of a raster as states: uint8, 0 land, 1 water, 255 unknown. Floats are frequencies, NaN unknown."""
+    """Numbers of a raster as states: uint8, 0 land, 1 water, 255 unknown. Floats are frequencies: else unknown."""
     if codes == OCCURRENCE:
         known = (numbers >= 0) & (numbers <= 100)
         return np.where(known, np.where(numbers >= 100 * share, WATER, LAND), UNKNOWN).astype(np.uint8)
     if numbers.dtype.kind == "f" and codes == CODES["mask"]:
-        return np.where(np.isnan(numbers), UNKNOWN, np.where(numbers >= share, WATER, LAND)).astype(np.uint8)
+        known = (numbers >= 0) & (numbers <= 1)
+        return np.where(known, np.where(numbers >= share, WATER, LAND), UNKNOWN).astype(np.uint8)
     assert isinstance(codes, Mapping)
     out = np.full(numbers.shape, UNKNOWN if "land" in codes else LAND, np.uint8)
     for name, state in (("land", LAND), ("water", WATER), ("unknown", UNKNOWN)):

@@ -18,6 +18,7 @@ import xarray as xr
 from lakecube import chunked
 from lakecube.chunked import law
 from lakecube.detect.composite import composite as make_composite
+from lakecube.detect.observe import checked
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.stages import decide
 from lakecube.methods.provenance import PAPERS, check_parameters, check_threshold, finished, given_of, thresholds
@@ -163,6 +164,7 @@ def extract(
     need_torch()
     chain = Chain(**parameters)
     given = given_of(cube)
+    cube = checked(cube)
     radiometry = radiometry_of(cube)
     weights = weights_for(cube, model, radiometry)
     tiling = default_tiling(weights.spec, tile, margin)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lakecube.errors import ReadError
+from lakecube.models.writing import replacing
 
 _KEY, _HASH = "lakecube-checkpoint", "sha256"
 _NETWORK, _AVERAGE, _OPTIMISER = "network.", "average.", "optimiser."
@@ -59,9 +62,12 @@ def write_checkpoint(path: Path, kept: Checkpoint) -> None:
 
 def write_state(path: Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Tensors to a file, beside it first."""
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial, metadata)
-    partial.replace(path)
+    with replacing(path) as partial:
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial, metadata)
+        except SafetensorError as error:  # of a full disk as well, whose number is in the text alone
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -81,7 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     text = metadata.get(_KEY)
     if text is None:
         raise ReadError(f"{path} is no checkpoint of lakecube: mode='overwrite' begins anew")
-    if _HASH in metadata and metadata[_HASH] != _hash_of(tensors, text):
+    if metadata.get(_HASH) != _hash_of(tensors, text):
         raise ReadError(f"{path} is damaged: mode='overwrite' begins anew")
     told = json.loads(text)
     optimiser: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in told["numbers"].items()}

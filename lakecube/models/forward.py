@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, ReadError
 from lakecube.models.registry import Weights, load, need_torch
 from lakecube.models.spec import ModelSpec
 
@@ -126,6 +126,9 @@ def _built(weights: Weights, device: str, precision: Precision) -> Any:
     net.load_state_dict(state, assign=True)
     net.eval().requires_grad_(False)
     fold_batch_norm(net)
+    odd = next((name for name, v in net.state_dict().items() if not v.isfinite().all()), None)
+    if odd is not None:
+        raise ReadError(f"the weights {spec.name} make no number of {odd}: such a network answers nothing, train again")
     net = net.to(device, getattr(torch, precision))
     return net.to(memory_format=torch.channels_last)
 

@@ -52,15 +52,16 @@ def build(architecture: str, bands: int, /, **options: Any) -> nn.Module:
     """
     if architecture not in ARCHITECTURES:
         near = get_close_matches(architecture, ARCHITECTURES, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise InvalidInputError(
-            f"unknown architecture {architecture!r}{hint} There are {', '.join(map(repr, ARCHITECTURES))}"
+            f"unknown architecture {architecture!r}{hint} there are {', '.join(map(repr, ARCHITECTURES))}"
         )
     try:
         halvings = options.pop("halvings", 0) if architecture != "sapcnn" else 0
         net = ARCHITECTURES[architecture](bands, **options)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch's, of sizes that no tensor has
-        raise InvalidInputError(f"{architecture!r} does not take these options: {options} ({error})") from error
+        first = str(error).partition("\n")[0]
+        raise InvalidInputError(f"{architecture!r} does not take these options: {options} ({first})") from error
     if isinstance(net, SegmentationNet):
         net.look_coarser(halvings)
     return net

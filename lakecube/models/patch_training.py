@@ -46,11 +46,11 @@ def train_patches(samples: Samples, request: Request) -> Trained:
         The scenes have not both water and land, an option is unknown, or another run is in the folder.
     """
     from lakecube.models.trainer import CHECKPOINT
-    from lakecube.models.training_run import folder_of, name_of
+    from lakecube.models.training_run import empty, folder_of, name_of
 
     network, schedule = _divided(request.options)
     folder = folder_of(request.out, request.mode)
-    if (folder / CHECKPOINT).exists():
+    if request.mode != "overwrite" and (folder / CHECKPOINT).exists():
         raise InvalidInputError(f"{folder} holds another training run: choose another folder, or mode='overwrite'")
     parts = samples.split()
     each = max(_MOST // len(samples.scenes), 8)
@@ -60,6 +60,7 @@ def train_patches(samples: Samples, request: Request) -> Trained:
     scale = float(1 / max(learn.values.std(), 1e-6))
     units = (scale, float(-learn.values.mean()) * scale)
     state, rows = _fitted(learn, test, units, request, samples.bands, {**network, **schedule})
+    empty(folder, request.mode)
     draw_log(folder, rows)
     best = min(rows, key=lambda row: row["loss"] if row["validation_loss"] is None else row["validation_loss"])
     path = folder / f"{request.name or name_of('sapcnn', samples.bands)}.safetensors"

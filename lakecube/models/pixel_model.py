@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ import numpy as np
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.kernels.pixel_models import forest_share, svm_margin
+from lakecube.models.writing import replacing
 from lakecube.names import BANDS
 
 Kind = Literal["svm", "rf"]
@@ -31,7 +33,7 @@ _ARRAYS = {
 }
 #: What NumPy, zipfile and zlib raise of a file that is damaged or crafted; of memory, where it says it is too great.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
-               zipfile.BadZipFile, zlib.error)  # fmt: skip
+               ArithmeticError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ class PixelModel:
             raise InvalidInputError(f"a pixel model is written to an .npz file; got {path.name}")
         about = np.array(json.dumps({"kind": self.kind, "bands": self.bands}))
         arrays: dict[str, Any] = {"about": about, **self.arrays}
-        with path.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
 

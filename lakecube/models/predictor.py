@@ -192,7 +192,8 @@ def default_tiling(
         ramp = min(ramp, margin, tile // 2) if blend is None else ramp
     else:
         if margin is None:
-            margin = up(spec.window / 8) if tile is None else (spec.window - tile) // 2
+            most = (spec.window // spec.stride - 1) // 2 * spec.stride
+            margin = min(up(spec.window / 8), most) if tile is None else (spec.window - tile) // 2
         tile = spec.window - 2 * margin if tile is None else tile
         if tile + 2 * margin != spec.window:
             raise InvalidInputError(

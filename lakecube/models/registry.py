@@ -32,7 +32,9 @@ from lakecube.models.weights_file import (
     located,
     read_index,
     spec_of,
+    with_metadata,
 )
+from lakecube.models.writing import replacing
 
 #: Bands that may stand in for another.
 STAND_INS = {"nir": "nir08"}
@@ -138,7 +140,7 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
     if digest != weights.spec.sha256:
         raise ReadError(
             f"the weights {weights.source} in {path} are not those expected: sha256 {digest[:12]}… instead of "
-            f"{weights.spec.sha256[:12]}…; they were changed or damaged, install, fetch or train them again"
+            f"{weights.spec.sha256[:12]}…; they were changed or damaged, delete them and install, fetch or train anew"
         )
     header = header_of(content, path.name)
     if SPEC in header["__metadata__"] and spec_of(header, path.name).to_json() != weights.spec.to_json():
@@ -191,10 +193,9 @@ def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any]
         kept[name] = tensor
     plain = serialise(kept)
     data = plain[header_of(plain, path.name)["__end__"] :]
-    content = serialise(kept, {SPEC: spec.to_json(), DATA: hashlib.sha256(data).hexdigest()})
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    content = with_metadata(plain, {SPEC: spec.to_json(), DATA: hashlib.sha256(data).hexdigest()}, path.name)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
     return replace(spec, sha256=hashlib.sha256(content).hexdigest())
 
 

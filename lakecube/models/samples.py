@@ -100,7 +100,8 @@ def folder_samples(
         Reflectance is number × scale + offset. By default what the files declare; 8 bits are taken as display imagery,
         value = number / 255.
     ignore : int, optional
-        Number in the masks that means unknown; all others but 0 are water.
+        Number in the masks that means unknown, as NaN and a nodata number but 0 that a file declares do; all others
+        but 0 are water.
     black : int, optional
         Where all bands are at most this and touch the edge, a turned scene ends: unknown.
     tile, keep_empty, validation, seed

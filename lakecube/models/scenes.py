@@ -17,6 +17,8 @@ from lakecube.names import LAND, UNKNOWN, WATER
 #: Suffixes of pictures; other files in a folder are left alone.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")
+#: A picture that was cut off is an error, not black or grey from there on.
+_WHOLE = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
 
 
 class Picture(NamedTuple):
@@ -83,7 +85,7 @@ class FileScene:
     scale, offset : float, optional
         Reflectance is stored number × scale + offset; by default what the file declares, and 1/255 of 8 bits.
     ignore : int, optional
-        Number in the mask that means unknown.
+        Number in the mask that means unknown, as NaN and a nodata number but 0 that the file declares do.
     black : int, optional
         Dark corners beyond a turned scene: where all bands are at most this and touch the picture's edge, the label
         is unknown.
@@ -143,17 +145,25 @@ class FileScene:
         )
 
     def _labels(self) -> np.ndarray:
-        numbers = _read(self.mask, 1)[0][0]
+        numbers, declared = _read(self.mask, 1)[0][0], _nodata_of(self.mask)
         if self.mask.suffix.lower() in _LOSSY:
             return np.where(numbers > 127, WATER, LAND).astype(np.uint8)
-        present = np.unique(numbers)
+        unknown = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
+        if declared:  # 0 is land, whatever the file says
+            unknown |= numbers == declared
+        present = np.unique(numbers[~unknown])
+        if (present[present != self.ignore] < 0).any():
+            raise InvalidInputError(
+                f"{self.mask} holds {present.min()}: say ignore={present.min()} if it means unknown"
+            )
         if self.ignore is None and 1 in present and 255 in present:
             raise InvalidInputError(
                 f"{self.mask} holds both 1 and 255: say ignore=255 where 255 means unknown, or ignore=1"
             )
         labels = np.where(numbers > 0, WATER, LAND).astype(np.uint8)
         if self.ignore is not None:
-            labels[numbers == self.ignore] = UNKNOWN
+            unknown |= numbers == self.ignore
+        labels[unknown] = UNKNOWN
         return labels
 
 
@@ -218,7 +228,7 @@ def _read(path: Path, n: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray,
     """Numbers of the first `n` bands, where they are valid, declared scales and offsets."""
     import rasterio
 
-    with _opened(path) as source:
+    with rasterio.Env(**_WHOLE), _opened(path) as source:
         alpha = _has_alpha(source)
         if n > 1 and source.count - alpha != n != source.count:
             raise InvalidInputError(f"{path} has {source.count} bands, but {n} are named with bands=")
@@ -230,6 +240,11 @@ def _read(path: Path, n: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray,
             raise ReadError(f"{path} cannot be read: {error}") from error
         declared = np.asarray(source.scales[:n], np.float32), np.asarray(source.offsets[:n], np.float32)
         return numbers, valid, declared
+
+
+def _nodata_of(path: Path) -> float | None:
+    with _opened(path) as source:
+        return source.nodata
 
 
 def _has_alpha(source: Any) -> bool:

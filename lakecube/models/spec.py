@@ -15,6 +15,8 @@ from lakecube.names import BANDS
 Radiometry = Literal["reflectance", "display"]
 #: No side in pixels is greater, so that a crafted file cannot ask for more memory than there is.
 _LARGEST = 8192
+#: Nor one of a patch, of which a thousand are in memory at once; nor are options and metrics nested deeper than this.
+_LARGEST_PATCH, _DEEPEST = 64, 8
 
 
 @dataclass(frozen=True)
@@ -88,20 +90,33 @@ class ModelSpec:
             )
         if self.radiometry not in ("reflectance", "display"):
             raise InvalidInputError(f"radiometry is 'reflectance' or 'display'; got {self.radiometry!r}")
+        self._check_words()
         self._check_numbers()
+
+    def _check_words(self) -> None:
+        for name, kind, told in (
+            ("architecture", str, "a name"), ("licence", str, "a text"), ("training", str, "a text"),
+            ("options", Mapping, "a mapping"), ("metrics", Mapping, "a mapping"),
+        ):  # fmt: skip
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInputError(f"model {self.name!r}: {name} is {told}, not {getattr(self, name)!r:.40}")
+        if {"architecture", "bands"} & self.options.keys():
+            raise InvalidInputError(f"model {self.name!r}: architecture and bands are no options of a network")
+        for name in ("options", "metrics"):
+            if not _is_flat(getattr(self, name), _DEEPEST):
+                raise InvalidInputError(f"model {self.name!r}: {name} is nested too deep")
 
     def _check_numbers(self) -> None:
         if len(set(self.bands)) < len(self.bands) or not all(map(math.isfinite, (*self.scale, *self.offset))):
             raise InvalidInputError(f"model {self.name!r} names a band twice, or a scale or offset that is no number")
-        if not isinstance(self.architecture, str) or not isinstance(self.options, Mapping):
-            raise InvalidInputError(f"model {self.name!r}: the architecture is a name, its options are a mapping")
         least = {"stride": 1, "radius": 0, "window": self.stride, "patch": 1}
         for name, low in least.items():
             value = getattr(self, name)
             if value is None and name in ("window", "patch"):
                 continue
-            if type(value) is not int or not low <= value <= _LARGEST:
-                raise InvalidInputError(f"{name} is a whole number of pixels, {low} to {_LARGEST}; got {value!r}")
+            most = _LARGEST_PATCH if name == "patch" else _LARGEST
+            if type(value) is not int or not low <= value <= most:
+                raise InvalidInputError(f"{name} is a whole number of pixels, {low} to {most}; got {value!r:.40}")
         if self.window is not None and self.window % self.stride:
             raise InvalidInputError(f"window={self.window} is no multiple of the stride {self.stride}")
 
@@ -125,6 +140,14 @@ class ModelSpec:
         except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
             raise InvalidInputError(f"the text describes no model of lakecube: {error}") from error
         return replace(spec, sha256=sha256)
+
+
+def _is_flat(value: Any, levels: int) -> bool:
+    """Whether mappings and lists are nested no deeper."""
+    if not isinstance(value, Mapping | list | tuple):
+        return True
+    inner = value.values() if isinstance(value, Mapping) else value
+    return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
 
 
 def check_name(name: str) -> None:

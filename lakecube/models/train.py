@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +134,7 @@ def train(
     from lakecube.models.registry import need_torch
 
     need_torch()
-    if minutes is not None and not minutes > 0:
+    if minutes is not None and not 0 < minutes < math.inf:
         raise InvalidInputError(f"minutes={minutes}: a time above 0 is needed")
     _check_names(samples.bands, name, seed)
     request = Request(

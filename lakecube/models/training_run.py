@@ -51,6 +51,7 @@ def train_pixels(samples: Samples, architecture: str, preset: Preset, request: R
     }  # fmt: skip
     settings = json.loads(json.dumps(settings))
     trainer = Trainer(begin.network, preset, learn, test, standard, place, folder, settings, request.minutes)
+    empty(folder, request.mode)
     _go_on(trainer, folder, settings)
 
     with bar(request.progress, architecture) as (told, stepped), drawing_apart(place):
@@ -86,7 +87,7 @@ def drawing_apart(place: Place) -> Any:
 
 
 def folder_of(out: str | Path, mode: str) -> Path:
-    """The folder of a run, made if it is not there; emptied of an earlier run if asked to."""
+    """The folder of a run, made if it is not there."""
     folder = Path(out)
     if mode not in ("resume", "overwrite"):
         raise InvalidInputError(f"mode={mode!r}: use 'resume' or 'overwrite'")
@@ -96,10 +97,14 @@ def folder_of(out: str | Path, mode: str) -> Path:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def empty(folder: Path, mode: str) -> None:
+    """Take the checkpoint of an earlier run away if asked to: once nothing can be wrong with the request any more."""
     if mode == "overwrite":
         for path in (folder / CHECKPOINT, *folder.glob("best-*.safetensors")):
             path.unlink(missing_ok=True)
-    return folder
 
 
 def tiles_of(samples: Samples) -> tuple[Tiles, Tiles | None]:

@@ -54,13 +54,16 @@ def _batches(tiles: Tiles, batch: int, readers: int) -> Iterator[tuple[np.ndarra
 
 
 def scores(counts: np.ndarray) -> dict[str, float]:
-    """Of counts (scene, [both, map alone, truth alone, known]); the IoU of a scene without any water is 1."""
+    """Of counts (scene, [both, map alone, truth alone, known]); the IoU of a scene without any water is 1.
+
+    A scene of which nothing is known says nothing of the mean.
+    """
     both, alone, missed, known = (float(v) for v in counts.sum(axis=0))
     unions = counts[:, :3].sum(axis=1)
     each = np.where(unions > 0, counts[:, 0] / np.maximum(unions, 1), 1.0)
     return {
         "iou": both / max(both + alone + missed, 1),
-        "iou_mean": float(each.mean()),
+        "iou_mean": float(each[counts[:, 3] > 0].mean()),
         "f1": 2 * both / max(2 * both + alone + missed, 1),
         "precision": both / max(both + alone, 1),
         "recall": both / max(both + missed, 1),

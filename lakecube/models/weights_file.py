@@ -56,7 +56,10 @@ def located(source: str, sha256: str) -> Path:
             f"the weights {source} are not part of this installation: set {URL} to the address of the folder "
             f"that holds {packaged.name}, or give the path of a file as model="
         )
-    return _fetched(f"{base.rstrip('/')}/{packaged.name}", kept, int(read_index()[source]["bytes"]))
+    entry = read_index().get(source)
+    if entry is None:
+        raise ReadError(f"no weights {source} in this installation: every process must have the same lakecube")
+    return _fetched(f"{base.rstrip('/')}/{packaged.name}", kept, int(entry["bytes"]))
 
 
 def _cache() -> Path:
@@ -113,10 +116,22 @@ def described(path: Path) -> ModelSpec:
 
 def spec_of(header: dict[str, Any], name: str) -> ModelSpec:
     """The spec in a file's header."""
+    text = header["__metadata__"].get(SPEC)
+    if text is None:
+        raise ReadError(f"{name} holds no model of lakecube: lakecube train writes one")
     try:
-        return ModelSpec.from_json(header["__metadata__"][SPEC])
-    except (KeyError, InvalidInputError) as error:
+        return ModelSpec.from_json(text)
+    except InvalidInputError as error:
         raise ReadError(f"{name} holds no model of lakecube: {error}") from error
+
+
+def with_metadata(content: bytes, metadata: dict[str, str], name: str) -> bytes:
+    """A safetensors file with these metadata, in this order: safetensors itself draws one, and with it the hash."""
+    header = header_of(content, name)
+    end = header.pop("__end__")
+    text = json.dumps({"__metadata__": metadata, **{k: v for k, v in header.items() if k != "__metadata__"}}).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[end:]
 
 
 def header_of(content: bytes, name: str) -> dict[str, Any]:
