@@ -116,7 +116,8 @@ def spec_of(header: dict[str, Any], name: str) -> ModelSpec:
     try:
         return ModelSpec.from_json(header["__metadata__"][SPEC])
     except (KeyError, InvalidInputError) as error:
-        raise ReadError(f"{name} holds no model of lakecube: {error}") from error
+        why = f": {error}" if isinstance(error, InvalidInputError) else "; the weights of a run bear the network's name"
+        raise ReadError(f"{name} holds no model of lakecube{why}") from error
 
 
 def header_of(content: bytes, name: str) -> dict[str, Any]:
