@@ -254,6 +254,8 @@ WORDS = {
     "tell bands={'2': 'green', '5': 'swir16'}, with": "tell --bands 2=green 5=swir16, with",
     "make the same to_zarr call again": "run the same lakecube extract again",
     "give open() and the store chunks=64": "give --chunks 64",
+    "fit(bands, truth, 'rf').save('rf.npz'), and give that file by model=": "fit(bands, truth, 'rf').save('rf.npz'), "
+    "and give that file by --model",
     "anew with water.water.to_zarr('a b.zarr', mode='append', retry=True)": "anew with lakecube update 'a b.zarr' "
     "--retry",
 }

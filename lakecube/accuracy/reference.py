@@ -32,7 +32,7 @@ CODES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "jrc-monthly": {"water": (2,), "land": (1,)},
 }
 OCCURRENCE = "jrc-occurrence"
-_TABLES, _RASTERS = (".csv", ".txt"), (".tif", ".tiff", ".vrt", ".img", ".jp2")
+_TABLES, _RASTERS = (".csv", ".txt"), (".tif", ".tiff", ".vrt", ".img", ".jp2", ".png", ".jpg", ".jpeg")
 _WORDS = {
     "water": WATER, "wet": WATER, "1": WATER, "1.0": WATER, "true": WATER, "yes": WATER,
     "land": LAND, "dry": LAND, "0": LAND, "0.0": LAND, "false": LAND, "no": LAND, "not_water": LAND, "non-water": LAND,
@@ -88,7 +88,7 @@ def read_vector(source: Any) -> Any:
         import geopandas
     except ImportError as error:
         raise MissingDependencyError(
-            "vector files are read by GeoPandas: pip install 'lakecube[geoparquet]'"
+            "vector files are read by GeoPandas: pip install -c constraints.txt '.[geoparquet]'"
         ) from error
     path = _there(source)
     try:
@@ -175,7 +175,10 @@ def raster_states(
     target = SourceGrid(grid.crs or "", grid.transform, grid.shape)
     header = _header(href)
     if not header.crs or grid.system is None:
-        raise InvalidInputError(f"{href} or the map has no CRS, so one cannot be laid on the other")
+        raise InvalidInputError(
+            f"{href} or the map has no CRS, so one cannot be laid on the other; of a picture and a mask of the same "
+            "pixels, give lakecube.assess(store, mask) the mask as an xr.DataArray with y and x of the store"
+        )
     if share_inside(target, header) == 0 and share_inside(header, target) == 0:
         raise InvalidInputError(f"{href} does not meet the map")
     settings = {"href": href, "header": header, "target": target, "codes": table, "share": share}

@@ -76,7 +76,7 @@ def add_request(command: argparse.ArgumentParser) -> None:
     add("--datetime", metavar="T", help="a date, month or year, or an interval such as 2019/2021-06")
     add("--query", metavar="'k<20'", action="append", help="condition on an item property; may be repeated")
     add("--sensor", metavar="NAME", help="where the metadata do not tell it, e.g. landsat-oli-c2-l2")
-    add("--bands", nargs="+", metavar="B", help="bands to read, or name=band for GeoTIFFs and arrays")
+    add("--bands", nargs="+", metavar="B", help="bands to read; or NAME=BAND of files: 1=blue 2=green 3=red")
     add("--crs", help="CRS of the result (default: that of most scenes)")
     add("--resolution", type=float, metavar="R", help="pixel size in units of the CRS (default: the finest band's)")
     add("--chunks", type=int, metavar="PX", help="pixels per chunk along y and x (default: 1024)")

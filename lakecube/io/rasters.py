@@ -166,7 +166,8 @@ def _check_mapping(mapping: Mapping[str, Any] | None) -> None:
     for name in (mapping or {}).values():
         if name not in BANDS and name not in get_args(QAKind):
             raise InvalidInputError(
-                f"bands= maps to {name!r}; use STAC common names ({', '.join(BANDS)}) or {get_args(QAKind)}"
+                f"bands= maps to {name!r}, but the name in the file comes first, as in 1=blue; "
+                f"use STAC common names ({', '.join(BANDS)}) or {get_args(QAKind)}"
             )
 
 

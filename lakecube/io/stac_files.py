@@ -158,7 +158,7 @@ def _parquet_items(location: str, io: StaticIO) -> Iterator[dict[str, Any]]:
     except ImportError as error:
         raise MissingDependencyError(
             f"Reading {strip_signature(location)} needs stac-geoparquet and pyarrow: "
-            'pip install "lakecube[geoparquet]".'
+            "pip install -c constraints.txt '.[geoparquet]'"
         ) from error
     with reading(location):
         where: Any = location

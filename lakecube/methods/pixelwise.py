@@ -78,7 +78,9 @@ def fit(
         Without scikit-learn (extra ``forest``).
     """
     if find_spec("sklearn") is None:
-        raise MissingDependencyError('learning from pixels needs scikit-learn: pip install "lakecube[forest]"')
+        raise MissingDependencyError(
+            'learning from pixels needs scikit-learn: pip install -c constraints.txt ".[forest]"'
+        )
     if kind not in _LEARNERS:
         raise InvalidInputError(f"kind={kind!r}: use 'svm' or 'rf'")
     chosen, table, labels = _table(bands, truth, names)
@@ -220,8 +222,8 @@ svm, rf = partial(extract, kind="svm"), partial(extract, kind="rf")
 def _model(model: Any, kind: str) -> PixelModel:
     if model is None:
         raise InvalidInputError(
-            f"method={kind!r} has no weights of its own: learn from labelled pixels, "
-            f"model=lakecube.methods.pixelwise.fit(bands, truth, {kind!r}), and give model="
+            f"method={kind!r} has no weights of its own: learn from labelled pixels in Python, "
+            f"lakecube.methods.pixelwise.fit(bands, truth, {kind!r}).save('{kind}.npz'), and give that file by model="
         )
     found = model if isinstance(model, PixelModel) else read_pixel_model(model)
     if found.kind != kind:

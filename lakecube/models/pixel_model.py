@@ -126,7 +126,7 @@ def read_pixel_model(path: str | os.PathLike[str]) -> PixelModel:
             about = json.loads(str(kept["about"]))
             return PixelModel(about["kind"], tuple(about["bands"]), {n: kept[n] for n in kept.files if n != "about"})
     except _UNREADABLE as error:
-        raise ReadError(f"{path.name} holds no pixel model: {error}") from error
+        raise ReadError(f"{path.name} holds no pixel model: give a file that PixelModel.save wrote") from error
 
 
 def _check_machine(a: Mapping[str, np.ndarray], bands: int) -> None:

@@ -52,7 +52,9 @@ def _frame(polygons: Any) -> Any:
     try:
         import geopandas
     except ImportError as error:
-        raise MissingDependencyError("polygons are read by GeoPandas: pip install 'lakecube[geoparquet]'") from error
+        raise MissingDependencyError(
+            "polygons are read by GeoPandas: pip install -c constraints.txt '.[geoparquet]'"
+        ) from error
     if not Path(str(polygons)).exists():
         raise InvalidInputError(f"there is no file {polygons}")
     try:

@@ -35,9 +35,9 @@ def draw_log(folder: Path, rows: Sequence[Row]) -> None:
     _replace(folder / "curve.png", picture_of(rows))
 
 
-def words_of(row: Row, epochs: int) -> str:
-    """An epoch in one line."""
-    told = [f"epoch {row['epoch'] + 1} of {epochs}", f"{row['loss_name']} {row['loss']:.4f}"]
+def words_of(row: Row, epochs: int | None) -> str:
+    """An epoch in one line, of how many if that is known."""
+    told = [f"epoch {row['epoch'] + 1}" + (f" of {epochs}" if epochs else ""), f"{row['loss_name']} {row['loss']:.4f}"]
     if row["iou"] is not None:
         told.append(f"validation IoU {row['iou']:.3f} (mean over scenes {row['iou_mean']:.3f}), F1 {row['f1']:.3f}")
     return ", ".join([*told, f"{row['seconds']:.0f} s"])

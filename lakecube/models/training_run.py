@@ -60,7 +60,7 @@ def train_pixels(samples: Samples, architecture: str, preset: Preset, request: R
             write_log(folder, trainer.rows, settings)
             if row["seconds"] > _WORTH_DRAWING:
                 draw_log(folder, trainer.rows)
-            told(words_of(row, preset.epochs))
+            told(words_of(row, None if request.minutes else preset.epochs))
 
         trainer.run(logged, stepped)
     write_log(folder, trainer.rows, settings)

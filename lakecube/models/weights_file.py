@@ -118,7 +118,7 @@ def spec_of(header: dict[str, Any], name: str) -> ModelSpec:
     """The spec in a file's header."""
     text = header["__metadata__"].get(SPEC)
     if text is None:
-        raise ReadError(f"{name} holds no model of lakecube: lakecube train writes one")
+        raise ReadError(f"{name} holds no model of lakecube; the weights of a run bear the network's name")
     try:
         return ModelSpec.from_json(text)
     except InvalidInputError as error:

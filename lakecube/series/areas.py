@@ -260,7 +260,7 @@ def _write_parquet(some: Iterator[pd.DataFrame], path: Path) -> None:
         import pyarrow.parquet as pq
     except ImportError as e:
         raise MissingDependencyError(
-            "pyarrow is needed to write Parquet; install it with: pip install 'lakecube[geoparquet]', or write .csv"
+            "pyarrow is needed to write Parquet: pip install -c constraints.txt '.[geoparquet]', or write .csv"
         ) from e
     tables = (pa.Table.from_pandas(table, preserve_index=False) for table in some)
     first = next(tables)

@@ -84,7 +84,7 @@ def forest_blocks(
 ) -> da.Array:
     """What is hidden of `mask` (time, y, x), by a forest: uint8, 0 or 1 where hidden and ever seen, else 255."""
     if find_spec("sklearn") is None:
-        raise MissingDependencyError('method="forest" needs scikit-learn: pip install "lakecube[forest]".')
+        raise MissingDependencyError('method="forest" needs scikit-learn: pip install -c constraints.txt ".[forest]"')
     states: da.Array = mask.data
     setting = _setting(mask, p, params)
     layers = (*_seasons(mask, setting.months), *_statics(dataset, mask))

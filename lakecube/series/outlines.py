@@ -266,7 +266,7 @@ def _need(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as e:
         raise MissingDependencyError(
-            f"{module} is needed to write outlines; install it with: pip install 'lakecube[geoparquet]'"
+            f"{module} is needed to write outlines; install it with: pip install -c constraints.txt '.[geoparquet]'"
         ) from e
 
 

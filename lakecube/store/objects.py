@@ -62,7 +62,7 @@ class ObjectPlace:
             raise InvalidInputError(f"storage_options is a mapping; got {type(options).__name__}")
         place = cls(url.rstrip("/"), _frozen(options or {}))
         if importlib.util.find_spec("obstore") is None:
-            raise MissingDependencyError(f"{url} needs obstore: pip install 'lakecube[s3]'")
+            raise MissingDependencyError(f"{url} needs obstore: pip install -c constraints.txt '.[s3]'")
         from obstore.exceptions import BaseError
 
         try:

@@ -26,7 +26,7 @@ def outlines_file(
     if grid.system is None:
         return {}
     if importlib.util.find_spec("pyarrow") is None or importlib.util.find_spec("geopandas") is None:
-        logger.info("no outlines of lakes: pip install 'lakecube[geoparquet]' and revise the store for them")
+        logger.info("no outlines of lakes: pip install -c constraints.txt '.[geoparquet]' and revise the store")
         return {}
     labels = writer.open(f"{job.group}/lake_label")
 

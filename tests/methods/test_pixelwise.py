@@ -79,7 +79,7 @@ def test_a_pickle_is_not_opened(tmp_path):
         read_pixel_model(path)
     for content in (b"nothing", b""):
         path.write_bytes(content)
-        with pytest.raises(ReadError, match="no pixel model"):
+        with pytest.raises(ReadError, match=r"no pixel model: give a file that PixelModel\.save wrote"):
             read_pixel_model(path)
 
 

@@ -240,3 +240,11 @@ def test_without_torch_it_is_said_what_to_install(monkeypatch, cube):
         cube.water.extract("linknet50", model="any")
     with pytest.raises(MissingDependencyError):
         cube.water.predict()
+
+
+def test_the_checkpoint_of_a_run_is_told_from_its_weights(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    header = b'{"__metadata__": {"rows": "[]"}}'
+    path.write_bytes(np.uint64(len(header)).tobytes() + header)
+    with pytest.raises(ReadError, match="holds no model of lakecube; the weights of a run bear the network's name"):
+        registry.find(path)

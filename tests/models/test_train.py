@@ -208,6 +208,14 @@ def test_time_may_be_the_limit(samples, tmp_path, monkeypatch):
     assert sum(row["seconds"] for row in found.rows) < 10
 
 
+def test_a_line_of_progress_tells_of_how_many_epochs_only_where_that_is_known():
+    from lakecube.models.training_log import words_of
+
+    row = {"epoch": 16, "loss_name": "lovasz", "loss": 1.0, "iou": None, "seconds": 2.0}
+    assert words_of(row, 20) == "epoch 17 of 20, lovasz 1.0000, 2 s"
+    assert words_of(row, None) == "epoch 17, lovasz 1.0000, 2 s"
+
+
 def test_without_validation_the_last_epoch_is_kept(samples, tmp_path):
     found = train(replace(samples, validation=0.0), preset=SHORT, out=tmp_path, **SMALL)
     assert found.metrics["iou"] is None
