@@ -100,8 +100,6 @@ class ModelSpec:
         ):  # fmt: skip
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInputError(f"model {self.name!r}: {name} is {told}, not {getattr(self, name)!r:.40}")
-        if {"architecture", "bands"} & self.options.keys():
-            raise InvalidInputError(f"model {self.name!r}: architecture and bands are no options of a network")
         for name in ("options", "metrics"):
             if not _is_flat(getattr(self, name), _DEEPEST):
                 raise InvalidInputError(f"model {self.name!r}: {name} is nested too deep")
