@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from lakecube.errors import InvalidInputError
 
-#: Mean probabilities nearer to 0 and 1 than this are no surer.
-_LEAST = 1e-6
+#: No probability is taken for less: its logarithm is finite, and what is surely wrong still learns.
+_LEAST = 1e-30
 
 
 class SegmentationNet(nn.Module):
@@ -57,16 +57,21 @@ class SegmentationNet(nn.Module):
 
     def _at_all_sizes(self, images: torch.Tensor) -> torch.Tensor:
         """The logit of the mean probability, float32."""
-        total = torch.sigmoid(self.logits(images).float())
+        total = _shares(self.logits(images))
         for k in range(1, self.halvings + 1):
-            factor = 2**k
-            coarse = torch.sigmoid(self.logits(functional.avg_pool2d(images, factor)).float())
-            total = total + functional.interpolate(coarse, scale_factor=factor, mode="bilinear", align_corners=False)
-        return torch.logit(total / (self.halvings + 1), eps=_LEAST)
+            coarse = _shares(self.logits(functional.avg_pool2d(images, 2**k)))
+            total = total + functional.interpolate(coarse, scale_factor=2**k, mode="bilinear", align_corners=False)
+        logs = total.clamp(min=_LEAST).log()
+        return logs[:, :1] - logs[:, 1:]
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, h, w) where h and w are multiples of `stride`."""
         raise NotImplementedError
+
+
+def _shares(logits: torch.Tensor) -> torch.Tensor:
+    """Probabilities of water and of land (n, 2, h, w), float32; each by itself, since 1 − p loses the small ones."""
+    return torch.sigmoid(torch.cat([logits, -logits], dim=1).float())
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

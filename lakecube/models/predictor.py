@@ -38,7 +38,7 @@ FAR = 256
 BLEND = 16
 
 
-@law("tile-defined", reach=BLOCK + 512)
+@law("tile-defined", reach=BLOCK + 512 + BLEND)
 def predict(
     cube: xr.Dataset,
     model: str | os.PathLike[str] | Weights | None = None,

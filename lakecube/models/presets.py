@@ -76,8 +76,8 @@ class Preset:
         return sum(phase.epochs for phase in self.phases)
 
 
-#: `cao-2024`: Cao et al. (2024), §4 (10.5194/tc-18-153-2024). The paper does not tell the rate of the fine-tuning; it
-#: begins again at 1e-4 here. `quick`: for a first look, or where the time is short.
+#: `cao-2024`: Cao et al. (2024), §4 (10.5194/tc-18-153-2024). The paper tells neither the rate of the fine-tuning, 1e-4
+#: again here, nor the power of the decay, 0.9 here as is usual. `quick`: for a first look, or where the time is short.
 PRESETS = MappingProxyType({
     "cao-2024": Preset((Phase("bce-dice", 45), Phase("lovasz", 25))),
     "quick": Preset((Phase("bce-dice", 12, 5e-4), Phase("lovasz", 4, 1e-4)), batch=8, augment="strong", average=0.99),

@@ -26,8 +26,9 @@ from lakecube.models.weights_file import (
     INDEX,
     SPEC,
     SUFFIX,
+    check_data,
     described,
-    hash_of,
+    file_hash,
     header_of,
     located,
     read_index,
@@ -62,19 +63,19 @@ def available() -> dict[str, ModelSpec]:
 
 
 def find(model: str | os.PathLike[str]) -> Weights:
-    """The handle of a model by its name or the path of its file; reads the spec, not the numbers.
+    """The handle of a model by its name or the path of its file, whose hash is checked.
 
     Raises
     ------
     InvalidInputError
         No model of that name, or no file there.
     ReadError
-        A file that holds no model of lakecube.
+        A file that holds no model of lakecube, or is not as it was written.
     """
     name = str(model)
     known = available()
     if name in known:
-        return Weights(name, known[name])
+        return _as_published(Weights(name, known[name]))
     path = Path(name).expanduser().absolute()
     if path.suffix != SUFFIX:
         close = get_close_matches(name, known, n=1)
@@ -85,8 +86,25 @@ def find(model: str | os.PathLike[str]) -> Weights:
         )
     if not path.is_file():
         raise InvalidInputError(f"no weights at {name}: give the path of a {SUFFIX} file that lakecube train wrote")
-    stat = path.stat()
-    return Weights(str(path), replace(described(path), sha256=hash_of(path, stat.st_mtime_ns, stat.st_size)))
+    spec = described(path)
+    check_data(path.read_bytes(), path.name)
+    return Weights(str(path), replace(spec, sha256=file_hash(path)))
+
+
+def _as_published(weights: Weights) -> Weights:
+    """The same, if its file is not in the package or is the one in the index."""
+    path = weights_file.FOLDER / f"{weights.source}{SUFFIX}"
+    if path.is_file():
+        _check_hash(weights, path, file_hash(path))
+    return weights
+
+
+def _check_hash(weights: Weights, path: Path, digest: str) -> None:
+    if digest != weights.spec.sha256:
+        raise ReadError(
+            f"the weights {weights.source} in {path} are not those expected: sha256 {digest[:12]}… instead of "
+            f"{weights.spec.sha256[:12]}…; they were changed or damaged, delete them and install, fetch or train anew"
+        )
 
 
 def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weights:
@@ -110,7 +128,7 @@ def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weig
             "the cube with the bands that one takes, or give a file of your own as model="
         )
     best = min(fit, key=lambda name: models[name].radiometry != radiometry)
-    return Weights(best, models[best])
+    return _as_published(Weights(best, models[best]))
 
 
 def missing_bands(spec: ModelSpec, have: Iterable[str]) -> list[str]:
@@ -136,18 +154,11 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
     weights = model if isinstance(model, Weights) else find(model)
     path = located(weights.source, weights.spec.sha256)
     content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != weights.spec.sha256:
-        raise ReadError(
-            f"the weights {weights.source} in {path} are not those expected: sha256 {digest[:12]}… instead of "
-            f"{weights.spec.sha256[:12]}…; they were changed or damaged, delete them and install, fetch or train anew"
-        )
+    _check_hash(weights, path, hashlib.sha256(content).hexdigest())
     header = header_of(content, path.name)
     if SPEC in header["__metadata__"] and spec_of(header, path.name).to_json() != weights.spec.to_json():
         raise ReadError(f"{path.name} says other things of its model than was asked for: take registry.find(name)")
-    kept = header["__metadata__"].get(DATA)
-    if kept is not None and hashlib.sha256(content[header["__end__"] :]).hexdigest() != kept:
-        raise ReadError(f"the numbers in {path.name} are not those that were saved: the file is damaged")
+    check_data(content, path.name)
     try:
         state = parse(content)
     except SafetensorError as error:

@@ -95,11 +95,24 @@ def _fetched(url: str, target: Path, size: int) -> Path:
     return target
 
 
-@lru_cache(maxsize=64)
-def hash_of(path: Path, changed: int, size: int) -> str:
+def file_hash(path: Path) -> str:
     """SHA-256 of a file, remembered by when it was changed and its size."""
+    stat = path.stat()
+    return _file_hash(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _file_hash(path: Path, changed: int, size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_data(content: bytes, name: str) -> None:
+    """Raise unless the numbers are those whose hash is in the header, if there is one."""
+    header = header_of(content, name)
+    kept = header["__metadata__"].get(DATA)
+    if kept is not None and hashlib.sha256(content[header["__end__"] :]).hexdigest() != kept:
+        raise ReadError(f"the numbers in {name} are not those that were saved: the file is damaged")
 
 
 def described(path: Path) -> ModelSpec:
