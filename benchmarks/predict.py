@@ -36,7 +36,7 @@ from lakecube.models.spec import ModelSpec
 
 ARCHITECTURES = ("linknet18", "linknet50", "unet", "efficientnet-unet")
 RGB = ("red", "green", "blue")
-MARGINS = (0, 32, 64, 96, 128, 192, 256)
+MARGINS = (0, 32, 64, 96, 128, 192, 256, 320)
 #: Windows and batches that the bare pass may choose from.
 BATCHES = ((256, 1), (256, 4), (512, 1), (1024, 1))
 #: Said by a process of its own: MiB that a prediction needs at its most beyond what was there before.

@@ -174,15 +174,21 @@ def raster_states(
     href, grid = from_here(str(source)), PixelGrid.of(like)
     target = SourceGrid(grid.crs or "", grid.transform, grid.shape)
     header = _header(href)
+    if not header.crs and grid.system is None and header.shape == grid.shape:
+        return _block_by_block(_read_window, like, np.uint8, href=href, codes=table, share=share)  # pixel on pixel
     if not header.crs or grid.system is None:
         raise InvalidInputError(
-            f"{href} or the map has no CRS, so one cannot be laid on the other; of a picture and a mask of the same "
-            "pixels, give lakecube.assess(store, mask) the mask as an xr.DataArray with y and x of the store"
+            f"{href} ({_size(header.shape)} px) or the map ({_size(grid.shape)} px) has no CRS, so one cannot be laid "
+            "on the other; a mask of a picture has as many pixels as the picture"
         )
     if share_inside(target, header) == 0 and share_inside(header, target) == 0:
         raise InvalidInputError(f"{href} does not meet the map")
     settings = {"href": href, "header": header, "target": target, "codes": table, "share": share}
     return _block_by_block(_read_states, like, np.uint8, **settings)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _are_codes(table: Any) -> bool:
@@ -236,14 +242,20 @@ def _read_states(
     area = warp_window(header, target, window)
     if min(area.shape) == 0:
         return np.full(window.shape, UNKNOWN, np.uint8)
+    states = _read_window((area.y0, area.y1), (area.x0, area.x1), href, codes, share)
+    y, x = coordinates_in(header, target, window)
+    return sample_nearest(states, y - area.y0, x - area.x0, np.uint8(UNKNOWN))
+
+
+def _read_window(rows: tuple[int, int], columns: tuple[int, int], href: str, codes: Any, share: float) -> np.ndarray:
+    """States of a file's pixels from, to along both axes; what it declares as nodata is unknown."""
     with rasterio.Env(**GDAL_OPTIONS), open_source(href, local=True) as file:
-        part = rasterio.windows.Window(area.x0, area.y0, area.x1 - area.x0, area.y1 - area.y0)
+        part = rasterio.windows.Window.from_slices(rows, columns)
         numbers, nodata = file.read(1, window=part), file.nodata
     states = states_of(numbers, codes, share)
     if nodata is not None:
         states[numbers == nodata] = UNKNOWN
-    y, x = coordinates_in(header, target, window)
-    return sample_nearest(states, y - area.y0, x - area.x0, np.uint8(UNKNOWN))
+    return states
 
 
 def _states_of_array(source: xr.DataArray, like: xr.DataArray, codes: Any, share: float) -> da.Array:

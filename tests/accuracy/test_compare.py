@@ -46,6 +46,22 @@ def test_pixels_are_counted_and_unknown_is_never_land(crs, chunks):
     assert min(c.tp, c.fp, c.fn, c.tn, slow[255, 1]) > 20
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_mask_of_a_picture_lies_on_it_pixel_by_pixel(tmp_path):
+    """A picture and its mask know no place: as many pixels, so the same ones."""
+    mapped, truth = lakes()
+    with rasterio.open(tmp_path / "mask.png", "w", driver="PNG", width=70, height=60, count=1, dtype="uint8") as file:
+        file.write(truth, 1)
+    picture = on_grid(mapped).drop_vars("spatial_ref")
+    found = assess(picture.chunk({"y": 7, "x": 11}), tmp_path / "mask.png")
+    assert found.confusion == assess(picture, on_grid(truth).drop_vars("spatial_ref")).confusion
+    assert found.confusion.tp > 20
+    with pytest.raises(InvalidInputError, match=r"60 × 70 px\) or the map \(60 × 69 px\) has no CRS"):
+        assess(picture[:, 1:], tmp_path / "mask.png")
+    with pytest.raises(InvalidInputError, match="no CRS"):
+        assess(on_grid(mapped), tmp_path / "mask.png")
+
+
 def slow_objects(mapped, truth, ids=None, least=10):
     """Lake by lake, from SciPy's labels of whole arrays."""
     labels = ndimage.label(truth == 1, EIGHT)[0] if ids is None else ids
