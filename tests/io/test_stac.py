@@ -238,7 +238,7 @@ def test_geoparquet_without_its_packages(tmp_path, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", fails)
-    with pytest.raises(MissingDependencyError, match=r'pip install "lakecube\[geoparquet\]"'):
+    with pytest.raises(MissingDependencyError, match=r"pip install -c constraints.txt '\.\[geoparquet\]'"):
         load_items(tmp_path / "items.parquet")
 
 

@@ -15,7 +15,7 @@ from lakecube.methods import pixelwise
 from lakecube.models.pixel_model import PixelModel, read_pixel_model
 from lakecube.names import LAND_REASONS, NO_VALID_BANDS
 
-sklearn = pytest.importorskip("sklearn", reason='learning needs scikit-learn: pip install "lakecube[forest]"')
+sklearn = pytest.importorskip("sklearn", reason='scikit-learn: pip install -c constraints.txt ".[forest]"')
 BANDS = ("green", "nir", "swir16")
 
 

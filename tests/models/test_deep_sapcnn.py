@@ -11,7 +11,7 @@ import pytest
 from benchmarks import deep_sapcnn
 
 pytest.importorskip("torch", reason='the deep models need torch: pip install ".[deep]"')
-pytest.importorskip("sklearn", reason='learning needs scikit-learn: pip install "lakecube[forest]"')
+pytest.importorskip("sklearn", reason='learning needs scikit-learn: pip install -c constraints.txt ".[forest]"')
 
 
 @pytest.fixture

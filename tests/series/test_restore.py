@@ -215,5 +215,5 @@ def test_laziness_and_the_room_for_errors(monkeypatch):
         with pytest.raises(InvalidInputError, match=message):
             call()
     monkeypatch.setattr(forest, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"lakecube\[forest\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[forest\]"):
         restore(mask, "forest")
