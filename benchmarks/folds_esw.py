@@ -45,7 +45,7 @@ def fold_weights(given: argparse.Namespace, judges: list[str], name: str) -> Pat
     """Train on all scenes but those that judge."""
     samples = folder_samples(given.folder, bands=BANDS, validation=0.0, keep_empty=_KEEP_EMPTY)
     return train(
-        samples.without(judges) if judges else samples, given.architecture, preset(given.epochs, given.rate),
+        samples.without(judges), given.architecture, preset(given.epochs, given.rate),
         out=given.out / name, name=name, start=given.start, precision=given.precision, seed=given.seed,
         training=f"scenes of esw but {', '.join(judges) or 'none'}.",
     ).weights  # fmt: skip

@@ -267,17 +267,8 @@ def test_a_fold_is_judged_by_pictures_that_taught_it_nothing(tmp_path):
 
     flat_pictures(tmp_path, 6)
     predict.fresh("unet", tmp_path, width=2)
-    common = [
-        str(tmp_path),
-        "--start",
-        str(tmp_path / "unet.safetensors"),
-        "--architecture",
-        "unet",
-        "--folds",
-        "3",
-        "--epochs",
-        "1",
-    ]
+    start = str(tmp_path / "unet.safetensors")
+    common = [str(tmp_path), "--start", start, "--architecture", "unet", "--folds", "3", "--epochs", "1"]
 
     def learnt(out):
         folds_esw.main([*common, "--only", "1", "--out", str(tmp_path / out)])

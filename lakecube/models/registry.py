@@ -86,9 +86,9 @@ def find(model: str | os.PathLike[str]) -> Weights:
         )
     if not path.is_file():
         raise InvalidInputError(f"no weights at {name}: give the path of a {SUFFIX} file that lakecube train wrote")
-    spec = described(path)
-    check_data(path.read_bytes(), path.name)
-    return Weights(str(path), replace(spec, sha256=file_hash(path)))
+    spec, content = described(path), path.read_bytes()
+    check_data(content, path.name)
+    return Weights(str(path), replace(spec, sha256=hashlib.sha256(content).hexdigest()))
 
 
 def _as_published(weights: Weights) -> Weights:
