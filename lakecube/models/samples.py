@@ -95,7 +95,7 @@ def folder_samples(
         Holds `images` and `masks`.
     bands : sequence of str, optional
         STAC common names of the bands in the order of the files: ``("blue", "green", "red")`` where they are stored
-        so. By default the descriptions in the files, or red, green, blue where there are three bands.
+        so. By default the descriptions or colours in the files, or red, green, blue where there are three bands.
     scale, offset : float
         Reflectance is number × scale + offset. By default what the files declare; 8 bits are taken as display imagery,
         value = number / 255.
@@ -218,7 +218,7 @@ def _named(path: Path, bands: Sequence[str] | None) -> tuple[str, ...]:
             )
         return tuple(bands)
     if all(name in BANDS for name in described) and len(set(described)) == n:
-        return tuple(str(name) for name in described)
+        return described
     if n == 3:
         return ("red", "green", "blue")
     raise InvalidInputError(

@@ -218,10 +218,14 @@ def values_of(picture: Picture) -> np.ndarray:
     return picture.values
 
 
-def count_bands(path: Path) -> tuple[int, int, tuple[str | None, ...]]:
-    """How many bands a picture has, how many of them are transparency (0 or 1), and the descriptions of all."""
+def count_bands(path: Path) -> tuple[int, int, tuple[str, ...]]:
+    """How many bands a picture has, how many of them are transparency (0 or 1), and what the file calls each.
+
+    By the description, else by the colour, such as red; formats of pictures call their bands red, green and blue.
+    """
     with _opened(path) as source:
-        return source.count, int(_has_alpha(source)), tuple(source.descriptions)
+        named = zip(source.descriptions, source.colorinterp, strict=True)
+        return source.count, int(_has_alpha(source)), tuple((told or colour.name).lower() for told, colour in named)
 
 
 def _read(path: Path, n: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
