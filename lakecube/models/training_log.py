@@ -1,4 +1,4 @@
-"""The log of a training run: a row per epoch as CSV and JSON, and its curves as a picture."""
+"""The log of a training run: its samples, a row per epoch as CSV and JSON, and its curves as a picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lakecube.models.tiles import Tiles
 from lakecube.models.writing import replacing
 
 #: Columns of the log. `iou`, `f1`: of all pixels of the validation scenes; `iou_mean`: the mean over these scenes.
@@ -16,6 +17,8 @@ COLUMNS = (
     "epoch", "phase", "loss_name", "loss", "validation_loss", "iou", "iou_mean", "f1", "precision", "recall",
     "accuracy", "rate", "seconds",
 )  # fmt: skip
+#: Scenes that a line names.
+_NAMED = 12
 Row = Mapping[str, Any]
 
 
@@ -28,6 +31,28 @@ def write_log(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]) ->
     _replace(folder / "log.csv", table.getvalue().encode())
     text = json.dumps({"settings": settings, "epochs": list(rows)}, indent=1)
     _replace(folder / "log.json", text.encode())
+
+
+def write_samples(folder: Path, learn: Tiles, test: Tiles | None) -> None:
+    """``samples.json``: the scenes on either side, the tiles to learn from and how many were left out."""
+    told = {
+        "training": [scene.name for scene in learn.scenes], "tiles": len(learn), "left_out": learn.left_out,
+        "validation": [scene.name for scene in test.scenes] if test else [],
+    }  # fmt: skip
+    _replace(folder / "samples.json", json.dumps(told, indent=1).encode())
+
+
+def words_of_samples(learn: Tiles, test: Tiles | None) -> tuple[str, str]:
+    """A line on the tiles to learn from, and one on the scenes that validate."""
+    tiles = (
+        f"{len(learn)} tiles of {len(learn.scenes)} scenes to learn from; "
+        f"{learn.left_out} left out, since no water is known in them"
+    )
+    if test is None:
+        return tiles, "no scene validates"
+    names = [scene.name for scene in test.scenes]
+    more = f" and {len(names) - _NAMED} more (samples.json)" if len(names) > _NAMED else ""
+    return tiles, f"{len(names)} of the scenes validate: {', '.join(names[:_NAMED])}{more}"
 
 
 def draw_log(folder: Path, rows: Sequence[Row]) -> None:
