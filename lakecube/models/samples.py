@@ -13,7 +13,7 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingBandError
 from lakecube.models.polygons import check_near, grid_of, labelled_shapes, windows
-from lakecube.models.scenes import SUFFIXES, FileScene, Scene, count_bands
+from lakecube.models.scenes import SUFFIXES, FileScene, Scene, WaterCodes, count_bands
 from lakecube.names import BANDS, LAND, UNKNOWN, X, Y
 
 
@@ -101,7 +101,7 @@ def folder_samples(
         value = number / 255.
     ignore : int, optional
         Number in the masks that means unknown, as NaN and a nodata number but 0 that a file declares do; all others
-        but 0 are water.
+        but 0 are water. Where masks hold both 1 and 255, in one file or in several, it must be given.
     black : int, optional
         Where all bands are at most this and touch the edge, a turned scene ends: unknown.
     tile, keep_empty, validation, seed
@@ -124,8 +124,9 @@ def folder_samples(
             more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
             raise InvalidInputError(f"{folder}: no {what} is called {', '.join(alone[:3])}{more}")
     names = _named(next(iter(images.values())), bands)
+    codes = WaterCodes()
     scenes = tuple(
-        FileScene(name, image, masks[name], names, scale=scale, offset=offset, ignore=ignore, black=black)
+        FileScene(name, image, masks[name], names, scale=scale, offset=offset, ignore=ignore, black=black, codes=codes)
         for name, image in images.items()
     )
     return Samples(scenes, spectral(names), tile, keep_empty, validation, seed)
