@@ -76,7 +76,8 @@ def plot(
     Parameters
     ----------
     dataset : xr.Dataset
-        A store or an extract (frequency map and area series), or a cube (false colour).
+        A store or an extract (frequency map and area series), or a cube (false colour; of nir and green alone nir,
+        green, green; of a single band grey).
     date : date-like
         The date to show, the nearest within three days is taken; of a cube by default the last.
     water : xr.Dataset
