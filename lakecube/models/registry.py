@@ -35,7 +35,7 @@ from lakecube.models.weights_file import (
     spec_of,
     with_metadata,
 )
-from lakecube.models.writing import replacing
+from lakecube.whole_files import steady, writing
 
 #: Bands that may stand in for another.
 STAND_INS = {"nir": "nir08"}
@@ -224,7 +224,7 @@ def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any]
     plain = serialise(kept)
     data = plain[header_of(plain, path.name)["__end__"] :]
     content = with_metadata(plain, {SPEC: spec.to_json(), DATA: hashlib.sha256(data).hexdigest()}, path.name)
-    with replacing(path) as partial:
+    with writing(path, partial=steady(path)) as partial:
         partial.write_bytes(content)
     return replace(spec, sha256=hashlib.sha256(content).hexdigest())
 

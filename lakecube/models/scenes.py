@@ -276,8 +276,8 @@ def _read(path: Path, n: int) -> _Numbers:
             valid = np.ones(numbers.shape[1:], bool) if named else source.dataset_mask() > 0
         except rasterio.errors.RasterioError as error:
             raise ReadError(f"{path} cannot be read: {error}") from error
-        declared = (np.asarray(each[:n], np.float32) for each in (source.scales, source.offsets))
-        return _Numbers(numbers, valid, *declared, source.nodata)
+        scale, offset = np.asarray(source.scales[:n], np.float32), np.asarray(source.offsets[:n], np.float32)
+        return _Numbers(numbers, valid, scale, offset, source.nodata)
 
 
 def _has_alpha(source: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lakecube.models.tiles import Tiles
-from lakecube.models.writing import replacing
+from lakecube.whole_files import steady, writing
 
 #: Columns of the log. `iou`, `f1`: of all pixels of the validation scenes; `iou_mean`: the mean over these scenes.
 COLUMNS = (
@@ -108,5 +108,5 @@ def _curves(axes: Any, rows: Sequence[Row], names: Mapping[str, str], named: boo
 
 
 def _replace(path: Path, content: bytes) -> None:
-    with replacing(path) as partial:
+    with writing(path, partial=steady(path)) as partial:
         partial.write_bytes(content)

@@ -14,7 +14,6 @@ from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.models.scenes import FileScene
 from lakecube.models.training_log import words_of
 from lakecube.models.validation import scores
-from lakecube.models.writing import replacing
 from lakecube.names import LAND, OBSERVATION, UNKNOWN, WATER
 from tests.models import made
 
@@ -159,17 +158,6 @@ def test_a_scene_of_which_nothing_is_known_is_not_validated():
     assert set(nothing.values()) == {None}
     row = {"epoch": 0, "loss_name": "lovasz", "loss": 0.5, "validation_loss": 0.0, "seconds": 1.0, **nothing}
     assert "validation IoU none" in words_of(row, 3)
-
-
-def test_a_file_that_cannot_be_whole_leaves_the_old_one(tmp_path):
-    path = tmp_path / "a"
-    path.write_text("old")
-    with pytest.raises(StoreError, match="No space left") as refused, replacing(path) as partial:
-        partial.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    assert refused.value.__cause__.errno == errno.ENOSPC
 
 
 def test_a_full_disk_has_its_number_in_a_checkpoint_as_well(tmp_path, monkeypatch):
