@@ -17,7 +17,10 @@ from lakecube.names import LAND, UNKNOWN, WATER
 #: Suffixes of pictures; other files in a folder are left alone.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")
-#: A picture that was cut off is an error, not black or grey from there on.
+#: A picture that was cut off is an error, not black or grey from there on. PNGs are decoded row by row for it, as in
+#: `lakecube.io.files`. Measured side by side on one core, medians of five: 788 masks of a folder, 375 million numbers,
+#: in 1.5 s instead of 0.7 s by GDAL's whole-image way; a picture of 6000² px in three bands at 225 million numbers a
+#: second instead of 278 (noisy: 0.6 to 1.7 times); in windows of 1024² px the same.
 _WHOLE = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
 
 
