@@ -61,6 +61,8 @@ def test_it_trains_and_says_what_it_kept(lakes, tmp_path, capsys):
     )
     told = json.loads(capsys.readouterr().out)
     assert told["epochs"] == 2
+    assert main(["train", str(lakes), "--out", str(tmp_path / "again"), *SMALL, "-v"]) == 0
+    assert capsys.readouterr().err.count("epoch 2 of 2") == 1
     assert told["weights"].endswith("run/unet-bgr.safetensors")
 
 

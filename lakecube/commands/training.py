@@ -108,7 +108,7 @@ def _set_threads(workers: int | None) -> None:
 @contextlib.contextmanager
 def _lines(given: argparse.Namespace) -> Iterator[None]:
     """What it learns from is told on stderr, and each epoch where there is no terminal for a bar."""
-    if given.quiet:
+    if given.quiet or given.verbose:  # which tells all lines by itself
         yield
         return
     name = "lakecube.models.trainer" if sys.stderr.isatty() else "lakecube"

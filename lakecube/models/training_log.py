@@ -65,7 +65,7 @@ def words_of(row: Row, epochs: int | None) -> str:
     told = [f"epoch {row['epoch'] + 1}" + (f" of {epochs}" if epochs else ""), f"{row['loss_name']} {row['loss']:.4f}"]
     if row["iou"] is not None:
         told.append(f"validation IoU {row['iou']:.3f} (mean over scenes {row['iou_mean']:.3f}), F1 {row['f1']:.3f}")
-    elif row["validation_loss"] is not None:
+    elif row.get("validation_loss") is not None:
         told.append("validation IoU none, since nothing is known there")
     return ", ".join([*told, f"{row['seconds']:.0f} s"])
 
