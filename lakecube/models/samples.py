@@ -12,8 +12,9 @@ from typing import Any
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.models.picture_files import count_bands
 from lakecube.models.polygons import check_near, grid_of, labelled_shapes, windows
-from lakecube.models.scenes import SUFFIXES, FileScene, Scene, WaterCodes, count_bands
+from lakecube.models.scenes import SUFFIXES, FileScene, Scene, WaterCodes
 from lakecube.names import BANDS, LAND, UNKNOWN, X, Y
 
 
