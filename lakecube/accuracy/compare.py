@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lakecube.accuracy.edges import EDGE_WIDTH, EdgeScores, count_edges
 from lakecube.accuracy.estimate import Estimate, estimate_stratified
 from lakecube.accuracy.maps import map_of, states_at
 from lakecube.accuracy.measures import Confusion, wilson
@@ -40,6 +42,7 @@ def assess(
     objects: bool = True,
     size_bounds: Sequence[float] = SIZE_BOUNDS,
     least_pixels: int = 10,
+    edge_width: int | None = EDGE_WIDTH,
     confidence: float = 0.95,
 ) -> Assessment:
     """Compare a map of water with a reference.
@@ -74,6 +77,8 @@ def assess(
         Borders of the size classes in km².
     least_pixels : int
         Objects of fewer pixels are not judged as objects.
+    edge_width : int, optional
+        Also tell the accuracy within so many pixels of the reference's shores (not of points); None: do not.
     confidence : float
         Of all intervals.
 
@@ -95,7 +100,7 @@ def assess(
 
     References
     ----------
-    Olofsson, P. et al. (2014), doi:10.1016/j.rse.2014.02.015
+    Olofsson, P. et al. (2014), doi:10.1016/j.rse.2014.02.015; edges: Chen, Y. et al. (2018), doi:10.3390/w10050585
     """
     if not 0 < confidence < 1:
         raise InvalidInputError(f"confidence={confidence!r}: a share between 0 and 1 is needed, for example 0.95")
@@ -115,9 +120,9 @@ def assess(
     if within is not None:
         inside = polygon_ids(within, mapped)
         states = blockwise(_inside, "yx", states, "yx", inside, "yx", dtype=np.uint8, name="reference-within")
-    counts = _confusion(mapped, states)
+    counts, edges = _counted(mapped, states, edge_width)
     scores = compare_objects(mapped, states, ids, size_bounds, least_pixels, confidence) if objects else None
-    return _of_pixels(counts, text, kind, confidence, scores)
+    return _of_pixels(counts, text, kind, confidence, scores, edges)
 
 
 def _as_states(ids: np.ndarray) -> np.ndarray:
@@ -128,22 +133,32 @@ def _inside(states: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.where(ids > 0, states, UNKNOWN).astype(np.uint8)
 
 
-def _confusion(mapped: xr.DataArray, states: da.Array) -> np.ndarray:
-    """(2, 3, 3) int64: pixels and quanta by state of the map and of the reference."""
+def _counted(mapped: xr.DataArray, states: da.Array, width: int | None) -> tuple[np.ndarray, EdgeScores | None]:
+    """Pixels and quanta (2, 3, 3) int64 by state of the map and of the reference, and along shores, in one pass."""
+    wanted = [_confusion(mapped, states), *([] if width is None else [count_edges(mapped, states, width)])]
+    counts, *edges = dask.compute(*wanted)
+    scores = None if width is None else EdgeScores(width, *map(int, edges[0]))
+    return np.asarray(counts).reshape(2, 3, 3), scores
+
+
+def _confusion(mapped: xr.DataArray, states: da.Array) -> da.Array:
     grid = PixelGrid.of(mapped)
     rows, columns = (per_chunk(sizes, spans(sizes)) for sizes in mapped.data.chunks)
     parts = blockwise(
         _confuse, "yxkc", rows, "y", columns, "x", mapped.data, "yx", states, "yx", dtype=np.int64, name="confusion",
         new_axes={"k": 2, "c": 9}, adjust_chunks=dict.fromkeys("yx", lambda _: 1), grid=grid,
     )  # fmt: skip
-    return np.asarray(parts.sum(axis=(0, 1)).compute()).reshape(2, 3, 3)
+    return parts.sum(axis=(0, 1))
 
 
 def _confuse(rows: Any, columns: Any, mapped: np.ndarray, states: np.ndarray, grid: PixelGrid) -> np.ndarray:
     return confuse(mapped, states, pixel_quanta(grid, rows, columns).area)[None, None]
 
 
-def _of_pixels(counts: np.ndarray, text: str, kind: Kind, confidence: float, scores: ObjectScores | None) -> Assessment:
+def _of_pixels(
+    counts: np.ndarray, text: str, kind: Kind, confidence: float, scores: ObjectScores | None,
+    edges: EdgeScores | None,
+) -> Assessment:  # fmt: skip
     pixels, areas = (Confusion(*(table[pair] for pair in ((1, 1), (1, 0), (0, 1), (0, 0))))
                      for table in (counts[0].astype(object), counts[1] / AREA_QUANTA))  # fmt: skip
     _check_any(pixels.total, kind)
@@ -152,8 +167,9 @@ def _of_pixels(counts: np.ndarray, text: str, kind: Kind, confidence: float, sco
         "reference": int(counts[0, :, 2].sum()),
     }
     return Assessment(
-        text, kind, "pixels", pixels, unknown, pixels.measures(), {}, confidence, area=areas, objects=scores
-    )
+        text, kind, "pixels", pixels, unknown, pixels.measures(), {}, confidence, area=areas, edges=edges,
+        objects=scores,
+    )  # fmt: skip
 
 
 def _of_points(

@@ -34,15 +34,15 @@ class Confusion:
         """Precision, recall, F1, IoU, overall, user's and producer's accuracy, kappa; NaN where undefined."""
         tp, fp, fn, tn = astuple(self)
         return {
-            "overall_accuracy": _share(tp + tn, self.total),
-            "precision": _share(tp, tp + fp),
-            "recall": _share(tp, tp + fn),
-            "f1": _share(2 * tp, 2 * tp + fp + fn),
-            "iou": _share(tp, tp + fp + fn),
-            "users_accuracy_water": _share(tp, tp + fp),
-            "producers_accuracy_water": _share(tp, tp + fn),
-            "users_accuracy_land": _share(tn, tn + fn),
-            "producers_accuracy_land": _share(tn, tn + fp),
+            "overall_accuracy": share(tp + tn, self.total),
+            "precision": share(tp, tp + fp),
+            "recall": share(tp, tp + fn),
+            "f1": share(2 * tp, 2 * tp + fp + fn),
+            "iou": share(tp, tp + fp + fn),
+            "users_accuracy_water": share(tp, tp + fp),
+            "producers_accuracy_water": share(tp, tp + fn),
+            "users_accuracy_land": share(tn, tn + fn),
+            "producers_accuracy_land": share(tn, tn + fp),
             "kappa": self._kappa()[0],
         }
 
@@ -110,5 +110,6 @@ def quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def _share(part: float, whole: float) -> float:
+def share(part: float, whole: float) -> float:
+    """`part` of `whole`; NaN of none."""
     return part / whole if whole else NAN

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lakecube.accuracy.edges import EdgeScores
 from lakecube.accuracy.estimate import Estimate
 from lakecube.accuracy.measures import Confusion
 from lakecube.accuracy.objects import ObjectScores
@@ -42,6 +43,8 @@ class Assessment:
         Per value of the column `by`: points, right ones, their share and its interval.
     objects : ObjectScores or None
         By size class: lakes detected, missed, merged, invented, and the error of their areas.
+    edges : EdgeScores or None
+        Along the shores of the reference: counts, and edge accuracy, omission and commission.
     confidence : float
         Of all intervals.
     """
@@ -58,6 +61,7 @@ class Assessment:
     estimate: Estimate | None = None
     groups: pd.DataFrame | None = None
     objects: ObjectScores | None = None
+    edges: EdgeScores | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +78,7 @@ class Assessment:
             "intervals": {name: list(pair) for name, pair in self.intervals.items()},
             "estimate": None if self.estimate is None else self.estimate.to_dict(),
             "groups": None if self.groups is None else self.groups.to_dict(orient="index"),
+            "edges": None if self.edges is None else self.edges.to_dict(),
             "objects": None if self.objects is None else self.objects.to_dict(),
             "notes": list(self.notes),
         }
@@ -86,6 +91,8 @@ class Assessment:
         ]
         for name, value in self.measures.items():
             rows.append(("measures", name, value, *self.intervals.get(name, (None, None))))
+        if self.edges is not None:
+            rows += [("edges", name, value, None, None) for name, value in self.edges.to_dict().items()]
         if self.estimate is not None:
             rows.append(("estimate", "overall_accuracy", *(self.estimate.overall_accuracy[k] for k in (0, 2, 3))))
             for row in self.estimate.table.itertuples():
@@ -120,6 +127,8 @@ class Assessment:
         yield f"  map land   {c.fn:>18,.0f}{c.tn:>18,.0f}"
         for name, value in self.measures.items():
             yield f"  {_words(name):<26}{_number(value)}{self._interval(name)}"
+        if self.edges is not None:
+            yield from _edge_lines(self.edges)
         if self.estimate is not None:
             yield from _estimate_lines(self.estimate)
         for title, frame in (
@@ -141,6 +150,15 @@ _UNKNOWN = {
     "reference": "where the reference tells nothing",
     "outside": "beside the map, or without a date near theirs",
 }
+
+
+def _edge_lines(edges: EdgeScores) -> Iterator[str]:
+    total, unknown = edges.right + edges.omitted + edges.invented, edges.unknown
+    more = f", {unknown:,} more unknown" if unknown else ""
+    yield f"within {edges.width} px of the reference's shores, {total:,} pixels{more}:"
+    words = {"eoa": "edge overall accuracy", "eoe": "edge omission error", "ece": "edge commission error"}
+    for name, value in edges.measures().items():
+        yield f"  {words[name]:<26}{_number(value)}"
 
 
 def _estimate_lines(estimate: Estimate) -> Iterator[str]:

@@ -46,6 +46,40 @@ def test_pixels_are_counted_and_unknown_is_never_land(crs, chunks):
     assert min(c.tp, c.fp, c.fn, c.tn, slow[255, 1]) > 20
 
 
+@pytest.mark.parametrize("width", [0, 3])
+def test_edges_are_counted_near_shores_of_the_reference_where_both_are_known(width):
+    """Beside SciPy's distances, slowly; that no chunking changes them is in the test above."""
+    mapped, truth = lakes()
+    shore = np.zeros(truth.shape, bool)
+    for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        meet = (truth[a] ^ truth[b] == 1) & (truth[a] < 2) & (truth[b] < 2)
+        shore[a] |= meet
+        shore[b] |= meet
+    zone = ndimage.distance_transform_edt(~shore) <= width
+    known = zone & (mapped != 255) & (truth != 255)
+    found = assess(on_grid(mapped).chunk(CHUNKS[1]), on_grid(truth), edge_width=width, objects=False)
+    edges = found.edges
+    counts = [(mapped == truth), (mapped == 0) & (truth == 1), (mapped == 1) & (truth == 0)]
+    assert [edges.right, edges.omitted, edges.invented] == [(part & known).sum() for part in counts]
+    assert edges.unknown == (zone & ~known).sum()
+    assert min(edges.right, edges.omitted, edges.invented) > 0
+    measures = edges.measures()
+    assert measures["eoa"] == edges.right / known.sum()
+    assert sum(measures.values()) == pytest.approx(1)
+    assert found.to_dict()["edges"]["ece"] == measures["ece"]
+    assert f"within {width} px of the reference's shores" in str(found)
+    assert found.table().set_index(["section", "name"]).value["edges", "eoe"] == measures["eoe"]
+
+
+def test_without_shores_there_is_no_edge_accuracy():
+    mapped, _ = lakes()
+    land = on_grid(np.zeros_like(mapped))
+    assert np.isnan(assess(on_grid(mapped), land).edges.measures()["eoa"])
+    assert assess(on_grid(mapped), land, edge_width=None).edges is None
+    with pytest.raises(InvalidInputError, match="edge_width=-1"):
+        assess(on_grid(mapped), land, edge_width=-1)
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_the_mask_of_a_picture_lies_on_it_pixel_by_pixel(tmp_path):
     """A picture and its mask know no place: as many pixels, so the same ones."""
