@@ -49,8 +49,8 @@ class Patches(NamedTuple):
     @property
     def digest(self) -> str:
         """SHA-256 of values and labels."""
-        told = hashlib.sha256(np.ascontiguousarray(self.values))
-        told.update(np.ascontiguousarray(self.labels))
+        told = hashlib.sha256(np.ascontiguousarray(self.values).data)
+        told.update(np.ascontiguousarray(self.labels).data)
         return told.hexdigest()
 
 
