@@ -13,7 +13,8 @@ from skimage.filters import threshold_otsu
 from benchmarks.lakes import classes_of
 from lakecube.kernels import histogram, indices, resample, rules
 from lakecube.kernels.label import label_block
-from lakecube.kernels.lakes import lake_runs, measure_block, pack_area, sum_states
+from lakecube.kernels.lake_areas import lake_runs, pack_area, sum_states
+from lakecube.kernels.lakes import measure_block
 from lakecube.kernels.morphology import dilate_disk
 from lakecube.names import OBSERVATION
 

@@ -22,15 +22,9 @@ from scipy import ndimage
 
 import lakecube
 from lakecube.kernels.label import label_block, merge_pairs, relabel, touching_pairs
-from lakecube.kernels.lakes import (
-    LAKE_TABLE,
-    OVERLAP_TABLE,
-    lake_runs,
-    measure_block,
-    overlap_block,
-    pack_area,
-    sum_states,
-)
+from lakecube.kernels.lake_areas import lake_runs, pack_area, sum_states
+from lakecube.kernels.lake_overlap import OVERLAP_TABLE, overlap_block
+from lakecube.kernels.lakes import LAKE_TABLE, measure_block
 from lakecube.kernels.outline import corners_block, join_corners, trace_rings
 from lakecube.series.lakes import lakes
 from lakecube.series.registry import Registry, identify

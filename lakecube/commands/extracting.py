@@ -74,9 +74,10 @@ def _beginning(water: xr.Dataset, given: argparse.Namespace, out: str) -> str:
 
 def _resumed(water: xr.Dataset, given: argparse.Namespace, out: str) -> tuple[int, int]:
     """Blocks that an unfinished run of the same request has written, and how many there are to be."""
-    from lakecube.store.commit import read_root, sibling
+    from lakecube.store.commit import read_root
     from lakecube.store.contents import survey
     from lakecube.store.ledger import Ledger
+    from lakecube.store.overwriting import sibling
     from lakecube.store.place import LocalPlace, place_of
     from lakecube.store.plan import make_plan
 

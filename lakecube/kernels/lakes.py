@@ -4,9 +4,7 @@
    It needs the block's own labels only, for two pixels of one class that share an edge are of one component, so the
    outline can be told from the classes. Hence it runs in the same pass as labelling.
 2. The ``label`` of the tables is passed through `label.relabel` with what `label.merge_pairs` found; `combine_tables`
-   adds rows of one label. `combine_overlaps` does the same for `overlap_block`, the ground of the registry.
-3. `lake_runs` of the block's final labels and `pack_area`, once; `sum_states` of a few dates at a time; `add_sums` into
-   a table of those lakes that are wanted; `areas_of_sums` decides.
+   adds rows of one label.
 
 Lengths and areas are int64 quanta, so that a sum is the same in any order, to the last bit. The whole Earth is less
 than 2^62 quanta of area, and a pixel of 10 m is told to 1e-6 of its area.
@@ -20,7 +18,7 @@ import numpy as np
 
 from lakecube.kernels.jit import jit, jit_inline
 from lakecube.kernels.label import find_runs
-from lakecube.kernels.numbering import new_table, number_key
+from lakecube.kernels.numbering import group_starts, number_labels
 
 #: Quanta per square metre, and per metre.
 AREA_QUANTA, LENGTH_QUANTA = 2**13, 2**20
@@ -30,10 +28,6 @@ LAKE_TABLE = np.dtype([
     ("row_sum", "i8"), ("column_sum", "i8"), ("first_row", "i8"), ("last_row", "i8"), ("first_column", "i8"),
     ("last_column", "i8"), ("elevation_min", "f4"), ("elevation_max", "f4"),
 ])  # fmt: skip
-#: One row per pair of a label and a lake of the previous revision that share pixels.
-OVERLAP_TABLE = np.dtype([("label", "i8"), ("previous", "i8"), ("pixels", "i8")])
-#: Last axis of what `sum_states` returns: seen as water; hidden; hidden and inferred water; hidden and not inferred.
-WET, HIDDEN, INFERRED, UNRESOLVED = 0, 1, 2, 3
 _SUMS = ("pixels", "area", "perimeter", "row_sum", "column_sum")
 _LEAST, _MOST = ("first_row", "first_column"), ("class", "touches_edge", "last_row", "last_column")
 
@@ -68,7 +62,7 @@ def measure_block(
     """
     classes, labels = np.ascontiguousarray(classes), np.ascontiguousarray(labels)
     rows_at, start, stop = find_runs(np.ascontiguousarray(classes[1:-1, 1:-1]))
-    ids, number = _number_runs(_labels_of_runs(labels, rows_at, start))
+    ids, number = number_labels(_labels_of_runs(labels, rows_at, start))
     table = np.zeros(ids.size, LAKE_TABLE)
     sums, ends = np.zeros((ids.size, len(_SUMS)), np.int64), np.empty((ids.size, 6), np.int64)
     ends[:] = [np.iinfo(np.int64).max, -1, np.iinfo(np.int64).max, -1, 0, 0]
@@ -91,7 +85,7 @@ def combine_tables(tables: Iterable[np.ndarray]) -> np.ndarray:
     joined = np.concatenate([np.zeros(0, LAKE_TABLE), *tables])
     order = np.argsort(joined["label"], kind="stable")
     joined = joined[order]
-    first = _firsts(joined["label"])
+    first = group_starts(joined["label"])
     out = joined[first]
     if out.size:
         for names, reduce in ((_SUMS, np.add), (_LEAST, np.minimum), (_MOST, np.maximum)):
@@ -100,139 +94,6 @@ def combine_tables(tables: Iterable[np.ndarray]) -> np.ndarray:
         out["elevation_min"] = np.fmin.reduceat(joined["elevation_min"], first)
         out["elevation_max"] = np.fmax.reduceat(joined["elevation_max"], first)
     return out
-
-
-def overlap_block(labels: np.ndarray, previous: np.ndarray) -> np.ndarray:
-    """Pixels that each label shares with each lake of the previous revision.
-
-    labels, previous (y, x) int64, 0 outside → (pairs,) OVERLAP_TABLE, sorted by label, then previous. O(pixels).
-    """
-    n = _count_overlap_runs(labels, previous)
-    table = np.empty(n, OVERLAP_TABLE)
-    columns = [np.empty(n, np.int64) for _ in range(3)]
-    _overlap_runs(labels, previous, *columns)
-    table["label"], table["previous"], table["pixels"] = columns
-    return combine_overlaps([table])
-
-
-def combine_overlaps(tables: Iterable[np.ndarray]) -> np.ndarray:
-    """Join tables of OVERLAP_TABLE, in any order: rows of one pair become one; sorted by label, then previous."""
-    joined = np.concatenate([np.zeros(0, OVERLAP_TABLE), *tables])
-    joined = joined[np.lexsort((joined["previous"], joined["label"]))]
-    first = _firsts(joined["label"], joined["previous"])
-    out = joined[first]
-    if out.size:
-        out["pixels"] = np.add.reduceat(joined["pixels"], first)
-    return out
-
-
-def _firsts(*keys: np.ndarray) -> np.ndarray:
-    """Position of the first row of each group of equal keys, sorted already."""
-    new = np.ones(len(keys[0]), bool)
-    new[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
-    return np.flatnonzero(new)
-
-
-def lake_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lakes of one block and where they are: ids (lakes,) int64, sorted, and runs (n, 4) int32.
-
-    labels (y, x) int64, 0 outside. A run is (row, start, stop, position in ids), in raster order. O(pixels).
-    """
-    labels = np.ascontiguousarray(labels)
-    runs = np.empty((_count_label_runs(labels), 4), np.int32)
-    label = np.empty(len(runs), np.int64)
-    _label_runs(labels, runs, label)
-    ids, runs[:, 3] = _number_runs(label)
-    return ids, runs
-
-
-def pack_area(area: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """Areas (y, x) or (y, 1) int64 of the pixels of runs (n, 4) int32, one after the other: (pixels,) int64."""
-    out = np.empty(int((runs[:, 2] - runs[:, 1]).sum(dtype=np.int64)), np.int64)
-    _pack_area(area, runs, out)
-    return out
-
-
-def sum_states(
-    states: np.ndarray, restored: np.ndarray | None, runs: np.ndarray, lakes: int, area: np.ndarray
-) -> np.ndarray:
-    """Area of each lake by state on each date, within one block.
-
-    Parameters
-    ----------
-    states : (t, y, x) uint8
-        0 land, 1 water, anything else hidden.
-    restored : (t, y, x) uint8 or None
-        Where hidden: 0 land, 1 water, anything else not inferred. Never read where the ground was seen.
-    runs : (n, 4) int32
-        Of `lake_runs`.
-    lakes : int
-        How many lakes the runs are of.
-    area : (pixels,), (y, x) or (y, 1) int64
-        Quanta of the areas of the runs' pixels, as `pack_area` gives them; or of each pixel, to be packed here.
-
-    Returns
-    -------
-    (lakes, t, 4) int64
-        Quanta that were seen as water; that were hidden; that were hidden and inferred water; and that were hidden
-        and not inferred (`WET`, `HIDDEN`, `INFERRED`, `UNRESOLVED`). O(dates · pixels of lakes).
-    """
-    sums = np.zeros((lakes, len(states), 4), np.int64)
-    area = area if area.ndim == 1 else pack_area(area, runs)
-    _sum_states(states, states if restored is None else restored, restored is not None, runs, area, sums)
-    return sums
-
-
-def add_sums(total: np.ndarray, ids: np.ndarray, sums: np.ndarray, of: np.ndarray) -> None:
-    """Add the sums (n, …) of lakes `of` (n,) to the rows of `total` (lakes, …) of lakes `ids` (lakes,), sorted.
-
-    Lakes that `ids` does not hold are passed over, so that lakes can be taken a range of ids at a time. `total` is the
-    caller's own and is changed.
-    """
-    at = np.searchsorted(ids, of)
-    wanted = at < ids.size
-    wanted[wanted] = ids[at[wanted]] == of[wanted]
-    np.add.at(total, at[wanted], sums[wanted])
-
-
-def areas_of_sums(sums: np.ndarray, area: np.ndarray) -> dict[str, np.ndarray]:
-    """Areas per lake and date by the names of the contract, float64 m² (and 1).
-
-    sums (lakes, dates, 4) int64 of `sum_states`, added over all blocks; area (lakes,) int64, quanta of the largest
-    extent. `lake_area` is NaN where some of the lake was neither seen nor inferred, `lake_area_observed` where nothing
-    of it was seen; the limits and the observed fraction are always known.
-    """
-    whole = area[:, None]
-    wet, hidden = sums[..., WET], sums[..., HIDDEN]
-    known = sums[..., UNRESOLVED] == 0
-    return {
-        "lake_area": np.where(known, (wet + sums[..., INFERRED]) / AREA_QUANTA, np.nan),
-        "lake_area_observed": np.where(hidden < whole, wet / AREA_QUANTA, np.nan),
-        "lake_area_lower": wet / AREA_QUANTA,
-        "lake_area_upper": (wet + hidden) / AREA_QUANTA,
-        "lake_observed_fraction": (whole - hidden) / whole,
-    }
-
-
-def _number_runs(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct labels of runs, sorted, and each run's position among them, int32."""
-    # runs in raster order repeat their labels; numbering them by a hash first leaves few to sort
-    number, ids = _hash_runs(label)
-    order = np.argsort(ids)
-    rank = np.empty(ids.size, np.int32)
-    rank[order] = np.arange(ids.size, dtype=np.int32)
-    return ids[order], rank[number]
-
-
-@jit
-def _hash_runs(label):
-    keys, values = new_table()
-    number, ids = np.empty(label.size, np.int32), np.empty(label.size, np.int64)
-    n = 0
-    for k in range(label.size):
-        keys, values, n, number[k] = number_key(keys, values, n, label[k])
-        ids[number[k]] = label[k]
-    return number, ids[:n]
 
 
 @jit
@@ -308,93 +169,3 @@ def _elevations(elevation, rows_at, start, stop, number, band):
                     band[n, 0] = value
                 if not value <= band[n, 1] and value == value:
                     band[n, 1] = value
-
-
-@jit
-def _count_overlap_runs(labels, previous):
-    n = 0
-    for i in range(labels.shape[0]):
-        a, b = np.int64(0), np.int64(0)
-        for j in range(labels.shape[1]):
-            if labels[i, j] == a and previous[i, j] == b:
-                continue
-            a, b = labels[i, j], previous[i, j]
-            n += a > 0 and b > 0
-    return n
-
-
-@jit
-def _overlap_runs(labels, previous, label, other, pixels):
-    n = -1
-    for i in range(labels.shape[0]):
-        a, b = np.int64(0), np.int64(0)
-        for j in range(labels.shape[1]):
-            if labels[i, j] != a or previous[i, j] != b:
-                a, b = labels[i, j], previous[i, j]
-                if a > 0 and b > 0:
-                    n += 1
-                    label[n], other[n], pixels[n] = a, b, 0
-            if a > 0 and b > 0:
-                pixels[n] += 1
-
-
-@jit
-def _count_label_runs(labels):
-    n = 0
-    for i in range(labels.shape[0]):
-        last = np.int64(0)
-        for j in range(labels.shape[1]):
-            n += labels[i, j] > 0 and labels[i, j] != last
-            last = labels[i, j]
-    return n
-
-
-@jit
-def _label_runs(labels, runs, label):
-    n = -1
-    for i in range(labels.shape[0]):
-        last = np.int64(0)
-        for j in range(labels.shape[1]):
-            here = labels[i, j]
-            if here > 0:
-                if here != last:
-                    n += 1
-                    runs[n, 0], runs[n, 1], label[n] = i, j, here
-                runs[n, 2] = j + 1
-            last = here
-
-
-@jit
-def _pack_area(area, runs, out):
-    n = 0
-    for k in range(runs.shape[0]):
-        row = area[runs[k, 0]]
-        for j in range(runs[k, 1], runs[k, 2]):
-            out[n] = row[j if row.size > 1 else 0]
-            n += 1
-
-
-@jit
-def _sum_states(states, restored, has_restored, runs, area, sums):
-    for t in range(states.shape[0]):
-        at = -1
-        for k in range(runs.shape[0]):
-            i, n = runs[k, 0], runs[k, 3]
-            wet = hidden = inferred = unresolved = np.int64(0)
-            for j in range(runs[k, 1], runs[k, 2]):
-                at += 1
-                quanta = area[at]
-                state = states[t, i, j]
-                if state == 1:
-                    wet += quanta
-                elif state != 0:
-                    hidden += quanta
-                    guess = restored[t, i, j] if has_restored else np.uint8(255)
-                    if guess == 1:
-                        inferred += quanta
-                    elif guess != 0:
-                        unresolved += quanta
-            sums[n, t, 0] += wet
-            sums[n, t, 1] += hidden
-            sums[n, t, 2] += inferred
-            sums[n, t, 3] += unresolved

@@ -1,4 +1,4 @@
-"""Numbering keys in the order in which they first appear: a hash of open addresses."""
+"""Numbering keys in the order in which they first appear: a hash of open addresses. Labels of runs, groups of rows."""
 
 from __future__ import annotations
 
@@ -47,3 +47,31 @@ def _enlarge(keys, numbers):
             at = place(more, keys[k])
             more[at], same[at] = keys[k], numbers[k]
     return more, same
+
+
+def number_labels(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct labels (runs,) int64, sorted, and each run's position among them, int32."""
+    # runs in raster order repeat their labels; numbering them by a hash first leaves few to sort
+    number, ids = _numbered(label)
+    order = np.argsort(ids)
+    rank = np.empty(ids.size, np.int32)
+    rank[order] = np.arange(ids.size, dtype=np.int32)
+    return ids[order], rank[number]
+
+
+@jit
+def _numbered(label):
+    keys, values = new_table()
+    number, ids = np.empty(label.size, np.int32), np.empty(label.size, np.int64)
+    n = 0
+    for k in range(label.size):
+        keys, values, n, number[k] = number_key(keys, values, n, label[k])
+        ids[number[k]] = label[k]
+    return number, ids[:n]
+
+
+def group_starts(*keys: np.ndarray) -> np.ndarray:
+    """Position of the first row of each group of equal keys, sorted already."""
+    new = np.ones(len(keys[0]), bool)
+    new[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return np.flatnonzero(new)

@@ -20,15 +20,9 @@ from lakecube.between_blocks import regrouped
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.label import relabel
-from lakecube.kernels.lakes import (
-    OVERLAP_TABLE,
-    add_sums,
-    areas_of_sums,
-    combine_tables,
-    lake_runs,
-    pack_area,
-    sum_states,
-)
+from lakecube.kernels.lake_areas import add_sums, areas_of_sums, lake_runs, pack_area, sum_states
+from lakecube.kernels.lake_overlap import OVERLAP_TABLE
+from lakecube.kernels.lakes import combine_tables
 from lakecube.names import DATE, LAKE, TIME, VARIABLES, X, Y
 from lakecube.series.components import Components, extent, known
 from lakecube.series.pixel_area import PixelGrid, area_quanta

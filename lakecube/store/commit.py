@@ -1,4 +1,4 @@
-"""The commit: one atomic replacement of the root `zarr.json`, and the swap of a whole store.
+"""The commit: one atomic replacement of the root `zarr.json`.
 
 The root document names every array with its length (Zarr's consolidated metadata), so whatever lies beside it
 and is not named there, or lies past a named length, does not exist for a reader.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +19,8 @@ from lakecube.errors import StoreError, StoreExistsError
 from lakecube.io.limits import MOST_DOCUMENT
 from lakecube.store.claims import check_claim
 from lakecube.store.conventions import with_levels
-from lakecube.store.disk import c_library
-from lakecube.store.files import Files, LocalFiles, is_partial
+from lakecube.store.files import Files, is_partial
 from lakecube.store.layout import array_document, dumps, group_document, read_metadata
-from lakecube.store.lease import Lease
 from lakecube.store.ledger import Ledger
 from lakecube.store.place import LocalPlace, Place
 
@@ -295,47 +292,3 @@ def sweep_rows(files: Files, names: list[str], pixels: Collection[str], base: in
 
 def _digits(names: list[str]) -> list[int]:
     return [int(name) for name in names if name.isdigit()]
-
-
-def sibling(path: Path, what: str) -> Path:
-    """A hidden place beside `path`, on the same disk."""
-    return path.parent / f".{path.name}.{what}"
-
-
-def swap(new: Path, path: Path) -> None:
-    """Put the finished store `new` in the place of `path` and remove the old one.
-
-    Linux exchanges the two names in one step, so that there is no moment without a store. Elsewhere the
-    old store steps aside first; `mend_swap` finishes what is interrupted between the two renames.
-    """
-    old = new
-    if not _exchange(new, path):
-        old = sibling(path, "replaced")
-        LocalFiles(old.parent).delete(old.name)
-        path.rename(old)
-        new.rename(path)
-    LocalFiles(old.parent).delete(old.name)
-
-
-def mend_swap(path: Path) -> None:
-    """Finish a swap that was interrupted between its two renames."""
-    new, old = sibling(path, "overwriting"), sibling(path, "replaced")
-    if path.exists() or not old.exists():
-        return
-    if not (new / ROOT).exists():
-        old.rename(path)
-        return
-    with Lease(LocalFiles(new)) as lease:  # refused while the one who swaps is alive
-        new.rename(path)
-        lease.moved(LocalFiles(path))
-
-
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two directories atomically; False where the system cannot."""
-    rename = getattr(c_library(), "renameat2", None)
-    if rename is None:
-        return False
-    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from lakecube.kernels.heights import BINS, Heights
-from lakecube.kernels.lakes import AREA_QUANTA, areas_of_sums, lake_runs, pack_area, sum_states
+from lakecube.kernels.lake_areas import areas_of_sums, lake_runs, pack_area, sum_states
+from lakecube.kernels.lakes import AREA_QUANTA
 from lakecube.kernels.shore import restore_states
 from lakecube.series.pixel_area import PixelGrid, area_quanta
 from lakecube.store.revise_blocks import Block, BlockPasses, Results

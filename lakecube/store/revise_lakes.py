@@ -13,7 +13,8 @@ import numpy as np
 
 from lakecube.errors import StoreError
 from lakecube.kernels.label import UNSEEN, classify_extent, label_block, merge_pairs, relabel, touching_pairs
-from lakecube.kernels.lakes import combine_overlaps, combine_tables, measure_block, overlap_block
+from lakecube.kernels.lake_overlap import combine_overlaps, overlap_block
+from lakecube.kernels.lakes import combine_tables, measure_block
 from lakecube.series.pixel_area import PixelGrid, pixel_quanta
 from lakecube.series.registry import Registry, identify
 from lakecube.series.shape import LakeParams

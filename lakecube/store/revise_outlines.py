@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lakecube.series.outlines import BOXES, LabelImage, write_outlines
+from lakecube.series.label_polygons import BOXES, LabelImage
+from lakecube.series.outlines import write_outlines
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.job import RevisionJob
 from lakecube.store.revise_lakes import Found

@@ -13,7 +13,7 @@ import numpy as np
 
 from lakecube.kernels.heights import BINS, LEVELS, Heights, count_levels, index_shore
 from lakecube.kernels.label import relabel
-from lakecube.kernels.lakes import add_sums, lake_runs
+from lakecube.kernels.lake_areas import add_sums, lake_runs
 from lakecube.kernels.shore import count_shore, count_shore_under, grow_lakes
 from lakecube.names import UNKNOWN
 from lakecube.series.restore import SHORE

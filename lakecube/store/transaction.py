@@ -36,11 +36,12 @@ from lakecube.store.layout import Stored, array_document, dumps, group_document,
 from lakecube.store.ledger import REVISING, Ledger, Row
 from lakecube.store.passes import write_fields, write_rows
 from lakecube.store.place import Place
-from lakecube.store.plan import Plan, check_fixed, check_lengths, make_plan, new_items, root_attrs, small_arrays
+from lakecube.store.plan import Plan, make_plan, new_items, root_attrs, small_arrays
 from lakecube.store.registry import registry_hash
 from lakecube.store.report import Run
 from lakecube.store.revise_blocks import LostPartError
 from lakecube.store.revision import write_revision
+from lakecube.store.same import check_fixed, check_lengths
 from lakecube.store.told import conflicts, unread, unread_before
 from lakecube.store.unread import dates_of
 from lakecube.store.waves import WAVE, Runner

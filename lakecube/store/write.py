@@ -12,7 +12,7 @@ from lakecube.checks import is_flag, is_whole, is_word
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.clusters import check_versions
-from lakecube.store.commit import ROOT, foreign, mend_swap, read_root, refuse_inside, sibling, swap
+from lakecube.store.commit import ROOT, foreign, read_root, refuse_inside
 from lakecube.store.contents import Contents, survey
 from lakecube.store.conventions import transform_of
 from lakecube.store.disk import check_room
@@ -20,6 +20,7 @@ from lakecube.store.files import LocalFiles
 from lakecube.store.guarded import readable
 from lakecube.store.lease import Lease
 from lakecube.store.objects import is_object_url
+from lakecube.store.overwriting import mend_swap, sibling, swap
 from lakecube.store.place import LocalPlace, Place, place_of
 from lakecube.store.plan import pixel_chunks
 from lakecube.store.read import open_place

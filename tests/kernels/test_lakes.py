@@ -6,21 +6,9 @@ import numpy as np
 import pytest
 
 from lakecube.kernels.label import label_block, relabel
-from lakecube.kernels.lakes import (
-    AREA_QUANTA,
-    INFERRED,
-    LAKE_TABLE,
-    LENGTH_QUANTA,
-    UNRESOLVED,
-    add_sums,
-    areas_of_sums,
-    combine_overlaps,
-    combine_tables,
-    lake_runs,
-    measure_block,
-    overlap_block,
-    sum_states,
-)
+from lakecube.kernels.lake_areas import INFERRED, UNRESOLVED, add_sums, areas_of_sums, lake_runs, sum_states
+from lakecube.kernels.lake_overlap import combine_overlaps, overlap_block
+from lakecube.kernels.lakes import AREA_QUANTA, LAKE_TABLE, LENGTH_QUANTA, combine_tables, measure_block
 from tests.kernels.blocks import CUTS, blocks, label_in_blocks, random_classes
 
 cuts = pytest.mark.parametrize("cut", CUTS, ids=lambda cut: "x".join(str(len(c)) for c in cut))

@@ -12,9 +12,10 @@ import shapely
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingDependencyError, StoreError
-from lakecube.series import outlines as module
+from lakecube.series import label_polygons as module
+from lakecube.series.label_polygons import LabelImage, polygons
 from lakecube.series.lakes import lakes
-from lakecube.series.outlines import LabelImage, polygons, save_outlines
+from lakecube.series.outlines import save_outlines
 from tests.series.test_lakes import stack
 
 geopandas = pytest.importorskip("geopandas")

@@ -7,7 +7,8 @@ import pytest
 
 from lakecube.errors import InvalidInputError
 from lakecube.kernels.label import label_block
-from lakecube.kernels.lakes import OVERLAP_TABLE, measure_block, overlap_block
+from lakecube.kernels.lake_overlap import OVERLAP_TABLE, overlap_block
+from lakecube.kernels.lakes import measure_block
 from lakecube.series.registry import EVENT, Registry, identify
 from tests.kernels.blocks import random_classes
 

@@ -8,7 +8,7 @@ import xarray as xr
 import lakecube.store.write_tasks as write_tasks
 from lakecube.errors import StoreError
 from lakecube.store import open_store, to_zarr
-from lakecube.store.plan import check_lengths
+from lakecube.store.same import check_lengths
 from tests.store.made import extract
 
 #: Dims of what depends on the revisions that came before.
