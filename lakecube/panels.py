@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import Formatter, MaxNLocator
 
 from lakecube.errors import InvalidInputError
-from lakecube.names import LAND, TIME, UNKNOWN, WATER, X, Y
+from lakecube.names import BANDS, LAND, TIME, UNKNOWN, WATER, X, Y
 from lakecube.summary import AreaSeries, crs_of, ground_scale, north_up, step_of, unit_of
 
 #: Longest side, in pixels, of what is read for a map.
@@ -26,6 +26,9 @@ FALSE_COLOUR = (
     ("nir", "red", "green"),
     ("nir08", "red", "green"),
     ("red", "green", "blue"),
+    ("nir", "green", "green"),
+    ("nir08", "green", "green"),
+    ("swir16", "green", "green"),
 )
 
 
@@ -91,13 +94,15 @@ def legend_above(axes: Axes, kinds: Sequence[Any] | None = None) -> None:
 
 
 def draw_false_colour(axes: Axes, cube: xr.Dataset, date: Any, water: xr.DataArray | None = None) -> None:
-    """One date of a cube in false colour, stretched between percentiles; outlines of `water` on it."""
-    bands = next((b for b in FALSE_COLOUR if all(name in cube for name in b)), None)
-    if bands is None:
-        raise InvalidInputError(
-            "a picture needs swir16, nir and red, or nir, red and green; open the cube with bands= that include them"
-        )
-    at = cube[list(bands)].sel({TIME: date})
+    """One date of a cube in false colour, stretched between percentiles; outlines of `water` on it.
+
+    In the first of `FALSE_COLOUR` for which the bands are there; in grey by one band where there are none of these.
+    """
+    have = [name for name in BANDS if name in cube]
+    if not have:
+        raise InvalidInputError("a picture needs a band: open the cube with bands= such as swir16, nir and red")
+    bands = next((b for b in FALSE_COLOUR if {*b} <= {*have}), (have[0],) * 3)
+    at = cube[list(dict.fromkeys(bands))].sel({TIME: date})
     picture = thin(at).compute()
     rgb = np.stack([_stretch(picture[name].values) for name in bands], axis=-1)
     box = extent(picture)
@@ -111,7 +116,7 @@ def draw_false_colour(axes: Axes, cube: xr.Dataset, date: Any, water: xr.DataArr
             kinds.append(Patch(facecolor="white", edgecolor="#8a8a8a", hatch="////", linewidth=0.5, label="unknown"))
         legend_above(axes, kinds)
     day = np.datetime_as_string(np.datetime64(date, "ns"), unit="D")
-    furnish(axes, picture, f"{day}, {' · '.join(bands)}")
+    furnish(axes, picture, f"{day}, {' · '.join(bands) if len({*bands}) > 1 else f'{bands[0]}, grey'}")
 
 
 def draw_series(

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lakecube.errors import InvalidInputError
-from lakecube.io.out_files import outside_stores, writing
+from lakecube.io.out_files import outside_stores
 from lakecube.lake_panels import draw_extent, draw_lake_series, one_lake, window_around
 from lakecube.names import BANDS, TIME
 from lakecube.panels import (
@@ -35,6 +35,7 @@ from lakecube.product_panels import draw_agreement, draw_product
 from lakecube.series.occurrence import frequency
 from lakecube.store.read import overview
 from lakecube.summary import area_series, cloud_doubt, plural, position_of
+from lakecube.whole_files import writing
 
 _CREDITS = (
     (("sentinel-2", "sentinel2"), "Contains modified Copernicus Sentinel data"),
@@ -76,7 +77,8 @@ def plot(
     Parameters
     ----------
     dataset : xr.Dataset
-        A store or an extract (frequency map and area series), or a cube (false colour).
+        A store or an extract (frequency map and area series), or a cube (false colour; of nir and green alone nir,
+        green, green; of a single band grey).
     date : date-like
         The date to show, the nearest within three days is taken; of a cube by default the last.
     water : xr.Dataset

@@ -33,9 +33,29 @@ def test_a_picture_becomes_a_store(picture, tmp_path, capsys):
     assert "finding thresholds 0" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("always:.*only chooses")
+def test_the_order_of_the_channels_can_be_said(picture, tmp_path, capsys):
+    model = made.shared(bands=("red", "green", "blue"), radiometry="display")
+    said = []
+    for order in (["--channels", "blue", "green", "red"], ["--bands", "1=blue", "2=green", "3=red"],
+                  ["--channels", "red", "green", "blue"], ["--bands", "blue", "green", "red"]):  # fmt: skip
+        out = str(tmp_path / str(len(said)))
+        options = ["--method", "linknet50", "--model", model, "--set", "refine=none", "--quiet"]
+        assert main(["extract", picture, *order, *options, "--out", out]) == 0
+        said.append(lakecube.open_store(out).water_probability.values)
+    assert (said[0] == said[1]).all()
+    assert (said[2] == said[3]).all()
+    assert (said[0] != said[2]).any()
+    told = capsys.readouterr().err
+    assert "picture.png is read as red, green, blue" in told  # of the list, which only chooses
+    assert "say --bands 1=blue 2=green 3=red" in told
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--channels", "blue", "green", "blue"], "each channel of the files has another STAC common name"),
+        (["--channels", "blue", "--bands", "blue"], "give one of them"),
         (["--model", "none.safetensors"], "no weights at none.safetensors"),
         (["--model", "TINY"], "needs nir, swir16"),
         (["--rules", "paper"], "linknet50 has no parameter rules"),

@@ -39,21 +39,35 @@ def lakes(tmp_path_factory):
 
 
 def test_it_trains_and_says_what_it_kept(lakes, tmp_path, capsys):
-    assert main(["train", str(lakes), "--out", str(tmp_path / "run"), "--hold-out", "s4", *SMALL]) == 0
+    assert main(["train", str(lakes), "--out", str(tmp_path / "run"), "--hold-out", "s4", *SMALL, "--tile", "16"]) == 0
     out, err = capsys.readouterr()
     assert "unet, 4 scenes, into" in out
+    told = json.loads((tmp_path / "run" / "samples.json").read_text())
+    assert sorted(told["training"] + told["validation"]) == ["s0", "s1", "s2", "s3"]
+    (judge,) = told["validation"]
+    assert f"1 of the scenes validate: {judge}\n" in err
+    assert told["left_out"] > 0
+    assert f"{told['tiles']} tiles of 3 scenes to learn from; {told['left_out']} left out, since no water" in err
+    assert err.index("validate") < err.index("epoch 1")
     assert "unet: epoch 2 of 2, lovasz" in err
     assert "kept: " in out
     assert "unet-bgr.safetensors (epoch" in out
     assert "validation: IoU" in out
-    assert main(["train", str(lakes), "--out", str(tmp_path / "run"), "--hold-out", "s4", *SMALL, "--json"]) == 0
+    assert (
+        main(
+            ["train", str(lakes), "--out", str(tmp_path / "run"), "--hold-out", "s4", *SMALL, "--tile", "16", "--json"]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert told["epochs"] == 2
+    assert main(["train", str(lakes), "--out", str(tmp_path / "again"), *SMALL, "-v"]) == 0
+    assert capsys.readouterr().err.count("epoch 2 of 2") == 1
     assert told["weights"].endswith("run/unet-bgr.safetensors")
 
 
 def test_bands_of_the_files_and_bands_to_use(lakes, tmp_path, capsys):
-    words = ("--bands", "blue", "green", "red", "--use", "red", "green")
+    words = ("--channels", "blue", "green", "red", "--use", "red", "green")
     assert main(["train", str(lakes), "--out", str(tmp_path / "run"), *SMALL, *words]) == 0
     assert "unet-rg.safetensors" in capsys.readouterr().out
 

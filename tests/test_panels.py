@@ -109,6 +109,26 @@ def test_false_colour_is_swir_nir_red_in_this_order_with_water_outlined_and_unkn
     assert "unknown" not in words(axes.figure)
 
 
+@pytest.mark.parametrize(
+    ("have", "told", "channels"),
+    [
+        (("green", "nir"), "nir · green · green", (1, 0, 0)),  # vegetation red, water blue to black
+        (("blue", "green", "nir08"), "nir08 · green · green", (2, 1, 1)),
+        (("green", "swir16"), "swir16 · green · green", (1, 0, 0)),
+        (("nir",), "nir, grey", (0, 0, 0)),
+    ],
+)
+def test_a_cube_of_few_bands_has_a_picture_as_well(have, told, channels):
+    ramp = np.linspace(0, 1, 12)
+    layers = [np.tile(ramp, (12, 1)), np.tile(ramp[:, None], (1, 12)), np.tile(1 - ramp, (12, 1))]
+    cube = xr.Dataset({name: on_grid(values[None]) for name, values in zip(have, layers, strict=False)})
+    panels.draw_false_colour(axes := axes_of(), cube, DATES[0])
+    rgb = axes.images[0].get_array()
+    for k, layer in enumerate(channels):
+        assert np.corrcoef(rgb[..., k].ravel(), layers[layer].ravel())[0, 1] > 0.95
+    assert told in words(axes.figure)
+
+
 def test_the_series_is_in_square_kilometres_by_date_and_shaded_by_what_was_seen():
     by_reason = np.zeros((3, 256))
     by_reason[:, REASON["water"]], by_reason[:, REASON["cloud"]] = (3e6, 1e6, 2e6), (0, 3e6, 2e6)

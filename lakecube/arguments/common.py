@@ -45,6 +45,13 @@ def add_engine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scheduler", metavar="tcp://…", help="address of a Dask cluster to run on")
 
 
+def add_channels(add: Any) -> None:
+    """What the channels of pictures are; one option with one meaning wherever pictures are read."""
+    add("--channels", nargs="+", metavar="B",
+        help="what the files' channels are, in their order, such as blue green red; pictures do not tell, and are "
+        "taken as red green blue")  # fmt: skip
+
+
 def add_common(command: argparse.ArgumentParser) -> None:
     """The options that every command has."""
     command.add_argument("--json", action="store_true", help="print the result as JSON on stdout")

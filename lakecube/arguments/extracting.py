@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from lakecube.arguments.common import add_common, add_engine, new_command
+from lakecube.arguments.common import add_channels, add_common, add_engine, new_command
 
 _EXTRACT_EXAMPLES = """examples:
   lakecube extract https://earth-search.aws.element84.com/v1 --collection sentinel-2-l2a \\
@@ -14,6 +14,7 @@ _EXTRACT_EXAMPLES = """examples:
   lakecube extract items.json --threshold otsu --rules paper --composite month --out paper.zarr
   lakecube extract items.json --set ndvi_max=0.3 --set slope_max=20 --out tuned.zarr
   lakecube extract picture.jpg --method linknet50 --out picture.zarr
+  lakecube extract bgr.png --channels blue green red --method linknet50 --out picture.zarr
   lakecube extract items.json --method linknet50 --model mine.safetensors --set refine=crf --out net.zarr
   lakecube extract --list-parameters     every parameter, its default and its value in the paper
 
@@ -76,7 +77,8 @@ def add_request(command: argparse.ArgumentParser) -> None:
     add("--datetime", metavar="T", help="a date, month or year, or an interval such as 2019/2021-06")
     add("--query", metavar="'k<20'", action="append", help="condition on an item property; may be repeated")
     add("--sensor", metavar="NAME", help="where the metadata do not tell it, e.g. landsat-oli-c2-l2")
-    add("--bands", nargs="+", metavar="B", help="bands to read; or NAME=BAND of files: 1=blue 2=green 3=red")
+    add("--bands", nargs="+", metavar="B", help="bands to read; or NAME=BAND of files: B03=green B11=swir16")
+    add_channels(add)
     add("--crs", help="CRS of the result (default: that of most scenes)")
     add("--resolution", type=float, metavar="R", help="pixel size in units of the CRS (default: the finest band's)")
     add("--chunks", type=int, metavar="PX", help="pixels per chunk along y and x (default: 1024)")

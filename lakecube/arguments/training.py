@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lakecube.arguments.common import add_common, new_command
+from lakecube.arguments.common import add_channels, add_common, new_command
 from lakecube.models.presets import PATCH_PRESET, PRESETS
 
 _EXAMPLES = """examples:
   lakecube train lakes --out runs/lakes                        lakes/images/NAME.jpg and lakes/masks/NAME.png
-  lakecube train lakes --bands blue green red --hold-out '0[13579]' --out runs/lakes
+  lakecube train lakes --channels blue green red --hold-out '0[13579]' --out runs/lakes
   lakecube train lakes --architecture linknet18 --preset quick --minutes 30 --precision bfloat16 --out runs/quick
   lakecube train mine --start linknet18-bgr --epochs 10,5 --rate 5e-5 --out runs/mine
   lakecube train --cube scenes.zarr --polygons lakes.gpkg --out runs/cube
@@ -36,7 +36,8 @@ def add_train(commands: Any) -> None:
 def _add_samples(group: Any) -> None:
     add = group.add_argument
     add("--bands", nargs="+", metavar="B",
-        help="names of the bands in the order of the files (default: as they say, or red green blue)")  # fmt: skip
+        help="of folders the same as --channels; with --cube bands to read")  # fmt: skip
+    add_channels(add)
     add("--use", nargs="+", metavar="B", help="bands to learn from (default: all)")
     add("--scale", type=float, metavar="S", help="reflectance is number x S (default: as declared; 8 bits: 1/255)")
     add("--offset", type=float, default=0.0, metavar="O", help="… plus O")

@@ -11,6 +11,7 @@ import xarray as xr
 
 import lakecube
 from lakecube.errors import InvalidInputError, ReadError
+from lakecube.names import BANDS
 
 
 def open_request(given: argparse.Namespace) -> xr.Dataset:
@@ -46,7 +47,7 @@ def _opened(given: argparse.Namespace) -> xr.Dataset:
         datetime=given.datetime,
         query=given.query,
         sensor=given.sensor,
-        bands=_bands(given.bands),
+        bands=bands_of(given),
         crs=given.crs,
         resolution=given.resolution,
         chunks=given.chunks,
@@ -61,6 +62,30 @@ def _opened(given: argparse.Namespace) -> xr.Dataset:
 def water_of(cube: xr.Dataset, given: argparse.Namespace) -> xr.Dataset:
     """The extract that was asked for, lazily."""
     return lakecube.extract(cube, given.method, composite=given.composite, **parameters_of(given))
+
+
+def bands_of(given: argparse.Namespace) -> Any:
+    """`bands` of `open`: a choice, or what is what in the files, by --bands or --channels."""
+    channels = channels_of(given)
+    if channels is None:
+        return _bands(given.bands)
+    return {str(i): band for i, band in enumerate(channels, 1)}
+
+
+def channels_of(given: argparse.Namespace) -> list[str] | None:
+    """What --channels says of files, if it is given; STAC common names, each once."""
+    channels: list[str] | None = given.channels
+    if channels is None:
+        return None
+    if given.bands is not None:
+        raise InvalidInputError("--channels names all channels of the files and --bands others: give one of them")
+    unknown = [name for name in channels if name not in BANDS]
+    if unknown or len(set(channels)) < len(channels):
+        raise InvalidInputError(
+            f"--channels {' '.join(channels)}: each channel of the files has another STAC common name, of "
+            f"{', '.join(BANDS)}"
+        )
+    return channels
 
 
 def _bands(words: list[str] | None) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from lakecube.commands.request import values_set
+from lakecube.commands.request import bands_of, channels_of, values_set
 from lakecube.errors import InvalidInputError
 from lakecube.models.presets import Preset, preset_of
 from lakecube.models.samples import Samples, cube_samples, folder_samples, joined
@@ -51,7 +51,8 @@ def _samples(given: argparse.Namespace) -> Samples:
     if given.cube is not None:
         samples = _from_cube(given, cut)
     else:
-        read = {name: getattr(given, name) for name in ("bands", "scale", "offset", "ignore", "black")}
+        read = {name: getattr(given, name) for name in ("scale", "offset", "ignore", "black")}
+        read["bands"] = channels_of(given) or given.bands
         samples = joined(*(folder_samples(folder, **read, **cut) for folder in given.folder))
     if given.use is not None:
         samples = samples.ordered(given.use)
@@ -63,7 +64,7 @@ def _from_cube(given: argparse.Namespace, cut: dict[str, Any]) -> Samples:
 
     if given.polygons is None:
         raise InvalidInputError("--cube needs --polygons: a file with the outlines of water")
-    cube = lakecube.open(given.cube, bands=given.bands)
+    cube = lakecube.open(given.cube, bands=bands_of(given))
     return cube_samples(cube, given.polygons, bands=given.use, column=given.column, **cut)
 
 
@@ -106,11 +107,12 @@ def _set_threads(workers: int | None) -> None:
 
 @contextlib.contextmanager
 def _lines(given: argparse.Namespace) -> Iterator[None]:
-    """Where there is no terminal for a bar, each epoch is a line on stderr."""
-    if given.quiet or sys.stderr.isatty():
+    """What it learns from is told on stderr, and each epoch where there is no terminal for a bar."""
+    if given.quiet or given.verbose:  # which tells all lines by itself
         yield
         return
-    logger, handler = logging.getLogger("lakecube"), logging.StreamHandler()
+    name = "lakecube.models.trainer" if sys.stderr.isatty() else "lakecube"
+    logger, handler = logging.getLogger(name), logging.StreamHandler()
     handler.addFilter(lambda record: record.levelno == logging.INFO)
     level = logger.level
     logger.addHandler(handler)

@@ -21,11 +21,12 @@ from lakecube.dashboard.series_view import SeriesView
 from lakecube.dashboard.source import Opened
 from lakecube.dashboard.window import Window, bounds
 from lakecube.errors import InvalidInputError
-from lakecube.io.out_files import outside_stores, writing
+from lakecube.io.out_files import outside_stores
 from lakecube.names import TIME
 from lakecube.plot import credits_of
 from lakecube.store.read import KEPT, graph_name, open_level
 from lakecube.summary import position_of
+from lakecube.whole_files import writing
 
 #: Pixels of the screen: those that `MapView` expects, and the height of a series.
 _WIDTH, _HEIGHT, _SERIES = 820, 560, 240

@@ -15,8 +15,9 @@ import numpy as np
 import xarray as xr
 
 from lakecube.export.products import chosen_dates
-from lakecube.io.out_files import outside_stores, writing
+from lakecube.io.out_files import outside_stores
 from lakecube.names import DATE, ITEM, TIME, X, Y
+from lakecube.whole_files import writing
 
 _LEVEL, _BLOCK = 4, 1024
 #: Bytes of a disk that stay free: more than HDF5 holds back before it writes.

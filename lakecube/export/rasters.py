@@ -21,11 +21,12 @@ from rasterio.windows import Window
 
 from lakecube.errors import InvalidInputError
 from lakecube.export.products import Product, chosen_dates, day_of, product_of
-from lakecube.io.out_files import outside_stores, replacing, writing
+from lakecube.io.out_files import outside_stores
 from lakecube.names import COLOURS, LAKE, TIME, VariableSpec, X, Y
 from lakecube.series.pixel_area import PixelGrid
 from lakecube.store.waves import Runner, threads
 from lakecube.summary import north_up
+from lakecube.whole_files import replacing, writing
 
 Compression = Literal["deflate", "zstd"]
 

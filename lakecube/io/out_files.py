@@ -1,43 +1,13 @@
-"""Files on the way out: whole under their name, or not there; and never into a store."""
+"""Files on the way out: their names, and never into a store."""
 
 from __future__ import annotations
 
-import contextlib
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from lakecube.checks import is_path
-from lakecube.errors import InvalidInputError, LakecubeError, StoreError
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path`, with its suffix, to write under; the file moves to `path` when the block ends well."""
-    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def writing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
-    """As `replacing`; OSError, and `failures` of the library that writes, become a StoreError that names `path`."""
-    kinds: tuple[type[Exception], ...] = (OSError, *failures)
-    try:
-        with replacing(path) as partial:
-            yield partial
-    except LakecubeError:
-        raise
-    except kinds as error:
-        full = " (is the disk full?)" if getattr(error, "errno", None) is None else ""  # some libraries do not tell
-        raise StoreError(
-            f"writing {path} stopped: {error}{full}. Nothing half-written stays; mend that and call again"
-        ) from error
+from lakecube.errors import InvalidInputError
 
 
 def name_of(moment: np.datetime64) -> str:

@@ -85,7 +85,8 @@ def describe_rasters(
         Path(s). Files of one date with different bands (or a quality layer) become one item.
     bands
         Mapping from the bands' names in the files (descriptions, or ``"1"``, ``"2"``, … by position) to STAC
-        common names, or to the kind of a quality layer (``"scl"``, ``"cloud_mask"``, …). Otherwise descriptions are
+        common names, or to the kind of a quality layer (``"scl"``, ``"cloud_mask"``, …); a list only chooses, and of a
+        picture that it seems to name in another order it is warned. Otherwise descriptions are
         matched to known names, red, green and blue by their colour interpretation, a single band by the file's name.
         Known quality layers are taken whether they are mapped or not.
     datetime
@@ -117,6 +118,7 @@ def describe_rasters(
     dates = _given_dates(datetime, len(paths))
     mapping = {str(k).lower(): v for k, v in bands.items()} if isinstance(bands, Mapping) else None
     _check_mapping(mapping)
+    asked = [] if bands is None or isinstance(bands, str | Mapping) else list(bands)
     items: dict[np.datetime64, ItemRecord] = {}
     held: dict[np.datetime64, list[str]] = {}
     unscaled: dict[str, str] = {}
@@ -124,7 +126,7 @@ def describe_rasters(
         shift = user_offset(offset, _name(path))
 
         def describe(path: str = path, date: Any = date, shift: Any = shift) -> tuple[ItemRecord, list[str], str]:
-            return _describe_file(path, date, mapping, sensor, scale, shift, empty)
+            return _describe_file(path, date, mapping, sensor, scale, shift, empty, asked)
 
         record, names, habit = with_retries(describe, path, patience or Patience(), _name(path))
         if habit:
@@ -158,6 +160,17 @@ def _warn_of_habit(unscaled: Mapping[str, str]) -> None:
         )
 
 
+def _warn_of_order(name: str, channels: Sequence[str], asked: Sequence[str]) -> None:
+    """Where a list names all channels of a picture, but in another order: a list chooses, and names nothing."""
+    if sorted(asked) == sorted(channels) and list(asked) != list(channels):
+        mapping = {str(i): band for i, band in enumerate(asked, 1)}
+        warnings.warn(
+            f"{name} is read as {', '.join(channels)}, since a list of bands only chooses; if its channels are "
+            f"{', '.join(asked)} in this order, say bands={mapping}",
+            stacklevel=6,
+        )
+
+
 def _name(path: str) -> str:
     return Path(strip_signature(path)).name
 
@@ -185,13 +198,15 @@ def _given_dates(datetime: Any, n: int) -> list[np.datetime64 | None]:
 
 def _describe_file(
     path: str, date: np.datetime64 | None, mapping: Mapping[str, str] | None, sensor: str | None, scale: float | None,
-    offset: float | None, empty: tuple[float, float] | None,
+    offset: float | None, empty: tuple[float, float] | None, asked: Sequence[str],
 ) -> tuple[ItemRecord, list[str], str]:  # fmt: skip
     if sensor == "landsat-c2-l2":
         sensor = "landsat-tm-c2-l2" if _TM_FILE.match(_name(path)) else "landsat-oli-c2-l2"
     with rasterio.Env(**GDAL_OPTIONS), open_source(path, local=True) as file:
         layers = _layers(path, file, mapping, sensor, scale, offset, empty)
         is_picture = all(layer.source.display for layer in layers if layer.name in BANDS)
+        if is_picture and not any(file.descriptions):
+            _warn_of_order(_name(path), [layer.name for layer in layers if layer.name in BANDS], asked)
         if file.crs is None and not is_picture:
             raise ReadError(f"{_name(path)} has no CRS: write one, for example with rioxarray's write_crs")
         if file.crs is None:

@@ -22,8 +22,9 @@ from lakecube.georeference import crs_text, transform_numbers
 from lakecube.io import stac_fields
 from lakecube.io.footprint import footprint
 from lakecube.io.hrefs import is_remote, strip_signature
-from lakecube.io.out_files import name_of, replacing
+from lakecube.io.out_files import name_of
 from lakecube.names import DATE, ITEM, TIME, VARIABLES, YEAR, YEAR_MONTH, X, Y
+from lakecube.whole_files import replacing
 
 #: Media types of what is written, by suffix.
 MEDIA_TYPES = {

@@ -56,7 +56,8 @@ def fit(
     bands : mapping of str to numpy.ndarray, or xr.Dataset
         Reflectance by STAC common name, any shape, NaN where unknown; or a labelled cube.
     truth : numpy.ndarray or xr.DataArray
-        Of that shape (or dims that broadcast to those of a Dataset): 0 land, 1 water, others unknown.
+        Of that shape (or dims that broadcast to those of a Dataset, or a mask of its last two): 0 land, 1 water,
+        others unknown.
     kind : {"svm", "rf"}
     names : sequence of str, optional
         Bands to learn from; by default all.
@@ -104,7 +105,7 @@ def _table(
             f"no {', '.join(missing) or 'bands'} to learn from; there are {', '.join(have) or 'none'}"
         )
     if isinstance(bands, xr.Dataset):
-        wanted = truth if isinstance(truth, xr.DataArray) else bands[chosen[0]].copy(data=np.asarray(truth))
+        wanted = truth if isinstance(truth, xr.DataArray) else _on_pixels_of(bands[chosen[0]], np.asarray(truth))
         first, *rest = xr.broadcast(wanted, *(bands[name] for name in chosen))
         labels, arrays = first.values, [array.values for array in rest]
         if "observation" in bands:
@@ -117,6 +118,17 @@ def _table(
     table = np.stack([array.ravel() for array in arrays], axis=1).astype(np.float32)
     known = np.isfinite(table).all(axis=1) & np.isin(labels.ravel(), (LAND, WATER))
     return chosen, table[known], labels.ravel()[known].astype(np.uint8)
+
+
+def _on_pixels_of(band: xr.DataArray, truth: np.ndarray) -> xr.DataArray:
+    """Labels of all of a cube, or a mask (y, x) that holds on every date."""
+    last = truth.ndim if truth.ndim > 1 else band.ndim
+    if truth.shape != band.shape[-last:]:
+        raise InvalidInputError(
+            f"truth is of shape {truth.shape}, but the bands are {dict(band.sizes)}: give labels of that shape, or of "
+            "its last two dims"
+        )
+    return band.copy(data=np.broadcast_to(truth, band.shape))
 
 
 def _machine(table: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:

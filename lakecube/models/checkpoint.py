@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lakecube.errors import ReadError
-from lakecube.models.writing import replacing
+from lakecube.whole_files import steady, writing
 
 _KEY, _HASH = "lakecube-checkpoint", "sha256"
 _NETWORK, _AVERAGE, _OPTIMISER = "network.", "average.", "optimiser."
@@ -62,7 +62,7 @@ def write_checkpoint(path: Path, kept: Checkpoint) -> None:
 
 def write_state(path: Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Tensors to a file, beside it first."""
-    with replacing(path) as partial:
+    with writing(path, partial=steady(path)) as partial:
         try:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial, metadata)
         except SafetensorError as error:  # of a full disk as well, whose number is in the text alone

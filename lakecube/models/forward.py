@@ -13,7 +13,6 @@ import numpy as np
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.models.registry import Weights, load, need_torch
-from lakecube.models.spec import ModelSpec
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -115,14 +114,9 @@ def _built(weights: Weights, device: str, precision: Precision) -> Any:
     import torch
 
     from lakecube.models.folding import fold_batch_norm
-    from lakecube.models.nets import build, misfits
+    from lakecube.models.matching import matched
 
-    with torch.device("meta"):  # takes no memory, however great the network that a file asks for
-        net: Any = build(spec.architecture, len(spec.bands), **spec.options)
-    wrong = misfits(net.state_dict(), state)
-    if wrong:
-        raise InvalidInputError(f"the weights {spec.name} do not fit {spec.architecture}: {wrong}")
-    _check_kind(net, spec)
+    net = matched(spec, state)
     net.load_state_dict(state, assign=True)
     net.eval().requires_grad_(False)
     fold_batch_norm(net)
@@ -131,18 +125,6 @@ def _built(weights: Weights, device: str, precision: Precision) -> Any:
         raise ReadError(f"the weights {spec.name} make no number of {odd}: such a network answers nothing, train again")
     net = net.to(device, getattr(torch, precision))
     return net.to(memory_format=torch.channels_last)
-
-
-def _check_kind(net: Any, spec: ModelSpec) -> None:
-    """Raise if the spec says of the network what it is not."""
-    of_patches = not hasattr(net, "stride")
-    if of_patches != (spec.patch is not None):
-        what = "patches: its spec must name their side" if of_patches else "pixels: its spec must not name a patch"
-        raise InvalidInputError(f"{spec.architecture} of {spec.name} is for {what}")
-    if not of_patches and spec.stride % net.stride:
-        raise InvalidInputError(f"the spec of {spec.name} names a stride of {spec.stride} px; it is {net.stride}")
-    if not getattr(net, "local", True) and spec.window is None:
-        raise InvalidInputError(f"{spec.architecture} is not local: the spec of {spec.name} must name its window")
 
 
 def probabilities(

@@ -23,8 +23,8 @@ import numpy as np
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.kernels.pixel_models import forest_share, svm_margin
-from lakecube.models.writing import replacing
 from lakecube.names import BANDS
+from lakecube.whole_files import writing
 
 Kind = Literal["svm", "rf"]
 _ARRAYS = {
@@ -102,7 +102,7 @@ class PixelModel:
             raise InvalidInputError(f"a pixel model is written to an .npz file; got {path.name}")
         about = np.array(json.dumps({"kind": self.kind, "bands": self.bands}))
         arrays: dict[str, Any] = {"about": about, **self.arrays}
-        with replacing(path) as partial, partial.open("wb") as file:
+        with writing(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
 

@@ -35,7 +35,7 @@ from lakecube.models.weights_file import (
     spec_of,
     with_metadata,
 )
-from lakecube.models.writing import replacing
+from lakecube.whole_files import steady, writing
 
 #: Bands that may stand in for another.
 STAND_INS = {"nir": "nir08"}
@@ -65,10 +65,12 @@ def available() -> dict[str, ModelSpec]:
 def find(model: str | os.PathLike[str]) -> Weights:
     """The handle of a model by its name or the path of its file, whose hash is checked.
 
+    A file of one's own is compared with the network that it names, where torch is installed; the packaged ones were.
+
     Raises
     ------
     InvalidInputError
-        No model of that name, or no file there.
+        No model of that name, no file there, or one whose spec and tensors are not of the network it names.
     ReadError
         A file that holds no model of lakecube, or is not as it was written.
     """
@@ -88,6 +90,8 @@ def find(model: str | os.PathLike[str]) -> Weights:
         raise InvalidInputError(f"no weights at {name}: give the path of a {SUFFIX} file that lakecube train wrote")
     spec, content = described(path), path.read_bytes()
     check_data(content, path.name)
+    if not _not_installed():
+        _check_network(spec, content, path.name)
     return Weights(str(path), replace(spec, sha256=hashlib.sha256(content).hexdigest()))
 
 
@@ -150,9 +154,6 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
         Without torch or safetensors.
     """
     need_torch()
-    from safetensors import SafetensorError
-    from safetensors.torch import load as parse
-
     weights = model if isinstance(model, Weights) else find(model)
     path = located(weights.source, weights.spec.sha256)
     content = path.read_bytes()
@@ -161,15 +162,33 @@ def load(model: str | os.PathLike[str] | Weights) -> tuple[ModelSpec, dict[str, 
     if SPEC in header["__metadata__"] and spec_of(header, path.name).to_json() != weights.spec.to_json():
         raise ReadError(f"{path.name} says other things of its model than was asked for: take registry.find(name)")
     check_data(content, path.name)
+    return weights.spec, _state_of(content, path.name)
+
+
+def _state_of(content: bytes, name: str) -> dict[str, Any]:
+    """The tensors of a file, those of floats as float32; ReadError if they are none or hold no number."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as parse
+
     try:
         state = parse(content)
     except SafetensorError as error:
-        raise ReadError(f"{path.name} cannot be read as safetensors: {error}") from error
+        raise ReadError(f"{name} cannot be read as safetensors: {error}") from error
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    odd = next((name for name, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None)
+    odd = next((key for key, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None)
     if odd is not None:
-        raise ReadError(f"{path.name} holds NaN or infinity in {odd}: such a network answers nothing, train it again")
-    return weights.spec, state
+        raise ReadError(f"{name} holds NaN or infinity in {odd}: such a network answers nothing, train it again")
+    return state
+
+
+def _check_network(spec: ModelSpec, content: bytes, name: str) -> None:
+    """Raise InvalidInputError unless a file is of the network it names."""
+    from lakecube.models.matching import matched
+
+    try:
+        matched(spec, _state_of(content, name))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{name} is not the model that it says it is: {error}") from error
 
 
 def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any], *, half: bool = True) -> ModelSpec:
@@ -207,7 +226,7 @@ def save(path: str | os.PathLike[str], spec: ModelSpec, state: Mapping[str, Any]
     plain = serialise(kept)
     data = plain[header_of(plain, path.name)["__end__"] :]
     content = with_metadata(plain, {SPEC: spec.to_json(), DATA: hashlib.sha256(data).hexdigest()}, path.name)
-    with replacing(path) as partial:
+    with writing(path, partial=steady(path)) as partial:
         partial.write_bytes(content)
     return replace(spec, sha256=hashlib.sha256(content).hexdigest())
 
@@ -250,8 +269,12 @@ def add(
 
 def need_torch() -> None:
     """Raise MissingDependencyError unless torch and safetensors are installed."""
-    missing = [name for name in ("torch", "safetensors") if find_spec(name) is None]
+    missing = _not_installed()
     if missing:
         raise MissingDependencyError(
             f"neural models need {' and '.join(missing)}: pip install -c constraints.txt '.[deep]'"
         )
+
+
+def _not_installed() -> list[str]:
+    return [name for name in ("torch", "safetensors") if find_spec(name) is None]

@@ -12,8 +12,9 @@ from typing import Any
 import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingBandError
+from lakecube.models.picture_files import count_bands
 from lakecube.models.polygons import check_near, grid_of, labelled_shapes, windows
-from lakecube.models.scenes import SUFFIXES, FileScene, Scene, count_bands
+from lakecube.models.scenes import SUFFIXES, FileScene, Scene, WaterCodes
 from lakecube.names import BANDS, LAND, UNKNOWN, X, Y
 
 
@@ -95,13 +96,13 @@ def folder_samples(
         Holds `images` and `masks`.
     bands : sequence of str, optional
         STAC common names of the bands in the order of the files: ``("blue", "green", "red")`` where they are stored
-        so. By default the descriptions in the files, or red, green, blue where there are three bands.
+        so. By default the descriptions or colours in the files, or red, green, blue where there are three bands.
     scale, offset : float
         Reflectance is number × scale + offset. By default what the files declare; 8 bits are taken as display imagery,
         value = number / 255.
     ignore : int, optional
         Number in the masks that means unknown, as NaN and a nodata number but 0 that a file declares do; all others
-        but 0 are water.
+        but 0 are water. Where masks hold both 1 and 255, in one file or in several, it must be given.
     black : int, optional
         Where all bands are at most this and touch the edge, a turned scene ends: unknown.
     tile, keep_empty, validation, seed
@@ -124,8 +125,9 @@ def folder_samples(
             more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
             raise InvalidInputError(f"{folder}: no {what} is called {', '.join(alone[:3])}{more}")
     names = _named(next(iter(images.values())), bands)
+    codes = WaterCodes()
     scenes = tuple(
-        FileScene(name, image, masks[name], names, scale=scale, offset=offset, ignore=ignore, black=black)
+        FileScene(name, image, masks[name], names, scale=scale, offset=offset, ignore=ignore, black=black, codes=codes)
         for name, image in images.items()
     )
     return Samples(scenes, spectral(names), tile, keep_empty, validation, seed)
@@ -218,7 +220,7 @@ def _named(path: Path, bands: Sequence[str] | None) -> tuple[str, ...]:
             )
         return tuple(bands)
     if all(name in BANDS for name in described) and len(set(described)) == n:
-        return tuple(str(name) for name in described)
+        return described
     if n == 3:
         return ("red", "green", "blue")
     raise InvalidInputError(

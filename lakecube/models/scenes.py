@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 
-from lakecube.errors import InvalidInputError, ReadError
+from lakecube.errors import InvalidInputError
 from lakecube.kernels.mosaic import IS_JUDGED
+from lakecube.models.picture_files import Numbers, read_numbers
 from lakecube.names import LAND, UNKNOWN, WATER
 
 #: Suffixes of pictures; other files in a folder are left alone.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")
-#: A picture that was cut off is an error, not black or grey from there on.
-_WHOLE = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
 
 
 class Picture(NamedTuple):
@@ -70,6 +68,27 @@ class Scene(Protocol):
         """Values and labels."""
 
 
+class WaterCodes:
+    """Which numbers the masks of a folder call water: one that says 1 and one that says 255 do not mean the same."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, Path] = {}
+
+    def check(self, mask: Path, present: np.ndarray) -> None:
+        """Raise InvalidInputError if this mask or those seen before hold both 1 and 255."""
+        for code in (1, 255):
+            if code in present:
+                self._holders.setdefault(code, mask)
+        if len(self._holders) < 2:
+            return
+        one, other = self._holders[1], self._holders[255]
+        who = f"{one} holds both 1 and 255" if one == other else f"{one} holds 1 and {other} holds 255"
+        raise InvalidInputError(
+            f"{who}: say ignore=255 where 255 means unknown, or ignore=1; where both are water, another number that no "
+            "mask holds, such as ignore=2"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class FileScene:
     """A picture and its mask, two files of the same pixels.
@@ -85,10 +104,13 @@ class FileScene:
     scale, offset : float, optional
         Reflectance is stored number × scale + offset; by default what the file declares, and 1/255 of 8 bits.
     ignore : int, optional
-        Number in the mask that means unknown, as NaN and a nodata number but 0 that the file declares do.
+        Number in the mask that means unknown, as NaN and a nodata number but 0 that the file declares do; all others
+        but 0 are water.
     black : int, optional
         Dark corners beyond a turned scene: where all bands are at most this and touch the picture's edge, the label
         is unknown.
+    codes : WaterCodes, optional
+        Shared by the masks of one folder, so that they mean the same.
     """
 
     name: str
@@ -99,6 +121,7 @@ class FileScene:
     offset: float = 0.0
     ignore: int | None = None
     black: int | None = None
+    codes: WaterCodes = field(default_factory=WaterCodes, compare=False, repr=False)
 
     @property
     def place(self) -> str:
@@ -115,7 +138,8 @@ class FileScene:
         InvalidInputError
             Sizes differ, or the numbers cannot be understood without being told.
         """
-        numbers, valid, declared = _read(self.image, len(self.bands))
+        image = read_numbers(self.image, len(self.bands))
+        numbers, valid = image.numbers, image.valid
         labels = self._labels()
         if labels.shape != valid.shape:
             raise InvalidInputError(
@@ -124,15 +148,15 @@ class FileScene:
             )
         if self.black is not None:
             valid &= ~_dark_border(numbers, self.black)
-        values = self._values(numbers, declared)
+        values = self._values(image)
         if values.dtype != np.uint8:
             values[:, ~valid] = np.nan
             valid &= np.isfinite(values).all(axis=0)
         labels[~valid] = UNKNOWN
         return Picture(values, labels)
 
-    def _values(self, numbers: np.ndarray, declared: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        scale, offset = declared
+    def _values(self, image: Numbers) -> np.ndarray:
+        numbers, scale, offset = image.numbers, image.scale, image.offset
         if self.scale is not None:
             return numbers.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
         if (scale != 1).any() or (offset != 0).any():
@@ -145,21 +169,20 @@ class FileScene:
         )
 
     def _labels(self) -> np.ndarray:
-        numbers, declared = _read(self.mask, 1)[0][0], _nodata_of(self.mask)
+        mask = read_numbers(self.mask, 1)
+        numbers = mask.numbers[0]
         if self.mask.suffix.lower() in _LOSSY:
             return np.where(numbers > 127, WATER, LAND).astype(np.uint8)
         unknown = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
-        if declared:  # 0 is land, whatever the file says
-            unknown |= numbers == declared
+        if mask.nodata:  # 0 is land, whatever the file says
+            unknown |= numbers == mask.nodata
         present = np.unique(numbers[~unknown])
         if (present[present != self.ignore] < 0).any():
             raise InvalidInputError(
                 f"{self.mask} holds {present.min()}: say ignore={present.min()} if it means unknown"
             )
-        if self.ignore is None and 1 in present and 255 in present:
-            raise InvalidInputError(
-                f"{self.mask} holds both 1 and 255: say ignore=255 where 255 means unknown, or ignore=1"
-            )
+        if self.ignore is None:
+            self.codes.check(self.mask, present)
         labels = np.where(numbers > 0, WATER, LAND).astype(np.uint8)
         if self.ignore is not None:
             unknown |= numbers == self.ignore
@@ -216,52 +239,6 @@ def values_of(picture: Picture) -> np.ndarray:
     if picture.radiometry == "display":
         return picture.values.astype(np.float32) / np.float32(255)
     return picture.values
-
-
-def count_bands(path: Path) -> tuple[int, int, tuple[str | None, ...]]:
-    """How many bands a picture has, how many of them are transparency (0 or 1), and the descriptions of all."""
-    with _opened(path) as source:
-        return source.count, int(_has_alpha(source)), tuple(source.descriptions)
-
-
-def _read(path: Path, n: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Numbers of the first `n` bands, where they are valid, declared scales and offsets."""
-    import rasterio
-
-    with rasterio.Env(**_WHOLE), _opened(path) as source:
-        alpha = _has_alpha(source)
-        if n > 1 and source.count - alpha != n != source.count:
-            raise InvalidInputError(f"{path} has {source.count} bands, but {n} are named with bands=")
-        try:
-            numbers = source.read(range(1, n + 1))
-            named = alpha and n == source.count  # what the file calls transparency is a band, if the user says so
-            valid = np.ones(numbers.shape[1:], bool) if named else source.dataset_mask() > 0
-        except rasterio.errors.RasterioError as error:
-            raise ReadError(f"{path} cannot be read: {error}") from error
-        declared = np.asarray(source.scales[:n], np.float32), np.asarray(source.offsets[:n], np.float32)
-        return numbers, valid, declared
-
-
-def _nodata_of(path: Path) -> float | None:
-    with _opened(path) as source:
-        return source.nodata
-
-
-def _has_alpha(source: Any) -> bool:
-    from rasterio.enums import ColorInterp
-
-    return bool(source.colorinterp[-1] == ColorInterp.alpha)
-
-
-def _opened(path: Path) -> Any:
-    import rasterio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # photographs have no grid
-            return rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
-        raise ReadError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def _dark_border(numbers: np.ndarray, limit: int) -> np.ndarray:

@@ -13,10 +13,11 @@ from lakecube.names import BANDS
 
 #: What the values of a band are: surface reflectance, or an 8-bit picture's numbers over 255.
 Radiometry = Literal["reflectance", "display"]
-#: No side in pixels is greater, so that a crafted file cannot ask for more memory than there is.
-_LARGEST = 8192
-#: Nor one of a patch, of which a thousand are in memory at once; nor are options and metrics nested deeper than this.
-_LARGEST_PATCH, _DEEPEST = 64, 8
+#: No number of pixels is greater, so that a crafted file cannot ask for more memory than there is: a window goes
+#: through the network whole, and of patches a thousand at once.
+_LARGEST = {"stride": 1024, "radius": 8192, "window": 2048, "patch": 64}
+#: Options and metrics are not nested deeper than this.
+_DEEPEST = 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class ModelSpec:
             value = getattr(self, name)
             if value is None and name in ("window", "patch"):
                 continue
-            most = _LARGEST_PATCH if name == "patch" else _LARGEST
+            most = _LARGEST[name]
             if type(value) is not int or not low <= value <= most:
                 raise InvalidInputError(f"{name} is a whole number of pixels, {low} to {most}; got {value!r:.40}")
         if self.window is not None and self.window % self.stride:

@@ -50,6 +50,8 @@ class Tiles:
     ----------
     index : numpy.ndarray
         int64 (n, 3): scene, row and column of the upper left corner.
+    left_out : int
+        How many tiles were not kept: no water in them is known.
     mean, deviation : numpy.ndarray
         float64 (band,): of all known pixels of the scenes.
     radiometry : str
@@ -65,7 +67,7 @@ class Tiles:
         self.scenes, self.bands, self.tile = list(scenes), tuple(bands), tile
         self._limit, self._recent, self._lock = kept_bytes, OrderedDict[int, Picture](), Lock()
         rows: list[tuple[int, int, int]] = []
-        count, sums, digest, kinds = 0, np.zeros((2, len(self.bands))), hashlib.sha256(), set[str]()
+        whole, count, sums, digest, kinds = 0, 0, np.zeros((2, len(self.bands))), hashlib.sha256(), set[str]()
         for k, scene in enumerate(self.scenes):
             picture = self.picture(k)
             for known in _known_values(picture):
@@ -74,10 +76,12 @@ class Tiles:
             digest.update(picture.labels.tobytes())
             kinds.add(picture.radiometry)
             rows += ((k, *corner) for corner in _corners(picture.labels, tile, keep_empty, f"{seed}:{scene.name}"))
+            whole += -(-picture.shape[0] // tile) * -(-picture.shape[1] // tile)
         if len(kinds) > 1:
             raise InvalidInputError(MIXED)
         self.radiometry = kinds.pop() if kinds else "reflectance"
         self.index = np.array(rows, np.int64).reshape(-1, 3)
+        self.left_out = whole - len(rows)
         self.mean = sums[0] / max(count, 1)
         self.deviation = np.sqrt(np.maximum(sums[1] / max(count, 1) - self.mean**2, 0))
         for array in (sums, self.index):

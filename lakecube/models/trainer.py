@@ -5,6 +5,7 @@ A run that was stopped goes on from its checkpoint as if it had not been: on a C
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -24,8 +25,10 @@ from lakecube.models.interruption import interruptible
 from lakecube.models.losses import bce_dice, lovasz_hinge
 from lakecube.models.presets import Preset
 from lakecube.models.tiles import Batch, Tiles, ahead, order_of
-from lakecube.models.training_log import COLUMNS
+from lakecube.models.training_log import COLUMNS, words_of_samples, write_samples
 from lakecube.models.validation import validate
+
+logger = logging.getLogger(__name__)
 
 _LOSSES = {"bce-dice": bce_dice, "lovasz": lovasz_hinge}
 #: A checkpoint is written at the end of every epoch, and within one after so many seconds.
@@ -107,6 +110,8 @@ class Trainer:
         self.scale, self.offset = (
             torch.from_numpy(part.astype(np.float32)).view(1, -1, 1, 1).to(place.device) for part in standard
         )
+        for line in words_of_samples(train, test):
+            logger.info("%s", line)
         self.steps = len(order_of(len(train), preset.batch, self.seed, 0))
         self.at, self.rows = Position(), list[dict[str, Any]]()
         self.average: State = {k: v.clone() for k, v in network.state_dict().items()} if preset.average else {}
@@ -126,6 +131,7 @@ class Trainer:
         InvalidInputError
             The loss is no number any more.
         """
+        write_samples(self.folder, self.train, self.test)
         with interruptible() as stop:
             while self.at.phase < len(self.preset.phases):
                 if not self._learn(stop, stepped) or (row := self._row(stop)) is None:

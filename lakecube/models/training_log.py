@@ -1,4 +1,4 @@
-"""The log of a training run: a row per epoch as CSV and JSON, and its curves as a picture."""
+"""The log of a training run: its samples, a row per epoch as CSV and JSON, and its curves as a picture."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lakecube.models.writing import replacing
+from lakecube.models.tiles import Tiles
+from lakecube.whole_files import steady, writing
 
 #: Columns of the log. `iou`, `f1`: of all pixels of the validation scenes; `iou_mean`: the mean over these scenes.
 COLUMNS = (
     "epoch", "phase", "loss_name", "loss", "validation_loss", "iou", "iou_mean", "f1", "precision", "recall",
     "accuracy", "rate", "seconds",
 )  # fmt: skip
+#: Scenes that a line names.
+_NAMED = 12
 Row = Mapping[str, Any]
 
 
@@ -30,6 +33,28 @@ def write_log(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]) ->
     _replace(folder / "log.json", text.encode())
 
 
+def write_samples(folder: Path, learn: Tiles, test: Tiles | None) -> None:
+    """``samples.json``: the scenes on either side, the tiles to learn from and how many were left out."""
+    told = {
+        "training": [scene.name for scene in learn.scenes], "tiles": len(learn), "left_out": learn.left_out,
+        "validation": [scene.name for scene in test.scenes] if test else [],
+    }  # fmt: skip
+    _replace(folder / "samples.json", json.dumps(told, indent=1).encode())
+
+
+def words_of_samples(learn: Tiles, test: Tiles | None) -> tuple[str, str]:
+    """A line on the tiles to learn from, and one on the scenes that validate."""
+    tiles = (
+        f"{len(learn)} tiles of {len(learn.scenes)} scenes to learn from; "
+        f"{learn.left_out} left out, since no water is known in them"
+    )
+    if test is None:
+        return tiles, "no scene validates"
+    names = [scene.name for scene in test.scenes]
+    more = f" and {len(names) - _NAMED} more (samples.json)" if len(names) > _NAMED else ""
+    return tiles, f"{len(names)} of the scenes validate: {', '.join(names[:_NAMED])}{more}"
+
+
 def draw_log(folder: Path, rows: Sequence[Row]) -> None:
     """``curve.png``, drawn anew."""
     _replace(folder / "curve.png", picture_of(rows))
@@ -40,6 +65,8 @@ def words_of(row: Row, epochs: int | None) -> str:
     told = [f"epoch {row['epoch'] + 1}" + (f" of {epochs}" if epochs else ""), f"{row['loss_name']} {row['loss']:.4f}"]
     if row["iou"] is not None:
         told.append(f"validation IoU {row['iou']:.3f} (mean over scenes {row['iou_mean']:.3f}), F1 {row['f1']:.3f}")
+    elif row.get("validation_loss") is not None:
+        told.append("validation IoU none, since nothing is known there")
     return ", ".join([*told, f"{row['seconds']:.0f} s"])
 
 
@@ -81,5 +108,5 @@ def _curves(axes: Any, rows: Sequence[Row], names: Mapping[str, str], named: boo
 
 
 def _replace(path: Path, content: bytes) -> None:
-    with replacing(path) as partial:
+    with writing(path, partial=steady(path)) as partial:
         partial.write_bytes(content)

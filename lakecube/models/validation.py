@@ -20,7 +20,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def validate(
     tiles: Tiles, predict: Predict, loss: Loss, batch: int, readers: int, stopped: Callable[[], bool]
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Mean loss of the batches and `scores` of all tiles; None if it was stopped.
 
     Parameters
@@ -53,11 +53,13 @@ def _batches(tiles: Tiles, batch: int, readers: int) -> Iterator[tuple[np.ndarra
     yield from zip(chunks, read, strict=True)
 
 
-def scores(counts: np.ndarray) -> dict[str, float]:
+def scores(counts: np.ndarray) -> dict[str, float | None]:
     """Of counts (scene, [both, map alone, truth alone, known]); the IoU of a scene without any water is 1.
 
-    A scene of which nothing is known says nothing of the mean.
+    A scene of which nothing is known says nothing of the mean; where nothing is known of all, every measure is None.
     """
+    if not counts[:, 3].any():
+        return dict.fromkeys(("iou", "iou_mean", "f1", "precision", "recall", "accuracy"))
     both, alone, missed, known = (float(v) for v in counts.sum(axis=0))
     unions = counts[:, :3].sum(axis=1)
     each = np.where(unions > 0, counts[:, 0] / np.maximum(unions, 1), 1.0)

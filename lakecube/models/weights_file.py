@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from typing import Any
 
 from lakecube.errors import InvalidInputError, ReadError
 from lakecube.models.spec import ModelSpec
+from lakecube.whole_files import replacing
 
 #: Folder of the packaged weights, and the list of them.
 FOLDER = Path(__file__).with_name("weights")
@@ -83,14 +83,11 @@ def _fetched(url: str, target: Path, size: int) -> Path:
         raise ReadError(f"{name} cannot be fetched from {URL}: {told}") from error
     if len(content) != size or hashlib.sha256(content).hexdigest() != target.stem:
         raise ReadError(f"what {URL} holds as {name} is not what the index promises ({size} bytes, by hash)")
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(target)
+        with replacing(target) as partial:
+            partial.write_bytes(content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise ReadError(f"{name} cannot be kept in {target.parent}: {error}; set {CACHE} to another folder") from error
     return target
 

@@ -15,8 +15,9 @@ import xarray as xr
 
 from lakecube.chunked import law
 from lakecube.errors import InvalidInputError, MissingDependencyError
-from lakecube.io.out_files import outside_stores, writing
+from lakecube.io.out_files import outside_stores
 from lakecube.names import DATE, LAKE, LAKE_KIND, SIZE_CLASS, YEAR_MONTH
+from lakecube.whole_files import writing
 
 #: Variables of `alerts`.
 ALERT = MappingProxyType({"none": 0, "drop": 1, "certain_drop": 2, "unknown": 255})

@@ -17,9 +17,10 @@ import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingDependencyError
 from lakecube.io.footprint import cut
-from lakecube.io.out_files import outside_stores, writing
+from lakecube.io.out_files import outside_stores
 from lakecube.names import LAKE, LAKE_KIND, SIZE_CLASS
 from lakecube.series.label_polygons import LabelImage, polygons
+from lakecube.whole_files import writing
 
 #: Decimals of a degree in GeoJSON.
 _DIGITS = 8

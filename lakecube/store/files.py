@@ -17,6 +17,7 @@ from typing import Protocol
 
 from lakecube.errors import InvalidInputError, StoreError
 from lakecube.store.disk import PARTIAL, sync_all, sync_directory
+from lakecube.whole_files import replacing
 
 
 def local_path(path: object) -> Path:
@@ -116,16 +117,11 @@ class LocalFiles:
         path = self._own(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-        try:
-            with partial.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                if durable:
-                    os.fsync(stream.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with replacing(path, partial), partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
         if durable:
             sync_directory(path.parent)
 

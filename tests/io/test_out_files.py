@@ -4,20 +4,7 @@ import numpy as np
 import pytest
 
 from lakecube.errors import InvalidInputError
-from lakecube.io.out_files import name_of, outside_stores, replacing
-
-
-def test_a_file_is_whole_or_as_it_was(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("before")
-    with pytest.raises(OSError, match="full"), replacing(path) as partial:
-        partial.write_text("half")
-        assert path.read_text() == "before" and partial.suffix == ".csv"
-        raise OSError("full")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"] and path.read_text() == "before"
-    with replacing(path) as partial:
-        partial.write_text("after")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"] and path.read_text() == "after"
+from lakecube.io.out_files import name_of, outside_stores
 
 
 def test_names_of_dates_are_safe_everywhere():

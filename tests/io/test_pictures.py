@@ -85,6 +85,21 @@ def test_a_placed_picture_is_shown_values_and_with_a_scale_it_is_reflectance(tmp
 
 
 @pytest.mark.filterwarnings("ignore:.*tells no")
+def test_a_list_in_another_order_than_the_channels_is_warned_of(tmp_path, numbers):
+    path = write(tmp_path / "picture.png", numbers, "PNG")
+    with pytest.warns(UserWarning, match=r"picture.png is read as red, green, blue.*\{'1': 'blue', '2': 'green', '3':"):
+        plain = lakecube.open(path, bands=["blue", "green", "red"])
+    named = lakecube.open(path, bands={"1": "blue", "2": "green", "3": "red"})
+    np.testing.assert_array_equal(plain.red[0], numbers[0] / np.float32(255))
+    np.testing.assert_array_equal(named.blue, plain.red)
+    np.testing.assert_array_equal(lakecube.open(path, bands=["red", "green", "blue"]).red, plain.red)
+    told = write_raster(tmp_path / "2020-01-01.tif", numbers, grid(40, 50), nodata=None)
+    with rasterio.open(told, "r+") as file:
+        file.descriptions = ("blue", "green", "red")
+    assert lakecube.open(told, bands=["red", "green", "blue"]).blue[0, 0, 0] == plain.red[0, 0, 0]  # the file tells
+
+
+@pytest.mark.filterwarnings("ignore:.*tells no")
 def test_a_picture_goes_through_the_network_into_a_store(tmp_path, numbers):
     pytest.importorskip("torch")
     from tests.models import made

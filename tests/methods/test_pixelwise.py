@@ -8,12 +8,14 @@ import zipfile
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from lakecube.errors import InvalidInputError, MissingBandError, MissingDependencyError, ReadError
 from lakecube.kernels.mosaic import IS_JUDGED
 from lakecube.methods import pixelwise
 from lakecube.models.pixel_model import PixelModel, read_pixel_model
 from lakecube.names import LAND_REASONS, NO_VALID_BANDS
+from lakecube.synthetic.cube import sentinel2_cube
 
 sklearn = pytest.importorskip("sklearn", reason='scikit-learn: pip install -c constraints.txt ".[forest]"')
 BANDS = ("green", "nir", "swir16")
@@ -70,6 +72,17 @@ def test_round_trip(models, kind, tmp_path):
     assert (again.kind, again.bands, again.sha256) == (kind, BANDS, models[kind].sha256)
     for name, array in models[kind].arrays.items():
         np.testing.assert_array_equal(again.arrays[name], array)
+
+
+def test_a_mask_of_rows_and_columns_holds_on_every_date():
+    cube = sentinel2_cube((32, 40), 2, seed=3, clouds=[0.0, 0.0])
+    mask = (cube["green"] > cube["nir"]).values[0].astype(np.uint8)
+    both = xr.DataArray(np.stack([mask, mask]), dims=("time", "y", "x"))
+    options = {"kind": "rf", "names": ["green", "nir"], "sample": 100}
+    assert pixelwise.fit(cube, mask, **options).sha256 == pixelwise.fit(cube, both, **options).sha256
+    for wrong in (mask[:9], mask[0], np.stack([mask] * 3)):
+        with pytest.raises(InvalidInputError, match=r"truth is of shape \(.*'y': 32, 'x': 40"):
+            pixelwise.fit(cube, wrong, **options)
 
 
 def test_a_pickle_is_not_opened(tmp_path):

@@ -16,6 +16,7 @@ from lakecube.names import LAND_REASONS, NO_VALID_BANDS, OBSERVATION, RULE_BITS
 from lakecube.refine.aslic import aslic
 from lakecube.refine.superpixels import superpixels
 from lakecube.synthetic.cube import sentinel2_cube
+from tests.models import made
 from tests.models.tiny import tiny_weights
 
 torch = pytest.importorskip("torch", reason='the deep models need torch: pip install ".[deep]"')
@@ -155,7 +156,7 @@ def test_mistakes_are_named(wide, options, match):
 
 def test_a_network_for_pixels_is_refused(wide):
     with pytest.raises(InvalidInputError, match="linknet50"):
-        sapcnn.extract(wide, model=tiny_weights(patch=None))
+        sapcnn.extract(wide, model=made.shared())
 
 
 def test_missing_bands_are_named(wide):

@@ -12,8 +12,8 @@ import rasterio
 
 from lakecube.errors import InvalidInputError, ReadError, StoreError
 from lakecube.models.scenes import FileScene
+from lakecube.models.training_log import words_of
 from lakecube.models.validation import scores
-from lakecube.models.writing import replacing
 from lakecube.names import LAND, OBSERVATION, UNKNOWN, WATER
 from tests.models import made
 
@@ -107,6 +107,38 @@ def test_what_a_mask_does_not_know_is_neither_land_nor_water(tmp_path):
         picture(tmp_path, np.array([[0, 1, -1]], np.int16)).read()
 
 
+def test_the_masks_of_a_folder_mean_the_same(tmp_path):
+    from lakecube.models.samples import folder_samples
+    from lakecube.models.tiles import Tiles
+
+    for name, mask in (("a", [[0, 1]]), ("b", [[0, 255]]), ("c", [[0, 0]])):
+        (tmp_path / name).mkdir()
+        scene = picture(tmp_path / name, np.array(mask, np.uint8))
+        for part, path in (("images", scene.image), ("masks", scene.mask)):
+            (tmp_path / part).mkdir(exist_ok=True)
+            path.rename(tmp_path / part / f"{name}{path.suffix}")
+
+    def labels(**given):
+        return [scene.read().labels.tolist() for scene in folder_samples(tmp_path, **given).scenes]
+
+    samples = folder_samples(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"a\.tif holds 1 and .*b\.tif holds 255: say ignore=255 where"):
+        Tiles(samples.scenes, samples.bands, 8)
+    assert labels(ignore=255) == [[[LAND, WATER]], [[LAND, UNKNOWN]], [[LAND, LAND]]]
+    assert labels(ignore=2) == [[[LAND, WATER]], [[LAND, WATER]], [[LAND, LAND]]]
+    (tmp_path / "masks" / "a.tif").unlink()
+    (tmp_path / "images" / "a.png").unlink()
+    assert labels() == [[[LAND, WATER]], [[LAND, LAND]]]
+
+
+def test_a_mask_is_opened_once(tmp_path, monkeypatch):
+    opened, really = [], rasterio.open
+    scene = picture(tmp_path, np.array([[0, 1, 255]], np.uint8), nodata=255)
+    monkeypatch.setattr(rasterio, "open", lambda path, *given: opened.append(path) or really(path, *given))
+    scene.read()
+    assert opened == [scene.image, scene.mask]
+
+
 def test_a_picture_that_was_cut_off_is_no_black_picture(tmp_path):
     scene = picture(tmp_path, np.ones((64, 64), np.uint8))
     noise = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)
@@ -122,17 +154,10 @@ def test_a_picture_that_was_cut_off_is_no_black_picture(tmp_path):
 def test_a_scene_of_which_nothing_is_known_is_not_validated():
     counts = np.array([[1, 1, 0, 4], [0, 0, 0, 0]])
     assert scores(counts)["iou_mean"] == 0.5
-
-
-def test_a_file_that_cannot_be_whole_leaves_the_old_one(tmp_path):
-    path = tmp_path / "a"
-    path.write_text("old")
-    with pytest.raises(StoreError, match="No space left") as refused, replacing(path) as partial:
-        partial.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    assert refused.value.__cause__.errno == errno.ENOSPC
+    nothing = scores(counts[1:])
+    assert set(nothing.values()) == {None}
+    row = {"epoch": 0, "loss_name": "lovasz", "loss": 0.5, "validation_loss": 0.0, "seconds": 1.0, **nothing}
+    assert "validation IoU none" in words_of(row, 3)
 
 
 def test_a_full_disk_has_its_number_in_a_checkpoint_as_well(tmp_path, monkeypatch):

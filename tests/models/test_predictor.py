@@ -17,13 +17,14 @@ import xarray as xr
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -c constraints.txt '.[deep]'")
 
 from lakecube.errors import InvalidInputError, LakecubeError, MissingBandError, ReadError
-from lakecube.models import forward, predict_blocks, registry
+from lakecube.models import forward, predict_blocks, registry, weights_file
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.locality import effective_radius, seams
 from lakecube.models.predictor import default_tiling, predict
 from lakecube.names import JUDGED, OBSERVATION
 from lakecube.synthetic.cube import sentinel2_cube
 from tests.models import made
+from tests.models.tiny import tiny_weights
 
 #: Of the small network: no output depends on an input farther away.
 RADIUS = 76
@@ -339,6 +340,10 @@ def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeyp
         ({"architecture": "efficientnet-unet", "options": {"decoder": [1]}}, "does not take these options"),
         ({"bands": ("green", "nir"), "scale": (4.0,) * 2, "offset": (-0.5,) * 2}, "do not fit unet"),
         ({"stride": 8}, "a stride of 8 px; it is 16"),
+        ({"stride": 1024}, "a stride of 1024 px; it is 16"),
+        ({"radius": 8192}, "a radius of 8192 px; unet looks no farther than 112"),
+        ({"architecture": "resnet"}, "unknown architecture 'resnet'; .*there are 'linknet18'"),
+        ({"architecture": "sapcnn", "options": {}}, "do not fit sapcnn"),
         ({"patch": 28}, "must not name a patch"),
     ],
 )
@@ -346,33 +351,44 @@ def test_what_is_not_clear_is_shown_to_the_network_as_it_is(cube, model, monkeyp
 def test_a_spec_that_lies_about_its_network_is_refused(model, tmp_path, lie, words):
     spec, state = registry.load(model)
     registry.save(tmp_path / "lies.safetensors", replace(spec, **lie), state)
-    with pytest.raises(InvalidInputError, match=words):
-        forward.network(registry.find(tmp_path / "lies.safetensors"))
+    with pytest.raises(InvalidInputError, match=f"lies.safetensors is not the model that it says it is: .*{words}"):
+        registry.find(tmp_path / "lies.safetensors")
+    path = tmp_path / "lies.safetensors"
+    told = replace(weights_file.described(path), sha256=weights_file.file_hash(path))
+    with pytest.raises(InvalidInputError, match=words):  # of a handle that was made by hand
+        forward.network(registry.Weights(str(path), told))
+
+
+def test_the_packaged_weights_are_the_networks_that_they_name():
+    for name, spec in registry.available().items():
+        path = weights_file.FOLDER / f"{name}.safetensors"
+        if path.is_file():
+            registry._check_network(spec, path.read_bytes(), name)
 
 
 def test_bands_and_weights_that_do_not_fit(cube, model, tmp_path):
     with pytest.raises(MissingBandError, match="needs swir16"):
         predict(cube.drop_vars("swir16"), model)
     with pytest.raises(InvalidInputError, match="class of a patch"):
-        predict(cube, made.shared(patch=28))
+        predict(cube, tiny_weights())
     with pytest.raises(InvalidInputError, match="float bands"):
         predict(cube.assign(green=cube.green.fillna(0).astype("int16")), model)
     path = made.write(tmp_path, "wrong")
     _, state = registry.load(path)
     registry.save(path, made.spec("wrong", options={"width": 3}), state)
     with pytest.raises(InvalidInputError, match="do not fit"):
-        predict(cube, path).compute()
+        predict(cube, path)  # before anything is computed
     lazy = predict(cube, made.write(tmp_path, "gone", seed=3), tile=64, margin=16)
     (tmp_path / "gone.safetensors").unlink()
     with pytest.raises(ReadError, match="every worker must see"):
         lazy.compute()
 
 
-def test_a_graph_is_built_without_torch(tmp_path, model):
+def test_a_graph_of_packaged_weights_is_built_without_torch():
     code = (
         "import sys, lakecube\n"
         "from lakecube.synthetic.cube import sentinel2_cube\n"
-        f"lazy = sentinel2_cube((40, 40), 1).water.extract('linknet50', model={model!r})\n"
+        "lazy = sentinel2_cube((40, 40), 1).water.extract('linknet50')\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from rasterio.enums import ColorInterp
 
 from lakecube.errors import InvalidInputError, MissingBandError, ReadError
 from lakecube.models.augment import LEVELS, Augment, Frame, cut, resized
@@ -219,6 +220,10 @@ def test_four_bands_need_names(tmp_path):
     with pytest.raises(InvalidInputError, match="has 4 bands without names"):
         folder_samples(tmp_path)
     assert folder_samples(tmp_path, bands=names).bands == ("blue", "green", "red", "nir")
+    with rasterio.open(tmp_path / "images" / "a.tif", "r+") as file:
+        file.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+        file.descriptions = (None, None, None, "NIR")
+    assert folder_samples(tmp_path).scenes[0].bands == ("blue", "green", "red", "nir")
     write(tmp_path / "images" / "a.tif", np.zeros((4, 16, 16), np.uint8))  # the fourth is called transparency
     assert (folder_samples(tmp_path).scenes[0].read().labels == UNKNOWN).all()
     assert (folder_samples(tmp_path, bands=names).scenes[0].read().labels == WATER).all()

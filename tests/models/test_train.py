@@ -322,7 +322,7 @@ def test_a_start_that_asks_for_a_network_beyond_memory_is_refused(whole, samples
 
     spec, state = state_of(whole.weights)
     save(tmp_path / "a.safetensors", replace(spec, options={"width": 10**6}), state)  # would take terabytes
-    with pytest.raises(InvalidInputError, match="do not fit the network"):
+    with pytest.raises(InvalidInputError, match=r"is not the model that it says it is: .* do not fit unet"):
         train(samples, "unet", SHORT, out=tmp_path / "x", start=tmp_path / "a.safetensors", progress=False)
 
 

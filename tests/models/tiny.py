@@ -19,7 +19,7 @@ def _folder() -> Path:
 
 
 @functools.cache
-def tiny_weights(patch: int | None = 28) -> Path:
+def tiny_weights() -> Path:
     """The file of a patch classifier of red, green and blue; skips where torch is not installed."""
     torch = pytest.importorskip("torch", reason='the deep models need torch: pip install ".[deep]"')
     from lakecube.models.nets import build
@@ -29,7 +29,7 @@ def tiny_weights(patch: int | None = 28) -> Path:
     options = {"hidden": 8}
     spec = ModelSpec(
         name="tiny", architecture="sapcnn", bands=("red", "green", "blue"), scale=(4.0,) * 3, offset=(-1.5, -1.2, -1.0),
-        stride=1, radius=14, patch=patch, options=options, radiometry="display",
+        stride=1, radius=14, patch=28, options=options, radiometry="display",
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -39,6 +39,6 @@ def tiny_weights(patch: int | None = 28) -> Path:
         with torch.no_grad():
             logits = network.eval()(4 * flat - torch.tensor([1.5, 1.2, 1.0]).reshape(3, 1, 1))
             network.classifier[-1].bias[1] -= (logits[:, 1] - logits[:, 0]).median()
-    path = _folder() / f"tiny-{patch}.safetensors"
+    path = _folder() / "tiny.safetensors"
     save(path, spec, network.state_dict())
     return path
