@@ -1,15 +1,16 @@
 """``python -m benchmarks.deep_reflectance``: the packaged networks of reflectance beside an index above 0.
 
-Agreement (IoU) with the water bit of Fmask over the clear pixels of `places`, of two places that no packaged network
-has learnt from and of the thirteen that they did learn from; and with the truth of synthetic scenes of seeds that none
-learnt from. Fmask is a product, all places lie in one floodplain, and synthetic scenes are made up: this says how well
-the networks follow these, and is no measure of accuracy.
+Networks of pixels, and of superpixels (`sapcnn`). Agreement (IoU) with the water bit of Fmask over the clear pixels of
+`places`, of two places that no packaged network has learnt from and of the thirteen that they did learn from; and with
+the truth of synthetic scenes of seeds that none learnt from. Fmask is a product, all places lie in one floodplain, and
+synthetic scenes are made up: this says how well the networks follow these, and is no measure of accuracy.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -18,9 +19,12 @@ from benchmarks import accuracy
 from benchmarks import real_scenes as real
 from benchmarks.accuracy import Method
 from benchmarks.real_scenes import Scene
+from lakecube.kernels.regions import number_regions
+from lakecube.methods import sapcnn
 from lakecube.models import registry
 from lakecube.models.predictor import predict
 from lakecube.names import BANDS
+from lakecube.refine.aslic import aslic
 from lakecube.synthetic.cube import sentinel2_cube
 
 #: Places that were left out of the training; they share pixels with each other and with no other.
@@ -44,24 +48,49 @@ def synthetic(count: int = 6, side: int = 256) -> list[Scene]:
 
 
 def network(name: str) -> Method:
-    """A method: a network that thinks water more likely than not."""
+    """A method: a network that thinks water of a pixel more likely than not."""
 
     def water(scene: Scene) -> np.ndarray:
-        dims = "time", "y", "x"
-        cube = xr.Dataset({b: (dims, v[np.newaxis]) for b, v in scene.bands.items()})
-        cube["observation"] = dims, scene.observation[np.newaxis]
-        return predict(cube, name, device="cpu").values[0] > 0.5
+        return predict(_cube(scene), name, device="cpu").values[0] > 0.5
 
     return water
 
 
+def patches(model: str | Path) -> Method:
+    """A method: `sapcnn` with these weights."""
+
+    def water(scene: Scene) -> np.ndarray:
+        return sapcnn.extract(_cube(scene), model=model, device="cpu")["water_mask"].values[0] == 1
+
+    return water
+
+
+def voted(scene: Scene) -> np.ndarray:
+    """The best that any classifier of `sapcnn`'s superpixels can do: the majority of the truth in each."""
+    cube = _cube(scene).isel(time=0)
+    labels = aslic(cube, price=sapcnn.PRICE).values
+    assert scene.reference is not None
+    number, n = number_regions(labels)
+    seen = number >= 0
+    wet = np.bincount(number[seen], scene.reference[seen], minlength=n + 1)
+    return seen & (2 * wet > np.bincount(number[seen], minlength=n + 1))[number]
+
+
+def _cube(scene: Scene) -> xr.Dataset:
+    dims, (rows, columns) = ("time", "y", "x"), scene.observation.shape
+    cube = xr.Dataset({band: (dims, values[np.newaxis]) for band, values in scene.bands.items()})
+    cube["observation"] = dims, scene.observation[np.newaxis]
+    time = np.array(["2020-01-01"], "datetime64[ns]")
+    return cube.assign_coords(time=time, y=-np.arange(rows, dtype=float), x=np.arange(columns, dtype=float))
+
+
 def methods() -> dict[str, Method]:
     """The indices, and the networks of reflectance in the package."""
-    names = [n for n, spec in registry.available().items() if spec.radiometry == "reflectance" and spec.patch is None]
-    return {
-        "NDWI > 0": accuracy.above("ndwi", 0), "MNDWI > 0": accuracy.above("mndwi", 0),
-        **{name: network(name) for name in names},
-    }  # fmt: skip
+    found = {"NDWI > 0": accuracy.above("ndwi", 0), "MNDWI > 0": accuracy.above("mndwi", 0)}
+    for name, spec in registry.available().items():
+        if spec.radiometry == "reflectance":
+            found[name] = network(name) if spec.patch is None else patches(name)
+    return found | {"Fmask or truth, voted by A-SLIC": voted}
 
 
 def agreement(method: Method, scenes: Iterable[Scene]) -> float:

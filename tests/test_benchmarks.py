@@ -179,6 +179,8 @@ def test_networks_of_reflectance_are_measured():
     assert found["NDWI > 0"][:2] == (1, 0)
     assert found["NDWI > 0"][2] > 0
     assert 0 <= found["rgbn-unet"][0] <= 1
+    assert 0 <= found["sapcnn-green-nir"][0] <= 1
+    assert found["Fmask or truth, voted by A-SLIC"][2] > found["NDWI > 0"][1]
     assert "sapcnn-rgb" not in found
     assert "rgb-efficientnet-unet" not in found
 

@@ -29,7 +29,7 @@ from lakecube.models.forward import check_device
 from lakecube.models.inputs import WHITE, network_input
 from lakecube.models.patch_forward import patch_probabilities
 from lakecube.models.predictor import radiometry_of
-from lakecube.models.registry import STAND_INS, Weights, find, missing_bands, need_torch
+from lakecube.models.registry import STAND_INS, Weights, choose, find, missing_bands, need_torch
 from lakecube.models.spec import Radiometry
 from lakecube.names import (
     BANDS,
@@ -42,13 +42,21 @@ from lakecube.refine.aslic import aslic
 from lakecube.refine.majority import superpixel_extent
 from lakecube.refine.superpixels import superpixels as slic
 
-#: The packaged model.
-MODEL = "sapcnn-rgb"
 OUTPUTS = ("water_mask", "reason", "rules_fired", "water_probability")
 #: Superpixels whose patches are in memory at once.
 _AT_ONCE = 1024
 _REGION, _CANDIDATES = 16, 5
+#: Of one more superpixel in a region.
+PRICE = 0.02
 _RGB = ["red", "green", "blue"]
+#: Bands in the place of red, green and blue of a superpixel's colour: the paper's, a picture's, and green again where
+#: there is no blue, so that hue is the sign of NDWI and saturation grows with its size.
+_COLOURS = (
+    ["blue", "green", "nir"],
+    ["blue", "green", "nir08"],
+    _RGB,
+    *(["green", "green", n] for n in ("nir", "nir08")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +75,11 @@ def extract(
     *,
     composite: str | None = None,
     choice: str = "median",
-    model: str | os.PathLike[str] | Weights = MODEL,
+    model: str | os.PathLike[str] | Weights | None = None,
     threshold: float = 0.5,
     superpixels: Literal["aslic", "slic"] = "aslic",
     region: int = _REGION,
-    price: float = 0.02,
+    price: float = PRICE,
     device: str | None = None,
 ) -> xr.Dataset:
     """Water on every date of a cube by superpixels and a network that knows patches (Chen et al. 2018).
@@ -79,20 +87,23 @@ def extract(
     Parameters
     ----------
     cube : xr.Dataset
-        From `lakecube.open`: the bands of the model, and `observation`.
+        From `lakecube.open`: the bands of the model, and `observation`; packaged are models of red, green and blue of
+        8-bit pictures, of blue, green, red and nir, and of green and nir.
     composite : {None, "month", "year"}
         Judge every date, or composites.
     choice : {"median", "mndwi", "ndvi", "maximum"}
         What stands for a period in a composite, see `lakecube.detect.composite.composite`.
-    model : str, path or Weights
+    model : str, path or Weights, optional
         A patch classifier: its name in `lakecube.models.registry.available()`, or a ``.safetensors`` file that
-        ``lakecube train`` wrote.
+        ``lakecube train`` wrote; by default the first of those available that takes bands the cube has, one trained on
+        the same kind of values (reflectance or picture) before others.
     threshold : float
         Water is above it, 0 to 1.
     superpixels : {"aslic", "slic"}
         Adaptive ones, the paper's, or plain SLIC. Their bands are the paper's, blue, green and nir, where the cube
-        has them, else red, green and blue. A-SLIC goes by hue and saturation, and in red, green and blue by intensity
-        too, which tells lakes from land better there; SLIC of a picture goes by CIELAB.
+        has them, else red, green and blue, else green and nir, with green in the place of blue. A-SLIC goes by hue and
+        saturation, and in red, green and blue by intensity too, which tells lakes from land better there; SLIC of a
+        picture goes by CIELAB.
     region : int
         Side of a region of A-SLIC, or the step of SLIC, pixels.
     price : float
@@ -124,7 +135,7 @@ def extract(
     InvalidInputError
         A parameter out of range; a model that is missing or is no patch classifier.
     MissingBandError
-        A band of the model is missing.
+        A band of the model is missing, or no model works on the cube's bands.
     MissingDependencyError
         Without torch (extra ``deep``).
 
@@ -161,28 +172,31 @@ def _check(superpixels: str, threshold: float, device: str | None) -> None:
 
 def _weights(model: Any, cube: xr.Dataset) -> tuple[Weights, list[str]]:
     """The patch classifier, and the names that its bands have in the cube."""
-    weights = model if isinstance(model, Weights) else find(model)
+    have = [str(name) for name in cube.data_vars if name in BANDS]
+    if model is None:
+        weights = choose(have, radiometry_of(cube), patches=True)
+    else:
+        weights = model if isinstance(model, Weights) else find(model)
     spec = weights.spec
     if spec.patch is None:
         raise InvalidInputError(
             f"the model {spec.name} names the class of pixels, not of patches: use method='linknet50' or .water.predict"
         )
-    have = [str(name) for name in cube.data_vars if name in BANDS]
     missing = missing_bands(spec, have)
     if missing:
         raise MissingBandError(
             f"the model {spec.name} needs {', '.join(missing)}; the cube has {', '.join(have) or 'no band'}. "
-            f"Open it with the bands {', '.join(spec.bands)}"
+            f"Open it with the bands {', '.join(spec.bands)}, or leave the model out to have one chosen"
         )
     return weights, [name if name in cube else STAND_INS[name] for name in spec.bands]
 
 
 def _bands_of_superpixels(cube: xr.Dataset) -> list[str]:
-    for names in (["blue", "green", "nir"], ["blue", "green", "nir08"], _RGB):
+    for names in _COLOURS:
         if all(name in cube for name in names):
             return names
     raise MissingBandError(
-        "superpixels need blue, green and nir, or red, green and blue; "
+        "superpixels need green and nir (better with blue), or red, green and blue; "
         f"the cube has {', '.join(str(n) for n in cube.data_vars if n in BANDS) or 'no band'}"
     )
 
@@ -217,10 +231,14 @@ def _superpixels(
     picture = names == _RGB
     if kind == "slic":
         colour: Literal["cielab", "reflectance"] = "cielab" if shown and picture else "reflectance"
+        names = list(dict.fromkeys(names))
         return slic(cube[names], step=region, bands=names, colour=colour, mask=part)
     components: Literal["hs", "hsi"] = "hsi" if picture else "hs"
+    colours = cube[[*dict.fromkeys(names)]]
+    if names[0] == names[1]:
+        colours, names = colours.assign(blue=cube[names[0]]), ["blue", *names[1:]]
     return aslic(
-        cube[names], region=region, price=price, candidates=min(region, _CANDIDATES), components=components,
+        colours, region=region, price=price, candidates=min(region, _CANDIDATES), components=components,
         scale=1.0 if shown else 1 / WHITE, bands=names, mask=part,
     )  # fmt: skip
 

@@ -111,10 +111,11 @@ def _check_hash(weights: Weights, path: Path, digest: str) -> None:
         )
 
 
-def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weights:
+def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance", *, patches: bool = False) -> Weights:
     """The preferred model for a cube of these bands: of those that have all they need the first in the index.
 
-    Models trained on the same radiometry go before others. Patch classifiers are not for pixels.
+    Models trained on the same radiometry go before others. Classifiers of patches are chosen from if `patches`, else
+    those of pixels.
 
     Raises
     ------
@@ -123,7 +124,8 @@ def choose(bands: Iterable[str], radiometry: Radiometry = "reflectance") -> Weig
     """
     have = {*bands}
     index = read_index()
-    models = {name: s for name, s in available().items() if s.patch is None and index[name].get("packaged", True)}
+    known = available().items()
+    models = {n: s for n, s in known if (s.patch is not None) == patches and index[n].get("packaged", True)}
     fit = [n for n, spec in models.items() if not missing_bands(spec, have)]
     if not fit:
         needs = "; ".join(f"{name} takes {', '.join(spec.bands)}" for name, spec in models.items())

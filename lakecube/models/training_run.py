@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,21 @@ from lakecube.models.training_log import draw_log, words_of, write_log
 logger = logging.getLogger("lakecube")
 #: The curve is drawn after each epoch that takes longer than these seconds, and at the end.
 _WORTH_DRAWING = 5.0
+FINISHED = "the run in %s has finished: mode='overwrite' trains anew"
 
 
 def train_pixels(samples: Samples, architecture: str, preset: Preset, request: Request) -> Trained:
     """As `lakecube.models.train.train`."""
     augment_of(preset.augment)
     keep_memory()
-    place, folder = place_of(request.device, request.precision), folder_of(request.out, request.mode)
+    place = place_of(request.device, request.precision)
+    with run_folder(request.out, request.mode) as folder:
+        return _trained(samples, architecture, preset, request, place, folder)
+
+
+def _trained(
+    samples: Samples, architecture: str, preset: Preset, request: Request, place: Place, folder: Path
+) -> Trained:
     begin = beginning(architecture, samples, request)
     samples = samples.ordered(begin.bands)
     learn, test = tiles_of(samples)
@@ -86,18 +94,25 @@ def drawing_apart(place: Place) -> Any:
     return torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else [])
 
 
-def folder_of(out: str | Path, mode: str) -> Path:
-    """The folder of a run, made if it is not there."""
+@contextmanager
+def run_folder(out: str | Path, mode: str) -> Iterator[Path]:
+    """The folder of a run, made if it is not there; a run that is refused or stopped leaves no empty one behind."""
     folder = Path(out)
     if mode not in ("resume", "overwrite"):
         raise InvalidInputError(f"mode={mode!r}: use 'resume' or 'overwrite'")
     if not folder.absolute().parent.is_dir():
         raise StoreError(f"cannot write {folder}: the folder {folder.absolute().parent} does not exist")
+    there = folder.is_dir()
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror or error}") from error
-    return folder
+    try:
+        yield folder
+    finally:
+        if not there:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def empty(folder: Path, mode: str) -> None:
@@ -165,7 +180,19 @@ def _go_on(trainer: Trainer, folder: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         return
     kept = read_checkpoint(path)
-    before = kept.facts["settings"]
+    check_same(folder, kept.facts["settings"], settings)
+    try:
+        trainer.restore(kept)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ReadError(f"{path} is of another version of lakecube or torch: mode='overwrite' begins anew") from error
+    if trainer.at.phase == len(trainer.preset.phases):
+        logger.info(FINISHED, folder)
+    else:
+        logger.info("going on in epoch %d of %s", trainer.at.epoch + 1, folder)
+
+
+def check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raise unless the run that `folder` holds is that of these settings."""
     others = [key for key in settings if before.get(key) != settings[key]]
     if others:
         told = "; ".join(
@@ -175,11 +202,6 @@ def _go_on(trainer: Trainer, folder: Path, settings: dict[str, Any]) -> None:
         raise InvalidInputError(
             f"{folder} holds a training run of other settings ({told}): choose another folder, or mode='overwrite'"
         )
-    try:
-        trainer.restore(kept)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ReadError(f"{path} is of another version of lakecube or torch: mode='overwrite' begins anew") from error
-    logger.info("going on in epoch %d of %s", trainer.at.epoch + 1, folder)
 
 
 def _best_state(path: Path) -> dict[str, torch.Tensor]:

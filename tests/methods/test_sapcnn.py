@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from lakecube.chunked import check_chunks
 from lakecube.errors import InvalidInputError, MissingBandError
@@ -171,3 +172,72 @@ def test_without_torch_it_says_what_to_install(wide, monkeypatch):
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"\.\[deep\]"):
         sapcnn.extract(wide, model=weights)
+
+
+@pytest.fixture(scope="module")
+def lake():
+    """A round lake in green land, in reflectance."""
+    wet = np.hypot(*np.ogrid[-32:32, -32:32]) < 20
+    values = {"blue": (0.06, 0.05), "green": (0.07, 0.08), "red": (0.04, 0.07), "nir": (0.02, 0.28)}
+    chance = np.random.default_rng(0)
+    coords = {"time": np.array(["2020-01-01"], "datetime64[ns]"), "y": -10.0 * np.arange(64), "x": 10.0 * np.arange(64)}
+    dims = ("time", "y", "x")
+    bands = {
+        name: (dims, (np.where(wet, *two) + chance.normal(0, 0.003, wet.shape))[np.newaxis].astype(np.float32))
+        for name, two in values.items()
+    }
+    return xr.Dataset({**bands, "observation": (dims, np.zeros((1, 64, 64), np.uint8))}, coords), wet
+
+
+@pytest.mark.parametrize(
+    ("bands", "model", "colours"),
+    [
+        (("green", "nir"), "sapcnn-green-nir", ["green", "green", "nir"]),
+        (("green", "nir08"), "sapcnn-green-nir", ["green", "green", "nir08"]),
+        (("green", "red", "nir"), "sapcnn-green-nir", ["green", "green", "nir"]),
+        (("blue", "green", "red", "nir08"), "sapcnn-rgbn", ["blue", "green", "nir08"]),
+        (("blue", "green", "red"), "sapcnn-rgb", ["red", "green", "blue"]),
+    ],
+    ids=str,
+)
+def test_packaged_weights_are_chosen_by_the_bands(lake, bands, model, colours):
+    cube, wet = lake
+    cube = cube.rename(nir="nir08") if "nir08" in bands else cube
+    out = sapcnn.extract(cube[[*bands, "observation"]], device="cpu").compute()
+    used = json.loads(out.attrs["parameters"])
+    assert (used["model"], used["bands"]) == (model, colours)
+    found = out["water_mask"].values[0] == 1
+    if model != "sapcnn-rgb":  # which is weak, and for pictures
+        assert (found & wet).sum() / (found | wet).sum() > 0.8
+
+
+def test_two_bands_have_plain_superpixels_too(lake):
+    cube, wet = lake
+    out = sapcnn.extract(cube[["green", "nir", "observation"]], superpixels="slic", region=8, device="cpu").compute()
+    found = out["water_mask"].values[0] == 1
+    assert (found & wet).sum() / (found | wet).sum() > 0.8
+
+
+def test_chunks_of_two_bands_do_not_matter(lake):
+    cube = lake[0][["green", "nir", "observation"]]
+    whole = sapcnn.extract(cube, region=4, device="cpu").compute()
+    lazy = sapcnn.extract(cube.chunk({"time": 1, "y": (30, 34), "x": (41, 23)}), region=4, device="cpu")
+    for name in whole:
+        np.testing.assert_array_equal(lazy[name].values, whole[name].values, err_msg=name)
+
+
+def test_of_a_picture_with_infrared_the_weights_of_pictures_are_chosen(lake):
+    cube = lake[0].copy()
+    for name in ("blue", "green", "red", "nir"):
+        cube[name] = (cube[name] / 0.3).assign_attrs(radiometry="display")
+    used = json.loads(sapcnn.extract(cube, device="cpu").attrs["parameters"])
+    assert (used["model"], used["radiometry"]) == ("sapcnn-rgb", "display")
+
+
+def test_bands_that_no_packaged_weights_take_are_named(lake):
+    with pytest.raises(
+        MissingBandError, match=r"no model works on the bands nir, red.*sapcnn-green-nir takes green, nir"
+    ):
+        sapcnn.extract(lake[0][["red", "nir", "observation"]])
+    with pytest.raises(MissingBandError, match=r"sapcnn-rgbn needs blue.*leave the model out"):
+        sapcnn.extract(lake[0].drop_vars("blue"), model="sapcnn-rgbn")

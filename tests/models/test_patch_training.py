@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -70,6 +71,31 @@ def test_every_set_of_bands_has_superpixels(bands):
     assert 4 <= len(np.unique(labels[3:])) < 60
 
 
+def test_superpixels_are_those_of_the_method():
+    """Of any set of bands that the method takes."""
+    from lakecube.methods import sapcnn
+    from lakecube.synthetic.cube import sentinel2_cube
+
+    cube = sentinel2_cube((48, 50), 1, seed=5, clouds=0.0).drop_vars(["y", "x"])  # a window that is anchored nowhere
+    for bands in (
+        ("green", "nir"),
+        ("blue", "green", "red", "nir08"),
+        ("blue", "green", "red"),
+        ("green", "red", "nir"),
+    ):
+        some = cube[[*bands]]
+        part = some[bands[0]].notnull()
+        found = sapcnn._superpixels(some, part, "aslic", sapcnn._bands_of_superpixels(some), 16, sapcnn.PRICE)
+        values = np.stack([some[band].values[0] for band in bands])
+        np.testing.assert_array_equal(
+            _numbered(found.values[0]), _numbered(patch_training.superpixels(values, bands, "reflectance"))
+        )
+
+
+def _numbered(labels):
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+
+
 def test_how_it_is_trained_is_no_part_of_the_network(samples, tmp_path, monkeypatch):
     from lakecube.models.forward import network
     from lakecube.models.registry import find
@@ -80,6 +106,64 @@ def test_how_it_is_trained_is_no_part_of_the_network(samples, tmp_path, monkeypa
     assert len(found.rows) == 1
     assert find(found.weights).spec.options == {"hidden": 8}
     network(find(found.weights))
+
+
+def test_a_finished_run_is_not_trained_again(samples, tmp_path, monkeypatch, caplog):
+    from lakecube.models import sapcnn_train
+
+    monkeypatch.setattr(patch_training, "_MOST", 40)
+    run = partial(train, samples, "sapcnn", out=tmp_path, options={"hidden": 8, "epochs": 1}, progress=False)
+    found = run()
+    first = found.weights.read_bytes()
+    fit = sapcnn_train.fit
+    monkeypatch.setattr(sapcnn_train, "fit", None)
+    with caplog.at_level("INFO", "lakecube"):
+        assert run() == found
+    assert "has finished: mode='overwrite' trains anew" in caplog.text
+    for other in ({"seed": 3}, {"name": "mine"}, {"options": {"hidden": 8, "epochs": 2}}):
+        with pytest.raises(InvalidInputError, match=rf"other settings \({next(iter(other))}.*mode='overwrite'"):
+            run(**other)
+    monkeypatch.setattr(sapcnn_train, "fit", fit)
+    assert run(mode="overwrite", seed=3).weights.read_bytes() != first
+    again = run(mode="overwrite")
+    assert again.weights.read_bytes() == first
+    again.weights.write_bytes(b"changed")
+    assert run().weights.read_bytes() == first, "a run whose weights are gone is trained again"
+
+
+def test_a_run_that_was_stopped_begins_anew(samples, tmp_path, monkeypatch):
+    """Its log tells of no weights, whatever weights an earlier run has left."""
+    from lakecube.models import sapcnn_train
+
+    monkeypatch.setattr(patch_training, "_MOST", 40)
+    run = partial(train, samples, "sapcnn", out=tmp_path, options={"hidden": 8, "epochs": 2}, progress=False)
+    whole, fit = run(seed=1).weights.read_bytes(), sapcnn_train.fit
+
+    def stopped(*args, progress, **options):
+        def told(row):
+            progress(row)
+            raise KeyboardInterrupt
+
+        return fit(*args, progress=told, **options)
+
+    monkeypatch.setattr(sapcnn_train, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(mode="overwrite")
+    monkeypatch.setattr(sapcnn_train, "fit", fit)
+    assert run().weights.read_bytes() != whole
+
+
+@pytest.mark.parametrize("architecture", ["sapcnn", "unet"])
+def test_a_refused_run_leaves_no_folder(samples, tmp_path, architecture):
+    unknown = replace(samples, validation=0.99)
+    for options in ({"out": tmp_path / "new"}, {"out": tmp_path / "new", "mode": "again"}):
+        with pytest.raises(InvalidInputError):
+            train(unknown, architecture, **options)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "there").mkdir()
+    with pytest.raises(InvalidInputError):
+        train(unknown, architecture, out=tmp_path / "there")
+    assert (tmp_path / "there").exists()
 
 
 def test_mistakes_are_named(samples, tmp_path):

@@ -210,6 +210,9 @@ class TestWithTorch:
         assert registry.choose(("green", "nir08", "swir16")).source == "s2"
         with pytest.raises(MissingBandError, match="s2 takes green, nir, swir16"):
             registry.choose(("green", "red"))
+        assert registry.choose(made.BANDS, patches=True).source == "patches"
+        with pytest.raises(MissingBandError, match=rf"no model works .*: patches takes {', '.join(made.BANDS)}"):
+            registry.choose(("coastal",), patches=True)
 
 
 class Quiet(SimpleHTTPRequestHandler):
