@@ -77,6 +77,29 @@ def test_against_a_raster(shell, store, truth, tmp_path):
     assert f"the map of {day}" in shell("assess", path, "--reference", reference, "--date", day).out
 
 
+def test_several_stores_are_rows_of_one_table(shell, store, truth, cube, tmp_path):
+    path, data = store
+    other = tmp_path / "later.zarr"
+    cube.isel(time=slice(1, None)).water.extract().water.to_zarr(other)
+    reference = write(tmp_path / "r.tif", truth, data)
+    words = ("--reference", reference, "--edge-width", 1)
+    done = shell("assess", path, other, *words, "--csv", tmp_path / "table.csv")
+    assert done.code == 0, done.err
+    assert "EOA" in done.out and "detected" in done.out and str(other) in done.out
+    table = pd.read_csv(tmp_path / "table.csv", index_col="map")
+    assert list(table.index) == [str(path), str(other)]
+    found = json.loads(shell("assess", path, other, *words, "--json").out)["stores"]
+    for name, one in ((str(path), lakecube.assess(data, str(reference), edge_width=1)), (str(other), None)):
+        counts = found[name]["confusion"]
+        assert one is None or counts == json.loads(json.dumps(one.to_dict()))["confusion"]
+        assert table.IoU[name] == pytest.approx(counts["tp"] / (counts["tp"] + counts["fp"] + counts["fn"]))
+        assert table.EOA[name] == pytest.approx(found[name]["edges"]["eoa"])
+        assert table.compared[name] == sum(counts.values())
+    assert ("! the maps do not know" in done.out) == (table.compared.nunique() > 1 or table.unknown.nunique() > 1)
+    assert "one store" in shell("assess", path, other, "--design", tmp_path / "d.csv").err
+    assert "given twice" in shell("assess", path, path, *words).err
+
+
 def test_from_a_design_to_areas(shell, store, truth, tmp_path):
     path, data = store
     out = tmp_path / "points.csv"
@@ -194,4 +217,6 @@ def test_no_store(shell, tmp_path):
 
 def test_the_help_has_examples(shell):
     done = shell("assess", "--help")
-    assert done.code == 0 and done.out.count("lakecube assess lake.zarr") == 6
+    assert (
+        done.code == 0 and done.out.count("lakecube assess lake.zarr") == 6 and "fusion.zarr linknet50.zarr" in done.out
+    )

@@ -35,6 +35,10 @@ def map_of(water: xr.Dataset | xr.DataArray, date: Any = None, share: float = 0.
     (xr.DataArray, str)
         (y, x) uint8 on Dask: 0 land, 1 water, 255 unknown.
     """
+    if not isinstance(water, xr.Dataset | xr.DataArray):
+        raise InvalidInputError(
+            f"{water!r} is no Dataset or mask: open a store first, lakecube.open_store(path), and give what it returns"
+        )
     if not (is_number(share) and 0 < share <= 1):
         raise InvalidInputError(f"share={share!r}: a share of the clear dates is needed, above 0 and up to 1")
     if date is None and isinstance(water, xr.DataArray) and set(water.dims) == {Y, X}:

@@ -13,6 +13,8 @@ _EXAMPLES = """examples:
   lakecube assess lake.zarr --reference occurrence.tif --codes jrc-occurrence --share 0.5
   lakecube assess lake.zarr --reference worldcover.tif --codes worldcover --date 2021-07-14 --json
 
+  lakecube assess fusion.zarr linknet50.zarr --reference truth.tif --csv table.csv     one row for each
+
   lakecube assess lake.zarr --design points.csv --margin 0.03  draws a stratified random sample to be told by eye;
       fill in its column class (water, land, or nothing), then give it back with --reference: areas with intervals
 
@@ -22,7 +24,7 @@ Unknown pixels, of the store or of the reference, are counted apart and never as
 def add_assess(commands: Any) -> None:
     """`lakecube assess`."""
     assess = new_command(commands, "assess", "how right a store is, or where to look to find out", _EXAMPLES)
-    assess.add_argument("store", metavar="STORE", help="directory of a store")
+    assess.add_argument("stores", nargs="+", metavar="STORE", help="directory of a store; several make one table")
     what = assess.add_mutually_exclusive_group(required=True)
     what.add_argument("--reference", metavar="FILE", help="points (CSV or vectors), polygons of water, or a raster")
     what.add_argument("--design", metavar="FILE", help="draw points into this .csv or .geojson instead")
@@ -45,8 +47,10 @@ def _add_reference(group: Any) -> None:
     add("--within", metavar="FILE", help="polygons beyond which the reference tells nothing")
     add("--by", metavar="COLUMN", help="share of right points by the values of a column")
     add("--size-bounds", default="0.1,1", metavar="KM2", help="borders of the size classes (default: %(default)s)")
+    add("--edge-width", type=int, default=3, metavar="PX",
+        help="tell the accuracy within PX of the reference's shores (default: %(default)s)")  # fmt: skip
     add("--no-objects", action="store_true", help="do not compare lakes as objects")
-    add("--csv", metavar="FILE", help="write all numbers as a table")
+    add("--csv", metavar="FILE", help="write all numbers as a table, of several stores a row for each")
 
 
 def _add_design(group: Any) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import xarray as xr
 
+from lakecube.accuracy import Assessment, sample_design, side_by_side
 from lakecube.accuracy import assess as compare
-from lakecube.accuracy import sample_design
 from lakecube.accuracy.design import check_target
 from lakecube.commands.describing import open_store
 from lakecube.commands.engine import engine
@@ -27,13 +27,41 @@ def assess(given: argparse.Namespace) -> dict[str, Any]:
         )
     if given.design is not None:
         check_target(Path(given.design))
-    store = open_store(given.store)
+    if len(given.stores) > 1:
+        return _table(given)
+    store = open_store(given.stores[0])
     with engine(given), _bar(given):
-        return _design(store, given) if given.design is not None else _compare(store, given)
+        if given.design is not None:
+            return _design(store, given)
+        found = _compare(store, given)
+    if given.csv is not None:
+        found.table().to_csv(given.csv, index=False)
+    if not given.json and not given.quiet:
+        print(found)
+    return found.to_dict()
 
 
-def _compare(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
-    found = compare(
+def _table(given: argparse.Namespace) -> dict[str, Any]:
+    """Several stores, one after the other, as rows of one table."""
+    if given.design is not None:
+        raise InvalidInputError("--design draws the points of one store; give one, and judge all by its points then")
+    if len(set(given.stores)) < len(given.stores):
+        raise InvalidInputError("a store is given twice: each is a row of the table")
+    stores = {name: open_store(name) for name in given.stores}
+    with engine(given), _bar(given):
+        found = {name: _compare(store, given) for name, store in stores.items()}
+    table = side_by_side(found)
+    if given.csv is not None:
+        table.to_csv(given.csv)
+    if not given.json and not given.quiet:
+        print(table.T.to_string(float_format="{:,.4f}".format, na_rep="none"))
+        if table[["compared", "unknown"]].nunique().max() > 1:
+            print("! the maps do not know the same ground: each is judged where it knows something")
+    return {"stores": {name: one.to_dict() for name, one in found.items()}}
+
+
+def _compare(store: xr.Dataset, given: argparse.Namespace) -> Assessment:
+    return compare(
         store,
         given.reference,
         kind=given.kind,
@@ -44,13 +72,9 @@ def _compare(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
         by=given.by,
         objects=not given.no_objects,
         size_bounds=_numbers(given.size_bounds, float, "--size-bounds") if given.size_bounds else (),
+        edge_width=given.edge_width,
         confidence=given.confidence,
     )
-    if given.csv is not None:
-        found.table().to_csv(given.csv, index=False)
-    if not given.json and not given.quiet:
-        print(found)
-    return found.to_dict()
 
 
 def _design(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
@@ -72,7 +96,7 @@ def _design(store: xr.Dataset, given: argparse.Namespace) -> dict[str, Any]:
     if not given.json and not given.quiet:
         print(made)
         print(f"\nnext: fill in the column class of {given.design} (water, land, or nothing where it cannot be told)")
-        print(f"then: lakecube assess {given.store} --reference {given.design}")
+        print(f"then: lakecube assess {given.stores[0]} --reference {given.design}")
     return {"file": given.design, **made.to_dict()}
 
 

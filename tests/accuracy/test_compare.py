@@ -71,6 +71,11 @@ def test_edges_are_counted_near_shores_of_the_reference_where_both_are_known(wid
     assert found.table().set_index(["section", "name"]).value["edges", "eoe"] == measures["eoe"]
 
 
+def test_a_path_is_to_be_opened_first():
+    with pytest.raises(InvalidInputError, match=r"'lake.zarr' is no Dataset or mask: open a store first"):
+        assess("lake.zarr", on_grid(lakes()[1]))
+
+
 def test_without_shores_there_is_no_edge_accuracy():
     mapped, _ = lakes()
     land = on_grid(np.zeros_like(mapped))
