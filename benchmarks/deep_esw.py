@@ -18,7 +18,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ import numpy as np
 import xarray as xr
 
 from benchmarks import refine_esw
-from benchmarks.refine_esw import Scene, fused, middle, superpixels
+from benchmarks.refine_esw import Scene, at_edge, fused, middle, superpixels
+from lakecube.accuracy.edges import EDGE_WIDTH, EdgeScores
 from lakecube.kernels import crf
 from lakecube.models.presets import Phase, Preset, preset_of
 from lakecube.models.samples import Samples, folder_samples
@@ -102,10 +103,10 @@ def choose(scenes: list[Scene], maps: list[np.ndarray]) -> dict[str, tuple[Way, 
 
 
 def counts(found: np.ndarray, scene: Scene) -> np.ndarray:
-    """Pixels: water in both, in the map alone, in the truth alone; the same near the shore, and all there."""
-    truth, zone = scene.truth, scene.zone
+    """Pixels: water in both, in the map alone, in the truth alone; near the shore the counts of `EdgeScores`."""
+    truth = scene.truth
     parts = (found & truth, found & ~truth, truth & ~found)
-    return np.array([part.sum() for part in (*parts, *(part & zone for part in parts[1:]), zone)], np.int64)
+    return np.array([*(part.sum() for part in parts), *astuple(at_edge(found, truth, scene.zone))[1:]], np.int64)
 
 
 def measures(n: np.ndarray) -> dict[str, float]:
@@ -126,13 +127,10 @@ def table_row(scenes: Iterable[Scene], maps: Iterable[np.ndarray], way: Way, opt
     rows = {scene.name: counts(way(scene, p, options), scene) for scene, p in zip(scenes, maps, strict=True)}
     each = {name: measures(n) for name, n in rows.items()}
     total = np.sum([*rows.values()], axis=0)
-    commission, omission, zone = (float(v) for v in total[3:])
     return {
         "pooled": measures(total),
         "mean": {name: float(np.mean([one[name] for one in each.values()])) for name in MEASURES},
-        "eoa": 1 - (commission + omission) / max(zone, 1),
-        "eoe": omission / max(zone, 1),
-        "ece": commission / max(zone, 1),
+        **EdgeScores(EDGE_WIDTH, *map(int, total[3:])).measures(),
         "iou_by_scene": {name: one["iou"] for name, one in each.items()},
         "options": list(options),
     }

@@ -23,9 +23,11 @@ import rasterio
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
-from benchmarks.refine_esw import ZONE, edge_of, within
+from benchmarks.refine_esw import at_edge
+from lakecube.accuracy.edges import EDGE_WIDTH
 from lakecube.accuracy.measures import Confusion
 from lakecube.kernels.aslic import Settings, aslic
+from lakecube.kernels.edges import edge_zone
 from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.regions import number_regions
@@ -239,10 +241,7 @@ def _counts(mask: np.ndarray, truth: np.ndarray) -> list[int]:
 
 
 def _at_edge(mask: np.ndarray, truth: np.ndarray) -> list[float]:
-    zone = within(edge_of(truth), ZONE)
-    if not zone.any():
-        return [float("nan")] * 3
-    return [float(part[zone].mean()) for part in (mask == truth, truth & ~mask, mask & ~truth)]
+    return list(at_edge(mask, truth, edge_zone(truth.astype(np.uint8), EDGE_WIDTH)).measures().values())
 
 
 def main() -> None:

@@ -19,8 +19,10 @@ from scipy import ndimage
 from skimage import morphology
 from skimage.segmentation import slic as skimage_slic
 
+from lakecube.accuracy.edges import EDGE_WIDTH, EdgeScores
 from lakecube.kernels import crf
 from lakecube.kernels.aslic import Settings, aslic
+from lakecube.kernels.edges import count_zone, edge_zone
 from lakecube.kernels.hsi import to_hsi
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.regions import number_regions, vote
@@ -28,9 +30,6 @@ from lakecube.kernels.slic import slic
 
 #: Coarsening, pixels.
 FACTOR = 8
-#: Half the width of the zone around the true edge in which edge accuracy is counted (Chen et al. 2018), pixels.
-ZONE = 3
-
 #: Side of the part of a scene on which parameters are chosen, pixels.
 MIDDLE = 512
 
@@ -68,7 +67,8 @@ def read(folder: Path) -> list[Scene]:
         with rasterio.open(mask) as source:
             truth = source.read(1) > 0
         edge = edge_of(truth)
-        scenes.append(Scene(image.stem, rgb, rgb_to_lab(*rgb), truth, edge, within(edge, ZONE), coarse(truth)))
+        zone = edge_zone(truth.astype(np.uint8), EDGE_WIDTH)
+        scenes.append(Scene(image.stem, rgb, rgb_to_lab(*rgb), truth, edge, zone, coarse(truth)))
     return scenes
 
 
@@ -138,15 +138,17 @@ def within(edge: np.ndarray, pixels: int) -> np.ndarray:
     return ndimage.binary_dilation(edge, morphology.disk(pixels))
 
 
+def at_edge(found: np.ndarray, truth: np.ndarray, zone: np.ndarray) -> EdgeScores:
+    """Edge accuracy, omission and commission of Chen et al., as `lakecube assess` tells them."""
+    return EdgeScores(EDGE_WIDTH, *map(int, count_zone(found.astype(np.uint8), truth.astype(np.uint8), zone)))
+
+
 def figures(found: np.ndarray, scene: Scene) -> dict[str, float]:
     """IoU; edge overall accuracy, omission and commission of Chen et al.; recall of the true edge within 2 px."""
-    truth, edge, zone = scene.truth, scene.edge, scene.zone
-    size = max(zone.sum(), 1)
+    truth, edge = scene.truth, scene.edge
     return {
         "iou": (found & truth).sum() / max((found | truth).sum(), 1) if (found | truth).any() else 1.0,
-        "eoa": (found == truth)[zone].sum() / size,
-        "eoe": (truth & ~found)[zone].sum() / size,
-        "ece": (found & ~truth)[zone].sum() / size,
+        **at_edge(found, truth, scene.zone).measures(),
         "recall": within(edge_of(found), 2)[edge].mean() if edge.any() else 1.0,
     }
 
@@ -154,7 +156,7 @@ def figures(found: np.ndarray, scene: Scene) -> dict[str, float]:
 def over(scenes: Iterable[Scene], way: Callable[..., np.ndarray], *options: Any) -> dict[str, float]:
     """Means of the figures over scenes."""
     rows = [figures(way(scene, *options), scene) for scene in scenes]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
 
 
 GRIDS: dict[str, tuple[Callable[..., np.ndarray], tuple[tuple[Any, ...], ...]]] = {

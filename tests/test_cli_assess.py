@@ -217,6 +217,5 @@ def test_no_store(shell, tmp_path):
 
 def test_the_help_has_examples(shell):
     done = shell("assess", "--help")
-    assert (
-        done.code == 0 and done.out.count("lakecube assess lake.zarr") == 6 and "fusion.zarr linknet50.zarr" in done.out
-    )
+    assert done.code == 0 and done.out.count("lakecube assess lake.zarr") == 6
+    assert "fusion.zarr linknet50.zarr" in done.out
