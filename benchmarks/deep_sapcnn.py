@@ -244,14 +244,14 @@ def _at_edge(mask: np.ndarray, truth: np.ndarray) -> list[float]:
     return list(at_edge(mask, truth, edge_zone(truth.astype(np.uint8), EDGE_WIDTH)).measures().values())
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deep_sapcnn", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--keep", type=Path, required=True, help="folder for the networks and the figures")
     parser.add_argument("--epochs", type=int, default=15, help="at most so many")
     parser.add_argument("--side", type=int, default=768, help="of the middle of the scenes that is tested")
     parser.add_argument("--train-only", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     arguments.keep.mkdir(parents=True, exist_ok=True)
     networks = {
         title: (kind, trained(arguments.folder, arguments.keep, pooling, arguments.epochs))

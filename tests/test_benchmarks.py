@@ -13,6 +13,7 @@ from benchmarks import (
     crf,
     dashboard,
     deep_esw,
+    deep_tables,
     faults,
     folds_esw,
     items,
@@ -24,6 +25,7 @@ from benchmarks import (
     sparse_archive,
 )  # fmt: skip
 from benchmarks.real_scenes import Scene
+from lakecube.errors import InvalidInputError
 from lakecube.kernels.lab import rgb_to_lab
 from lakecube.names import OBSERVATION
 from tests.models.test_samples import write
@@ -250,6 +252,18 @@ def test_the_tables_of_the_deep_methods_are_made(tmp_path, monkeypatch):
     assert set(deep_esw.judge(tmp_path / "none", [scene], [scene], refined=False)) == {""}
     assert len(deep_esw.first_samples(tmp_path, 3).scenes) == 4
     assert deep_esw.first_stage(deep_esw.SHORT).epochs == 1
+
+
+def test_one_command_makes_the_tables_of_both_papers(tmp_path, monkeypatch):
+    """Both benchmarks take the words that it gives them, and stop at the folder that is not there."""
+    pytest.importorskip("torch")
+    words = [str(tmp_path / "none"), str(tmp_path / "first"), "--out", str(tmp_path / "out")]
+    with pytest.raises(InvalidInputError, match="none"):
+        deep_tables.main(words)
+    monkeypatch.setattr(deep_esw, "main", lambda words: None)
+    with pytest.raises(FileNotFoundError, match="none"):
+        deep_tables.main(words)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cao", "chen"]
 
 
 def flat_pictures(folder, n):
