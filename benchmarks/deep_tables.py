@@ -1,4 +1,4 @@
-"""``python -m benchmarks.deep_tables FOLDER FIRST --out FOLDER``: the tables of both neural papers, one after the other.
+"""``python -m benchmarks.deep_tables FOLDER FIRST --out FOLDER``: the tables of both neural papers, in one go.
 
 Cao et al.'s Tables 5 and 6 (`deep_esw`: classifiers of pixels, networks, losses, SLIC, CRF) and Chen et al.'s 2 to 4
 (`deep_sapcnn`: superpixels, poolings), with the options of docs/methods. FOLDER holds scenes labelled by hand, FIRST
