@@ -60,6 +60,8 @@ def run(what: str, side: int) -> dict[str, float]:
     if what == "assess":
         assess(a, b.chunk())
     elif what == "counts":
+        assess(a, b, objects=False, edge_width=None)
+    elif what == "edges":
         assess(a, b, objects=False)
     elif what == "design":
         sample_design(a)
@@ -74,7 +76,7 @@ def run(what: str, side: int) -> dict[str, float]:
 def measure(sides: tuple[int, ...] = (4096, 8192)) -> dict[str, dict[int, dict[str, float]]]:
     """Every task at every size."""
     out: dict[str, dict[int, dict[str, float]]] = {}
-    for what in ("counts", "assess", "design", "plain"):
+    for what in ("counts", "edges", "assess", "design", "plain"):
         for side in sides:
             words = [sys.executable, "-m", "benchmarks.assess", what, str(side)]
             done = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -89,7 +89,7 @@ def choose(scenes: list[Scene], maps: list[np.ndarray]) -> dict[str, tuple[Way, 
 
     def score(way: Way, options: Options) -> float:
         found = table_row(scenes, maps, way, options)
-        return float(found["mean"]["iou"] + found["eoa"])
+        return float(found["mean"]["iou"] + np.nan_to_num(found["eoa"]))
 
     best: dict[str, tuple[Way, Options]] = {}
     for name, (way, grid) in GRIDS.items():

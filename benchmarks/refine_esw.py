@@ -139,7 +139,7 @@ def within(edge: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def at_edge(found: np.ndarray, truth: np.ndarray, zone: np.ndarray) -> EdgeScores:
-    """Edge accuracy, omission and commission of Chen et al., as `lakecube assess` tells them."""
+    """Edge accuracy, omission and commission of Chen et al., as `lakecube assess` tells them; NaN without a shore."""
     return EdgeScores(EDGE_WIDTH, *map(int, count_zone(found.astype(np.uint8), truth.astype(np.uint8), zone)))
 
 
@@ -172,7 +172,7 @@ def choose(scenes: list[Scene]) -> dict[str, tuple[Callable[..., np.ndarray], tu
     def score(way: Callable[..., np.ndarray], options: tuple[Any, ...]) -> float:
         found = over(scenes, way, *options)
         print(f"    {way.__name__}{options}: IoU {found['iou']:.4f}  EOA {found['eoa']:.4f}", flush=True)
-        return found["iou"] + found["eoa"]
+        return found["iou"] + np.nan_to_num(found["eoa"])
 
     best = {}
     for name, (way, grid) in GRIDS.items():

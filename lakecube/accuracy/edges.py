@@ -17,6 +17,8 @@ from lakecube.names import X, Y
 
 #: Chen et al.'s buffer, px.
 EDGE_WIDTH = 3
+#: The widest zone, px: blocks are read with a halo of it.
+MOST_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,9 @@ def count_edges(mapped: xr.DataArray, states: da.Array, width: int) -> da.Array:
     InvalidInputError
         If `width` is no whole number of pixels.
     """
-    try:
-        reach = zone_reach(width)
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError(f"edge_width={width!r}: a whole number of pixels is needed, 0 or more") from error
+    if type(width) is not int or not 0 <= width <= MOST_WIDTH:
+        raise InvalidInputError(f"edge_width={width!r}: a whole number of pixels is needed, from 0 to {MOST_WIDTH}")
+    reach = zone_reach(width)
     both = xr.Dataset({"map": ((Y, X), mapped.data), "reference": ((Y, X), states)})
     both = enough_chunks(both, reach)
     told, truth = both["map"].data, both["reference"].data

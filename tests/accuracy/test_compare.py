@@ -81,8 +81,9 @@ def test_without_shores_there_is_no_edge_accuracy():
     land = on_grid(np.zeros_like(mapped))
     assert np.isnan(assess(on_grid(mapped), land).edges.measures()["eoa"])
     assert assess(on_grid(mapped), land, edge_width=None).edges is None
-    with pytest.raises(InvalidInputError, match="edge_width=-1"):
-        assess(on_grid(mapped), land, edge_width=-1)
+    for width in (-1, 101, 1.5, True):
+        with pytest.raises(InvalidInputError, match=f"edge_width={width}: a whole number"):
+            assess(on_grid(mapped), land, edge_width=width)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

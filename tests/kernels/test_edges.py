@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -32,6 +32,7 @@ def slow_zone(states, width):
     return ndimage.distance_transform_edt(~shore) <= width if shore.any() else shore
 
 
+@settings(deadline=None)  # the first one compiles
 @given(maps, st.integers(0, 5))
 def test_the_zone_is_what_lies_near_a_shore(states, width):
     np.testing.assert_array_equal(shore_of(states), slow_shore(states))
@@ -45,6 +46,7 @@ def test_a_shore_is_the_thick_boundary_of_scikit_image_where_all_is_known():
     assert 0.05 < found.mean() < 0.5
 
 
+@settings(deadline=None)  # the first one compiles
 @given(maps, st.integers(0, 3), st.integers(0, 99))
 def test_every_pixel_of_the_zone_is_counted_once(states, width, seed):
     mapped = np.random.default_rng(seed).choice(np.array([0, 1, 255], np.uint8), states.shape)
