@@ -102,6 +102,23 @@ def test_several_stores_are_rows_of_one_table(shell, store, truth, cube, tmp_pat
     assert "given twice" in shell("assess", path, path, *words).err
 
 
+def test_several_stores_on_other_ground(shell, store, truth, cube, tmp_path):
+    path, data = store
+    part, again = tmp_path / "part.zarr", tmp_path / "again.zarr"
+    cube.isel(x=slice(4, 30), y=slice(4, 30)).water.extract().water.to_zarr(part)
+    again.symlink_to(path)
+    reference = write(tmp_path / "r.tif", truth, data)
+    done = shell("assess", path, part, "--reference", reference)
+    assert done.code == 0, done.err
+    assert "need not be the same ground" in done.out
+    assert "given twice" in shell("assess", path, again, "--reference", reference).err
+    write(tmp_path / "far.tif", truth, data.assign_coords(x=data["x"] + 1e5))
+    refused = shell("assess", path, part, "--reference", tmp_path / "far.tif")
+    assert f"{path}: " in refused.err and "does not meet the map" in refused.err
+    assert "is a folder" in shell("assess", path, part, "--reference", reference, "--csv", tmp_path).err
+    assert "lies in the store" in shell("assess", path, "--reference", reference, "--csv", path / "t.csv").err
+
+
 def test_from_a_design_to_areas(shell, store, truth, tmp_path):
     path, data = store
     out = tmp_path / "points.csv"

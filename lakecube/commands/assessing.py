@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,15 @@ from lakecube.accuracy.design import check_target
 from lakecube.commands.describing import open_store
 from lakecube.commands.engine import engine
 from lakecube.commands.request import pair
-from lakecube.errors import InvalidInputError
+from lakecube.errors import InvalidInputError, LakecubeError
+from lakecube.io.out_files import outside_stores
+from lakecube.store.objects import is_object_url
 
 
 def assess(given: argparse.Namespace) -> dict[str, Any]:
     """Compare a store with a reference, or draw the points of a sample."""
-    if given.csv is not None and not Path(given.csv).absolute().parent.is_dir():
-        raise InvalidInputError(
-            f"cannot write {given.csv}: the folder {Path(given.csv).absolute().parent} does not exist"
-        )
+    if given.csv is not None:
+        _check_csv(given.csv)
     if given.design is not None:
         check_target(Path(given.design))
     if len(given.stores) > 1:
@@ -42,24 +43,39 @@ def assess(given: argparse.Namespace) -> dict[str, Any]:
     return found.to_dict()
 
 
+def _check_csv(name: str) -> None:
+    path = outside_stores(name)
+    if not path.absolute().parent.is_dir():
+        raise InvalidInputError(f"cannot write {name}: the folder {path.absolute().parent} does not exist")
+    if path.is_dir():
+        raise InvalidInputError(f"cannot write {name}: it is a folder; give the name of a file, such as table.csv")
+
+
 def _table(given: argparse.Namespace) -> dict[str, Any]:
     """Several stores, one after the other, as rows of one table."""
     if given.design is not None:
         raise InvalidInputError("--design draws the points of one store; give one, and judge all by its points then")
-    if len(set(given.stores)) < len(given.stores):
+    if len({name if is_object_url(name) else os.path.realpath(name) for name in given.stores}) < len(given.stores):
         raise InvalidInputError("a store is given twice: each is a row of the table")
     stores = {name: open_store(name) for name in given.stores}
     with engine(given), _bar(given):
-        found = {name: _compare(store, given) for name, store in stores.items()}
+        found = {name: _row_of(name, store, given) for name, store in stores.items()}
     table = side_by_side(found)
     if given.csv is not None:
         table.to_csv(given.csv)
     if not given.json and not given.quiet:
         print(table.T.to_string(float_format="{:,.4f}".format, na_rep="none"))
-        if (table["unknown"] > 0).any():
+        if (table["unknown"] > 0).any() or table["compared"].nunique() > 1:
             print("! each map is judged where it knows something, which need not be the same ground")
     rows = {name: {k: v if math.isfinite(v) else None for k, v in row.items()} for name, row in table.iterrows()}
     return {"table": rows, "stores": {name: one.to_dict() for name, one in found.items()}}
+
+
+def _row_of(name: str, store: xr.Dataset, given: argparse.Namespace) -> Assessment:
+    try:
+        return _compare(store, given)
+    except LakecubeError as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _compare(store: xr.Dataset, given: argparse.Namespace) -> Assessment:
