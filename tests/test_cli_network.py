@@ -56,6 +56,8 @@ def test_the_order_of_the_channels_can_be_said(picture, tmp_path, capsys):
     [
         (["--channels", "blue", "green", "blue"], "each channel of the files has another STAC common name"),
         (["--channels", "blue", "--bands", "blue"], "give one of them"),
+        (["--channels", "green", "nir"], "has 3 channels, but --channels names green, nir"),
+        (["--channels", "blue", "green", "red", "nir"], "has 3 channels, but --channels names blue"),
         (["--model", "none.safetensors"], "no weights at none.safetensors"),
         (["--model", "TINY"], "needs nir, swir16"),
         (["--rules", "paper"], "linknet50 has no parameter rules"),

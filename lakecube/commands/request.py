@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def _is_about(text: str, path: str) -> bool:
 
 
 def _opened(given: argparse.Namespace) -> xr.Dataset:
+    _check_count(given.source, channels_of(given))
     source = given.source[0] if len(given.source) == 1 else given.source
     return lakecube.open(
         source,
@@ -57,6 +59,22 @@ def _opened(given: argparse.Namespace) -> xr.Dataset:
         cloud_mask=not given.no_cloud_mask,
         cloud_buffer=given.cloud_buffer,
     )
+
+
+def _check_count(files: Sequence[str], channels: Sequence[str] | None) -> None:
+    """Raise InvalidInputError if a picture beside us has another number of channels than are named."""
+    from lakecube.models.picture_files import count_bands
+    from lakecube.models.scenes import SUFFIXES
+
+    for path in (Path(name) for name in files):
+        if channels is None or path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        count, alpha, _ = count_bands(path)
+        if len(channels) not in (count, count - alpha):
+            raise InvalidInputError(
+                f"{path} has {count - alpha} channels, but --channels names {', '.join(channels)}: name each of them "
+                "once, or choose some by their number, such as --bands 1=green 4=nir"
+            )
 
 
 def water_of(cube: xr.Dataset, given: argparse.Namespace) -> xr.Dataset:
