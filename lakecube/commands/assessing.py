@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,7 @@ def _table(given: argparse.Namespace) -> dict[str, Any]:
         print(table.T.to_string(float_format="{:,.4f}".format, na_rep="none"))
         if (table["unknown"] > 0).any():
             print("! each map is judged where it knows something, which need not be the same ground")
-    rows = {name: {k: v if math.isfinite(v) else None for k, v in row.items()} for name, row in table.iterrows()}
-    return {"table": rows, "stores": {name: one.to_dict() for name, one in found.items()}}
+    return {"table": table.to_dict(orient="index"), "stores": {name: one.to_dict() for name, one in found.items()}}
 
 
 def _compare(store: xr.Dataset, given: argparse.Namespace) -> Assessment:
