@@ -60,7 +60,7 @@ def _run(given: argparse.Namespace) -> int:
     except LakecubeError as error:
         if given.debug:
             raise
-        print(f"lakecube: {_in_words(str(error))}", file=sys.stderr)
+        print(f"lakecube: {_in_words(str(error), channels=_by_channels(given))}", file=sys.stderr)
         return exit_code(error)
     except BrokenPipeError:
         raise
@@ -103,11 +103,18 @@ def _how_to_resume(given: argparse.Namespace) -> str:
     return "; the same command resumes where this one stopped" if resumes else ""
 
 
-def _in_words(text: str) -> str:
+def _in_words(text: str, *, channels: bool = False) -> str:
     """A message in one line, in flags instead of Python, and without a file's name twice."""
     from lakecube.commands import in_flags
 
-    return re.sub(r"(?<!\S)(\S+): '?\1'?(?=[:\s])", r"\1", in_flags(_one_line(text)))
+    return re.sub(r"(?<!\S)(\S+): '?\1'?(?=[:\s])", r"\1", in_flags(_one_line(text), channels=channels))
+
+
+def _by_channels(given: argparse.Namespace) -> bool:
+    """Whether a request names bands by --channels: where it says so, and of training folders unless it says --bands."""
+    if getattr(given, "bands", None) is not None:
+        return False
+    return getattr(given, "channels", None) is not None or (given.command == "train" and given.cube is None)
 
 
 def _one_line(text: str) -> str:

@@ -266,6 +266,11 @@ def test_messages_speak_of_flags(python):
     assert in_flags(python) == WORDS[python]
 
 
+def test_who_said_channels_is_told_of_channels_but_not_of_names_in_files():
+    said = in_flags("open it with bands= that include it, or bands={'B03': 'green'}", channels=True)
+    assert said == "open it with --channels that include it, or --bands B03=green"
+
+
 def test_every_phrase_that_is_put_in_flags_is_in_a_message():
     def texts(node):
         if isinstance(node, ast.JoinedStr):

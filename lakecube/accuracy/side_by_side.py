@@ -20,6 +20,8 @@ _OF_PIXELS = {
     "UA": "users_accuracy_water",
     "kappa": "kappa",
 }
+#: Columns that are numbers of something; all others are shares.
+COUNTS = ("lakes", "compared", "unknown")
 
 
 def side_by_side(found: Mapping[str, Assessment]) -> pd.DataFrame:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
 from lakecube.accuracy import Assessment, sample_design, side_by_side
 from lakecube.accuracy import assess as compare
 from lakecube.accuracy.design import check_target
+from lakecube.accuracy.side_by_side import COUNTS
 from lakecube.commands.describing import open_store
 from lakecube.commands.engine import engine
 from lakecube.commands.request import pair
@@ -64,11 +66,16 @@ def _table(given: argparse.Namespace) -> dict[str, Any]:
     if given.csv is not None:
         table.to_csv(given.csv)
     if not given.json and not given.quiet:
-        print(table.T.to_string(float_format="{:,.4f}".format, na_rep="none"))
+        print(_as_text(table).T.to_string())
         if (table["unknown"] > 0).any() or table["compared"].nunique() > 1:
             print("! each map is judged where it knows something, which need not be the same ground")
-    rows = {name: {k: v if math.isfinite(v) else None for k, v in row.items()} for name, row in table.iterrows()}
-    return {"table": rows, "stores": {name: one.to_dict() for name, one in found.items()}}
+    return {"table": table.to_dict(orient="index"), "stores": {name: one.to_dict() for name, one in found.items()}}
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares with four decimals, numbers of pixels and lakes whole."""
+    kinds = {name: "{:,.0f}" if name in COUNTS else "{:.4f}" for name in table}
+    return table.apply(lambda values: values.map(lambda v: "none" if np.isnan(v) else kinds[values.name].format(v)))
 
 
 def _row_of(name: str, store: xr.Dataset, given: argparse.Namespace) -> Assessment:

@@ -23,6 +23,8 @@ _ARGUMENT = re.compile(
 )
 _PAIR = re.compile(r"'([^']*)': '([^']*)'")
 _MAPPING = re.compile(rf"(?<![\w-])bands=\{{(?:{_PAIR.pattern}(?:, )?)+\}}")
+#: --bands, but not the NAME=BAND of files, which --channels does not know.
+_LIST = re.compile(r"--bands(?! \S+=)")
 #: What messages call in Python, and the command or flag that does it.
 PHRASES = {
     ", as one whole number or as {'y': 512, 'x': 512}; along time a chunk is one date": "",
@@ -48,8 +50,8 @@ PHRASES = {
 _RETRY = re.compile(r"water\.water\.to_zarr\('([^']*)', mode='append', retry=True\)")
 
 
-def in_flags(text: str) -> str:
-    """A message that speaks of Python arguments, in the words of the command line."""
+def in_flags(text: str, *, channels: bool = False) -> str:
+    """A message that speaks of Python arguments, in the words of the command line; `channels`: where bands are so."""
     for python, flags in PHRASES.items():
         text = text.replace(python, flags)
     text = _RETRY.sub(lambda found: f"lakecube update {shlex.quote(found[1])} --retry", text)
@@ -59,7 +61,8 @@ def in_flags(text: str) -> str:
         value = found[2] or found[3] or found[4] or ""
         return f"{_FLAGS.get(found[1], f'--{found[1]}')} {value}".rstrip()
 
-    return _ARGUMENT.sub(flag, text)
+    text = _ARGUMENT.sub(flag, text)
+    return _LIST.sub("--channels", text) if channels else text
 
 
 def day(moment: Any, unit: str = "date") -> str:

@@ -25,7 +25,7 @@ from lakecube.models.interruption import interruptible
 from lakecube.models.losses import bce_dice, lovasz_hinge
 from lakecube.models.presets import Preset
 from lakecube.models.tiles import Batch, Tiles, ahead, order_of
-from lakecube.models.training_log import COLUMNS, words_of_samples, write_samples
+from lakecube.models.training_log import COLUMNS, lines_of_samples, write_samples
 from lakecube.models.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Trainer:
         self.scale, self.offset = (
             torch.from_numpy(part.astype(np.float32)).view(1, -1, 1, 1).to(place.device) for part in standard
         )
-        for line in words_of_samples(train, test):
+        for line in lines_of_samples(train, test):
             logger.info("%s", line)
         self.steps = len(order_of(len(train), preset.batch, self.seed, 0))
         self.at, self.rows = Position(), list[dict[str, Any]]()

@@ -42,7 +42,7 @@ def write_samples(folder: Path, learn: Tiles, test: Tiles | None) -> None:
     _replace(folder / "samples.json", json.dumps(told, indent=1).encode())
 
 
-def words_of_samples(learn: Tiles, test: Tiles | None) -> tuple[str, str]:
+def lines_of_samples(learn: Tiles, test: Tiles | None) -> tuple[str, str]:
     """A line on the tiles to learn from, and one on the scenes that validate."""
     tiles = (
         f"{len(learn)} tiles of {len(learn.scenes)} scenes to learn from; "
