@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
         make_archive("lakecube-demo/archive", shape=_SHAPE, dates=16, seed=0)
         cube = lakecube.open("lakecube-demo/archive/items.json", dem="lakecube-demo/archive/dem.tif")
         store = cube.water.extract().water.to_zarr("lakecube-demo/water.zarr", progress=False)
-        for name in ("first.zarr", "lake.zarr"):
+        for name in ("first.zarr", "lake.zarr", "fusion.zarr", "linknet50.zarr"):
             shutil.copytree("lakecube-demo/water.zarr", name)
         make_archive(".", shape=(64, 64), dates=2, seed=4)  # items.json, dem.tif
         _files(store)
@@ -71,6 +71,7 @@ def _files(store):
     numbers = np.full((3, 40, 40), 9000, "uint16")
     for name, values, bands in (
         ("occurrence.tif", occurrence, ("occurrence",)),
+        ("truth.tif", occurrence // 100, ("water",)),
         ("2021-06-01.tif", numbers, ("green", "nir08", "swir16")),
         ("2021-07-03.tif", numbers, ("green", "nir08", "swir16")),
         ("scene.tif", numbers, ("a", "b", "c")),
@@ -82,9 +83,10 @@ def _files(store):
 
 
 def _pictures():
-    """A picture, and pictures with masks."""
+    """A picture in either order of colours, and pictures with masks."""
     values = np.random.default_rng(0).integers(0, 255, (64, 64, 3), "uint8")
     Image.fromarray(values).save("picture.jpg")
+    Image.fromarray(values[..., ::-1]).save("bgr.png")
     for part, array in (("images", values), ("masks", (values[..., 0] > 128).astype("uint8"))):
         Path("pictures", part).mkdir(parents=True)
         for name in "0123":
@@ -119,7 +121,7 @@ def _existing(word: str, before: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:picture.jpg tells no:UserWarning")  # CRS, nor date: as it should
+@pytest.mark.filterwarnings("ignore:(picture.jpg|bgr.png) tells no:UserWarning")  # CRS, nor date: as it should
 @pytest.mark.parametrize("page", RUN, ids=lambda page: re.sub(r"\W", "-", str(page.name)))
 def test_a_page_does_what_it_says(page, folder, monkeypatch):
     pytest.importorskip("torch", reason="README speaks of networks: pip install -c constraints.txt '.[deep]'")
