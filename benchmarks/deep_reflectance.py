@@ -23,6 +23,7 @@ from lakecube.kernels.regions import number_regions
 from lakecube.methods import sapcnn
 from lakecube.models import registry
 from lakecube.models.predictor import predict
+from lakecube.models.superpixel_bands import PRICE
 from lakecube.names import BANDS
 from lakecube.refine.aslic import aslic
 from lakecube.synthetic.cube import sentinel2_cube
@@ -68,7 +69,7 @@ def patches(model: str | Path) -> Method:
 def voted(scene: Scene) -> np.ndarray:
     """The best that any classifier of `sapcnn`'s superpixels can do: the majority of the truth in each."""
     cube = _cube(scene).isel(time=0)
-    labels = aslic(cube, price=sapcnn.PRICE).values
+    labels = aslic(cube, price=PRICE).values
     assert scene.reference is not None
     number, n = number_regions(labels)
     seen = number >= 0

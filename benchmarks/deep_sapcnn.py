@@ -33,6 +33,7 @@ from lakecube.kernels.lab import rgb_to_lab
 from lakecube.kernels.regions import number_regions
 from lakecube.kernels.slic import slic
 from lakecube.methods import pixelwise, sapcnn
+from lakecube.models.superpixel_bands import PRICE, REGION
 
 #: Of the training scenes, those that tell when to lower the rate.
 VALIDATION = ("10", "20", "30")
@@ -42,8 +43,8 @@ FROM_SCENE = (120, 200)
 PIXELS = 300
 #: Network input of red, green and blue from 0 to 1.
 SCALE, OFFSET = 4.0, -1.4
-#: A-SLIC's regions and price of a superpixel; the step of a SLIC with about as many superpixels.
-REGION, PRICE, STEP = 16, 0.02, 10
+#: The step of a SLIC with about as many superpixels as A-SLIC's.
+STEP = 10
 #: The rows of the tables: superpixels that are classified, and pooling of the network, which learnt from A-SLIC's.
 ROWS = {
     "A-SLIC, self-adaptive pooling": ("aslic", "self-adaptive"),

@@ -31,6 +31,7 @@ from lakecube.models.patch_forward import patch_probabilities
 from lakecube.models.predictor import radiometry_of
 from lakecube.models.registry import STAND_INS, Weights, choose, find, missing_bands, need_torch
 from lakecube.models.spec import Radiometry
+from lakecube.models.superpixel_bands import PRICE, REGION, RGB, bands_of_superpixels
 from lakecube.names import (
     BANDS,
     TIME,
@@ -45,18 +46,7 @@ from lakecube.refine.superpixels import superpixels as slic
 OUTPUTS = ("water_mask", "reason", "rules_fired", "water_probability")
 #: Superpixels whose patches are in memory at once.
 _AT_ONCE = 1024
-_REGION, _CANDIDATES = 16, 5
-#: Of one more superpixel in a region.
-PRICE = 0.02
-_RGB = ["red", "green", "blue"]
-#: Bands in the place of red, green and blue of a superpixel's colour: the paper's, a picture's, and green again where
-#: there is no blue, so that hue is the sign of NDWI and saturation grows with its size.
-_COLOURS = (
-    ["blue", "green", "nir"],
-    ["blue", "green", "nir08"],
-    _RGB,
-    *(["green", "green", n] for n in ("nir", "nir08")),
-)
+_CANDIDATES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +59,7 @@ class _Network:
     device: str | None
 
 
-@law("exact", reach=5 * _REGION)
+@law("exact", reach=5 * REGION)
 def extract(
     cube: xr.Dataset,
     *,
@@ -78,7 +68,7 @@ def extract(
     model: str | os.PathLike[str] | Weights | None = None,
     threshold: float = 0.5,
     superpixels: Literal["aslic", "slic"] = "aslic",
-    region: int = _REGION,
+    region: int = REGION,
     price: float = PRICE,
     device: str | None = None,
 ) -> xr.Dataset:
@@ -192,9 +182,9 @@ def _weights(model: Any, cube: xr.Dataset) -> tuple[Weights, list[str]]:
 
 
 def _bands_of_superpixels(cube: xr.Dataset) -> list[str]:
-    for names in _COLOURS:
-        if all(name in cube for name in names):
-            return names
+    names = bands_of_superpixels(cube.data_vars)
+    if names is not None:
+        return list(names)
     raise MissingBandError(
         "superpixels need green and nir (better with blue), or red, green and blue; "
         f"the cube has {', '.join(str(n) for n in cube.data_vars if n in BANDS) or 'no band'}"
@@ -228,7 +218,7 @@ def _superpixels(
     cube: xr.Dataset, part: xr.DataArray, kind: str, names: list[str], region: int, price: float
 ) -> xr.DataArray:
     shown = radiometry_of(cube) == "display"
-    picture = names == _RGB
+    picture = tuple(names) == RGB
     if kind == "slic":
         colour: Literal["cielab", "reflectance"] = "cielab" if shown and picture else "reflectance"
         names = list(dict.fromkeys(names))

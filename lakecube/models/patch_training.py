@@ -19,6 +19,7 @@ from lakecube.kernels.slic import slic
 from lakecube.models.inputs import WHITE
 from lakecube.models.samples import Samples
 from lakecube.models.scenes import Scene, values_of
+from lakecube.models.superpixel_bands import PRICE, REGION, RGB, bands_of_superpixels
 from lakecube.models.tiles import MIXED, in_order
 from lakecube.models.train import Request, Trained
 from lakecube.models.training_log import COLUMNS, draw_log, write_log
@@ -28,9 +29,8 @@ logger = logging.getLogger("lakecube")
 
 #: Patches in all, at most, so that they fit in memory whatever the scenes; and the paper's share of those of water.
 _MOST, _WET = 30_000, 3 / 8
-#: Superpixels as the method takes them: side of a region, price of one more in it; of SLIC the step.
-_REGION, _PRICE, _STEP = 16, 0.02, 10
-_RGB = "red", "green", "blue"
+#: Of SLIC, where the method has no superpixels, pixels.
+_STEP = 10
 #: Options of the network, and of its training.
 _OPTIONS, _SCHEDULE = ("pooling", "hidden"), ("epochs", "patience")
 #: How far brightness and colours are changed.
@@ -170,14 +170,11 @@ def superpixels(values: np.ndarray, bands: Sequence[str], radiometry: str) -> np
     """A-SLIC as `method="sapcnn"` takes it, of those bands that there are; plain SLIC where it takes none."""
     white = 1.0 if radiometry == "display" else WHITE
     by_name = dict(zip(bands, values, strict=True))
-    if "nir08" in by_name:
-        by_name.setdefault("nir", by_name["nir08"])
-    for names in (("blue", "green", "nir"), _RGB, ("green", "green", "nir")):
-        if by_name.keys() >= set(names):
-            first, second, third = (by_name[name] for name in names)
-            hsi = to_hsi(first, second, third, 1 / white)
-            return aslic(hsi, Settings(_REGION, price=_PRICE, intensity=names == _RGB))
-    return slic(list(values), _STEP, scale=100 / white, offset=-50.0)
+    names = bands_of_superpixels(by_name)
+    if names is None:
+        return slic(list(values), _STEP, scale=100 / white, offset=-50.0)
+    first, second, third = (by_name[name] for name in names)
+    return aslic(to_hsi(first, second, third, 1 / white), Settings(REGION, price=PRICE, intensity=names == RGB))
 
 
 def _divided(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

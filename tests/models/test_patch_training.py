@@ -74,6 +74,7 @@ def test_every_set_of_bands_has_superpixels(bands):
 def test_superpixels_are_those_of_the_method():
     """Of any set of bands that the method takes."""
     from lakecube.methods import sapcnn
+    from lakecube.models.superpixel_bands import PRICE, REGION
     from lakecube.synthetic.cube import sentinel2_cube
 
     cube = sentinel2_cube((48, 50), 1, seed=5, clouds=0.0).drop_vars(["y", "x"])  # a window that is anchored nowhere
@@ -85,7 +86,7 @@ def test_superpixels_are_those_of_the_method():
     ):
         some = cube[[*bands]]
         part = some[bands[0]].notnull()
-        found = sapcnn._superpixels(some, part, "aslic", sapcnn._bands_of_superpixels(some), 16, sapcnn.PRICE)
+        found = sapcnn._superpixels(some, part, "aslic", sapcnn._bands_of_superpixels(some), REGION, PRICE)
         values = np.stack([some[band].values[0] for band in bands])
         np.testing.assert_array_equal(
             _numbered(found.values[0]), _numbered(patch_training.superpixels(values, bands, "reflectance"))
